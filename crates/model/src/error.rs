@@ -1,0 +1,89 @@
+//! What can go wrong, said so that a user can mend it.
+
+use std::path::PathBuf;
+
+/// An error of this crate: one line that names what, where, what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A configuration value that cannot be built.
+    #[error("{field}: expected {expected}, found {found}")]
+    Config {
+        /// Path of the field, as in the run's TOML.
+        field: String,
+        /// What would have been accepted.
+        expected: String,
+        /// What stood there.
+        found: String,
+    },
+    /// A configuration text that does not parse, with the parser's own place and reason.
+    #[error("{0}")]
+    Syntax(String),
+    /// A sample or a buffer of the wrong width.
+    #[error("{what}: expected {expected} values, found {found}")]
+    Width {
+        /// Which input.
+        what: &'static str,
+        /// Width the model was built for.
+        expected: usize,
+        /// Width that was given.
+        found: usize,
+    },
+    /// A sample that is NaN or infinite; the state is untouched.
+    #[error("column `{column}`: expected a finite value, found {found}")]
+    Sample {
+        /// Name of the column.
+        column: String,
+        /// The value.
+        found: f64,
+    },
+    /// Not enough samples to do what was asked.
+    #[error("{what}: expected at least {expected} samples, found {found}")]
+    TooShort {
+        /// What needs the samples.
+        what: &'static str,
+        /// How many it needs.
+        expected: usize,
+        /// How many there were.
+        found: usize,
+    },
+    /// A file that is not a model of ours, is damaged, or is of another version.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A router met a NaN or an infinite score.
+    #[error("router: expected finite scores, found NaN or infinity at row {row}, expert {expert}")]
+    NonFiniteScore {
+        /// Row of the call.
+        row: usize,
+        /// Expert whose score it is.
+        expert: usize,
+    },
+}
+
+impl ModelError {
+    /// A [`ModelError::Config`] from anything printable.
+    pub fn config(field: &str, expected: impl ToString, found: impl ToString) -> Self {
+        Self::Config { field: field.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+
+    /// The same error with its field placed under `parent`.
+    pub fn under(self, parent: &str) -> Self {
+        match self {
+            Self::Config { field, expected, found } => Self::Config { field: format!("{parent}.{field}"), expected, found },
+            Self::Syntax(text) => Self::Syntax(format!("{parent}: {text}")),
+            other => other,
+        }
+    }
+}

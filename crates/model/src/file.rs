@@ -1,0 +1,198 @@
+//! The weights file: safetensors, with the whole configuration and a format version in its header, written atomically.
+
+use crate::{
+    ModelError,
+    forecaster::{Blueprint, Column, Forecaster, ForecasterConfig},
+    layer::Registry,
+    linear_expert::LinearWeights,
+};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// Version of the weights file.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Largest header accepted, and most tensors: far beyond any model, far below what would hurt.
+const HEADER_LIMIT: usize = 1 << 20;
+const TENSOR_LIMIT: usize = 10_000;
+
+const KEY: &str = "foretoken";
+const NETWORK: &str = "network.";
+const LINEAR_WEIGHTS: &str = "linear.weights";
+const LINEAR_BIAS: &str = "linear.bias";
+const NETWORK_SHARE: &str = "network_share";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format_version: u32,
+    columns: Vec<Column>,
+    forecaster: ForecasterConfig,
+}
+
+/// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let io = |source| ModelError::Io { path: path.into(), source };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+fn bytes_of(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+impl Forecaster {
+    fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+        let specs = self.blueprint().layout.specs().iter();
+        let mut tensors: Vec<_> = specs
+            .map(|spec| (format!("{NETWORK}{}", spec.name), spec.weight.shape.to_vec(), bytes_of(spec.weight.of(self.weights()))))
+            .collect();
+        let horizon = self.config().horizon;
+        tensors.push((NETWORK_SHARE.into(), vec![1, horizon], bytes_of(self.network_share())));
+        if let Some(linear) = self.linear() {
+            let weights = linear.weights();
+            tensors.push((LINEAR_WEIGHTS.into(), vec![linear.lookback(), horizon], bytes_of(&weights.weights_lh)));
+            tensors.push((LINEAR_BIAS.into(), vec![1, horizon], bytes_of(&weights.bias_h)));
+        }
+        tensors
+    }
+
+    fn header(&self) -> Result<String, ModelError> {
+        let header =
+            Header { format_version: FORMAT_VERSION, columns: self.columns().to_vec(), forecaster: self.config().clone() };
+        serde_json::to_string(&header).map_err(|error| ModelError::Syntax(error.to_string()))
+    }
+
+    /// A name for exactly these weights and this configuration.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.header().unwrap_or_default());
+        self.tensors().iter().for_each(|(_, _, bytes)| hash.update(bytes));
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Writes the weights file. A failed write leaves an old file whole.
+    pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        let tensors = self.tensors();
+        let problem = |error: safetensors::SafeTensorError| ModelError::File { path: path.into(), problem: error.to_string() };
+        let views = tensors
+            .iter()
+            .map(|(name, shape, bytes)| TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(problem)?;
+        let metadata = HashMap::from([(KEY.to_string(), self.header()?)]);
+        let bytes = safetensors::serialize(views, Some(metadata)).map_err(problem)?;
+        write_atomically(path, &bytes)
+    }
+
+    /// Reads a weights file.
+    ///
+    /// # Errors
+    /// A missing, damaged or foreign file, one of another format version, or tensors that do not fit the configuration in the
+    /// header; each names the file, what was expected and what was found.
+    pub fn load(path: &Path, registry: &Registry) -> Result<Self, ModelError> {
+        let file = path.to_path_buf();
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: file.clone(), source })?;
+        Reader { path: file }.read(&bytes, registry)
+    }
+}
+
+struct Reader {
+    path: PathBuf,
+}
+
+impl Reader {
+    fn problem<T>(&self, problem: impl ToString) -> Result<T, ModelError> {
+        Err(ModelError::File { path: self.path.clone(), problem: problem.to_string() })
+    }
+
+    fn read(&self, bytes: &[u8], registry: &Registry) -> Result<Forecaster, ModelError> {
+        let Some(length) = bytes.first_chunk::<8>().map(|length| u64::from_le_bytes(*length)) else {
+            return self.problem(format!("expected a safetensors file, found {} bytes", bytes.len()));
+        };
+        if length > HEADER_LIMIT as u64 {
+            return self.problem(format!("expected a safetensors header of at most {HEADER_LIMIT} bytes, found {length}"));
+        }
+        let (_, metadata) = match SafeTensors::read_metadata(bytes) {
+            Ok(read) => read,
+            Err(error) => return self.problem(format!("expected a whole safetensors file, found: {error}")),
+        };
+        let Some(header) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)) else {
+            return self.problem(format!("expected a foretoken model (`{KEY}` in the header), found another safetensors file"));
+        };
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        match serde_json::from_str::<Version>(header) {
+            Ok(Version { format_version: FORMAT_VERSION }) => {}
+            Ok(Version { format_version }) => {
+                return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));
+            }
+            Err(error) => return self.problem(format!("header `{KEY}`: {error}")),
+        }
+        let header: Header = match serde_json::from_str(header) {
+            Ok(header) => header,
+            Err(error) => return self.problem(format!("header `{KEY}`: {error}")),
+        };
+        let tensors = match SafeTensors::deserialize(bytes) {
+            Ok(tensors) if tensors.len() <= TENSOR_LIMIT => tensors,
+            Ok(tensors) => return self.problem(format!("expected at most {TENSOR_LIMIT} tensors, found {}", tensors.len())),
+            Err(error) => return self.problem(format!("expected a whole safetensors file, found: {error}")),
+        };
+        let blueprint = Blueprint::new(&header.forecaster, registry).map_err(|error| match error {
+            error @ ModelError::File { .. } => error,
+            error => ModelError::File { path: self.path.clone(), problem: format!("header: {error}") },
+        })?;
+        let values = |name: &str, shape: [usize; 2]| self.tensor(&tensors, name, shape);
+        let own = |name: &str| name.starts_with(NETWORK);
+        let count = tensors.names().iter().filter(|name| own(name)).count();
+        let weights = blueprint.layout.collect(count, |name| {
+            let view = tensors.tensor(&format!("{NETWORK}{name}")).ok()?;
+            let shape = <[usize; 2]>::try_from(view.shape()).ok().filter(|_| view.dtype() == Dtype::F32)?;
+            Some((shape, view.data()))
+        });
+        let weights = match weights {
+            Ok(weights) => weights,
+            Err(problem) => return self.problem(problem),
+        };
+        let horizon = header.forecaster.horizon;
+        let share = values(NETWORK_SHARE, [1, horizon])?;
+        let linear = match &header.forecaster.linear {
+            Some(options) => Some(LinearWeights {
+                weights_lh: values(LINEAR_WEIGHTS, [options.lookback, horizon])?,
+                bias_h: values(LINEAR_BIAS, [1, horizon])?,
+            }),
+            None => None,
+        };
+        Forecaster::new(blueprint, header.columns, weights, linear, share)
+            .map_err(|error| ModelError::File { path: self.path.clone(), problem: error.to_string() })
+    }
+
+    fn tensor(&self, tensors: &SafeTensors<'_>, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, ModelError> {
+        let Ok(view) = tensors.tensor(name) else {
+            return self.problem(format!("tensor `{name}`: expected {shape:?}, found none"));
+        };
+        if view.shape() != shape || view.dtype() != Dtype::F32 {
+            return self.problem(format!("tensor `{name}`: expected F32 {shape:?}, found {:?} {:?}", view.dtype(), view.shape()));
+        }
+        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => self.problem(format!("tensor `{name}`: expected finite values, found {value}")),
+            None => Ok(values),
+        }
+    }
+}

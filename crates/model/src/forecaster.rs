@@ -1,0 +1,215 @@
+//! A forecaster: causal scaler → embedding → layers → heads, on top of the closed-form linear expert.
+//!
+//! ```text
+//! point    = linear + share ⊙ (network's median − linear)        share starts at 0, one number a step of the horizon
+//! quantile = point + (network's quantile − network's median)
+//! ```
+//! An output-space mixture of two: while `share` is zero a model is exactly its floor. Without 512 samples of history, or
+//! without a linear expert, the point is the network's.
+
+use crate::{
+    ModelError,
+    layer::{LayerConfig, Registry},
+    linear_expert::{LinearConfig, LinearExpert, LinearWeights},
+    network::{Network, NetworkEngine},
+    quantiles::Levels,
+    scaler::ScalerConfig,
+    weights::{Layout, positive},
+};
+use serde::{Deserialize, Serialize};
+
+/// What a forecaster is built from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForecasterConfig {
+    /// Samples ahead.
+    pub horizon: usize,
+    /// Quantile levels, increasing, 0.5 among them.
+    #[serde(default = "deciles")]
+    pub quantiles: Vec<f64>,
+    /// Samples in a row of features.
+    #[serde(default = "default_taps")]
+    pub taps: usize,
+    /// Width of the trunk.
+    #[serde(default = "default_width")]
+    pub width: usize,
+    /// The causal scaler.
+    #[serde(default)]
+    pub scaler: ScalerConfig,
+    /// The linear expert; none if absent.
+    pub linear: Option<LinearConfig>,
+    /// The blocks of the trunk.
+    pub layers: Vec<LayerConfig>,
+}
+
+fn deciles() -> Vec<f64> {
+    (1..10).map(|decile| f64::from(decile) / 10.0).collect()
+}
+
+fn default_taps() -> usize {
+    96
+}
+
+fn default_width() -> usize {
+    64
+}
+
+/// A column's name and its training statistics, by which everything is standardised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Name in the header.
+    pub name: String,
+    /// Mean over the training rows.
+    pub mean: f64,
+    /// Deviation over the training rows.
+    pub deviation: f64,
+}
+
+impl Column {
+    /// From the data's unit to standardised.
+    pub fn standardise(&self, value: f64) -> f64 {
+        (value - self.mean) / self.deviation
+    }
+
+    /// From standardised back to the data's unit.
+    pub fn restore(&self, value: f64) -> f64 {
+        value * self.deviation + self.mean
+    }
+}
+
+/// The frame of a forecaster: its network's layout, without values.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// The configuration it was built from.
+    pub config: ForecasterConfig,
+    /// Names and shapes of the network's weights.
+    pub layout: Layout,
+    /// The network.
+    pub network: Network,
+    /// The quantile levels.
+    pub levels: Levels,
+}
+
+impl Blueprint {
+    /// Checks a configuration and lays its weights out.
+    pub fn new(config: &ForecasterConfig, registry: &Registry) -> Result<Self, ModelError> {
+        let horizon = positive("horizon", config.horizon)?;
+        let (taps, width) = (positive("taps", config.taps)?, positive("width", config.width)?);
+        config.scaler.check().map_err(|error| error.under("scaler"))?;
+        if let Some(linear) = &config.linear {
+            positive("linear.lookback", linear.lookback)?;
+        }
+        let levels = Levels::new(&config.quantiles)?;
+        let mut layout = Layout::default();
+        let network = Network::build(registry, &config.layers, taps, width, horizon, levels.clone(), &mut layout)?;
+        Ok(Self { config: config.clone(), layout, network, levels })
+    }
+
+    /// Samples a column's history must remember.
+    pub fn memory(&self) -> usize {
+        let lookback = self.config.linear.as_ref().map_or(0, |linear| linear.lookback);
+        lookback.max(self.config.taps).max(self.config.scaler.window)
+    }
+}
+
+/// A forecaster with values: what is saved, loaded and streamed.
+pub struct Forecaster {
+    blueprint: Blueprint,
+    columns: Vec<Column>,
+    weights: Vec<f32>,
+    network: NetworkEngine,
+    linear: Option<LinearExpert>,
+    network_share_h: Vec<f32>,
+}
+
+impl std::fmt::Debug for Forecaster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forecaster")
+            .field("config", &self.blueprint.config)
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Forecaster {
+    /// Puts a forecaster together. `weights` is an arena of the blueprint's layout; `linear` must be there exactly if the
+    /// configuration has a linear expert; `network_share_h` is one number in 0..=1 a step of the horizon.
+    pub fn new(
+        blueprint: Blueprint,
+        columns: Vec<Column>,
+        weights: Vec<f32>,
+        linear: Option<LinearWeights>,
+        network_share_h: Vec<f32>,
+    ) -> Result<Self, ModelError> {
+        let config = &blueprint.config;
+        let width = |what, expected: usize, found: usize| {
+            if expected == found { Ok(()) } else { Err(ModelError::Width { what, expected, found }) }
+        };
+        width("network weights", blueprint.layout.len(), weights.len())?;
+        width("network share", config.horizon, network_share_h.len())?;
+        positive("columns", columns.len())?;
+        let linear = match (&config.linear, linear) {
+            (Some(options), Some(weights)) => Some(LinearExpert::new(weights, options.lookback, config.horizon)?),
+            (None, None) => None,
+            (Some(_), None) => return Err(ModelError::config("linear", "weights of the linear expert", "none")),
+            (None, Some(_)) => return Err(ModelError::config("linear", "no linear expert", "weights of one")),
+        };
+        for column in &columns {
+            if !(column.mean.is_finite() && column.deviation.is_finite() && column.deviation > 0.0) {
+                let found = format!("mean {}, deviation {}", column.mean, column.deviation);
+                return Err(ModelError::config(&format!("column `{}`", column.name), "a finite mean and a deviation > 0", found));
+            }
+        }
+        if !network_share_h.iter().all(|share| (0.0..=1.0).contains(share)) {
+            return Err(ModelError::config("network share", "numbers in 0..=1", "others"));
+        }
+        let network = blueprint.network.prepare(&weights, false);
+        Ok(Self { network, blueprint, columns, weights, linear, network_share_h })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ForecasterConfig {
+        &self.blueprint.config
+    }
+
+    /// The frame: layout and levels.
+    pub fn blueprint(&self) -> &Blueprint {
+        &self.blueprint
+    }
+
+    /// The columns it was trained on, in order.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The network's weights.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// The network, ready to run.
+    pub fn network(&self) -> &NetworkEngine {
+        &self.network
+    }
+
+    /// The linear expert, if there is one.
+    pub fn linear(&self) -> Option<&LinearExpert> {
+        self.linear.as_ref()
+    }
+
+    /// The network's part in the point forecast, one number a step of the horizon.
+    pub fn network_share(&self) -> &[f32] {
+        &self.network_share_h
+    }
+
+    /// All weights: network, linear expert, shares.
+    pub fn parameters(&self) -> usize {
+        self.weights.len() + self.network_share_h.len() + self.linear.as_ref().map_or(0, LinearExpert::parameters)
+    }
+
+    /// Weights that one sample and its forecast touch.
+    pub fn active_parameters(&self) -> usize {
+        self.parameters() - self.weights.len() + self.blueprint.network.active_parameters()
+    }
+}

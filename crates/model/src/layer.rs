@@ -1,0 +1,338 @@
+//! What a layer is: a map from sequences to sequences, with one state per stream.
+//!
+//! Rows are packed samples `x_nd`; segment `s` is rows `offsets[s]..offsets[s + 1]` and belongs to stream `s`. Padding does not
+//! exist: what is missing is not in the rows. Many streams, ragged windows and the compacted samples of one expert are all the
+//! same thing.
+
+use crate::{
+    ModelError,
+    plain::{PlainPass, PlainState},
+    weights::Layout,
+};
+use serde::{Deserialize, Serialize};
+use std::any::Any;
+
+/// A layer as a run's TOML names it: a `type` and that type's own options.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerConfig {
+    /// Name in the [`Registry`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The options of that kind; unknown ones are errors.
+    #[serde(flatten)]
+    pub options: toml::Table,
+}
+
+impl LayerConfig {
+    /// A layer of this kind with every option at its default.
+    pub fn new(kind: &str) -> Self {
+        Self { kind: kind.into(), options: toml::Table::new() }
+    }
+
+    /// The same with one option set.
+    pub fn with(mut self, option: &str, value: impl Into<toml::Value>) -> Self {
+        self.options.insert(option.into(), value.into());
+        self
+    }
+
+    /// Reads the options into the kind's own type.
+    pub fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, ModelError> {
+        let text = self.options.to_string();
+        toml::from_str(&text).map_err(|error| ModelError::Syntax(format!("{}: {}", self.kind, error.message())))
+    }
+}
+
+/// Builds a layer of one kind from `input` to `output` values a sample.
+pub type Build = fn(&Registry, &LayerConfig, usize, usize, &mut Layout) -> Result<Box<dyn Layer>, ModelError>;
+
+/// A kind of layer: its name and how it is built. One line each in [`Registry::default`].
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// The word in the TOML.
+    pub name: &'static str,
+    /// The constructor.
+    pub build: Build,
+}
+
+/// The kinds of layers that a model can be built from.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    kinds: Vec<Kind>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { kinds: vec![crate::s4d::KIND, crate::swiglu::KIND, crate::mixture::KIND, crate::stack::KIND] }
+    }
+}
+
+impl Registry {
+    /// The registered kinds.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// The same with one kind more.
+    pub fn with(mut self, kind: Kind) -> Self {
+        self.kinds.push(kind);
+        self
+    }
+
+    /// Builds a layer from `input` to `output` values a sample.
+    pub fn build(
+        &self,
+        config: &LayerConfig,
+        input: usize,
+        output: usize,
+        layout: &mut Layout,
+    ) -> Result<Box<dyn Layer>, ModelError> {
+        let kind = self.kinds.iter().find(|kind| kind.name == config.kind).ok_or_else(|| {
+            let names: Vec<_> = self.kinds.iter().map(|kind| kind.name).collect();
+            ModelError::config("type", format!("one of {}", names.join(", ")), format!("`{}`", config.kind))
+        })?;
+        crate::weights::positive("input width", input)?;
+        crate::weights::positive("output width", output)?;
+        (kind.build)(self, config, input, output, layout)
+    }
+}
+
+/// A layer: where its weights lie in the arena.
+pub trait Layer: std::fmt::Debug + Send + Sync {
+    /// Packs the weights of `arena` for use. `train` also prepares what [`Engine::backward`] needs.
+    fn prepare(&self, arena: &[f32], train: bool) -> Box<dyn Engine>;
+
+    /// Weights that one sample touches; less than all where experts are chosen.
+    fn active_parameters(&self) -> usize;
+
+    /// An empty state of the plain step.
+    fn plain_state(&self) -> PlainState;
+
+    /// The definition: one sample in `f64`.
+    fn plain_step(&self, arena: &[f64], x: &[f64], state: &mut PlainState, pass: &mut PlainPass) -> Vec<f64>;
+}
+
+/// A layer with its weights packed. `run` and `forward` give the same bits.
+pub trait Engine: Send + Sync {
+    /// Values a sample, in and out.
+    fn widths(&self) -> (usize, usize);
+
+    /// An empty state for this many streams.
+    fn state(&self, streams: usize) -> State;
+
+    /// Scratch that `run` takes for at most `rows` rows of `streams` streams.
+    fn scratch(&self, rows: usize, streams: usize) -> Need;
+
+    /// Inference: any number of samples of any number of streams; a step is a run of one. Allocates nothing for small calls.
+    fn run(
+        &self,
+        x_nd: &[f32],
+        offsets: &[usize],
+        state: &mut State,
+        y_nd: &mut [f32],
+        scratch: &mut Scratch<'_>,
+    ) -> Result<(), ModelError>;
+
+    /// Training: the same values, and what [`Engine::backward`] needs of them.
+    fn forward(
+        &self,
+        x_nd: &[f32],
+        offsets: &[usize],
+        state: &mut State,
+        y_nd: &mut [f32],
+        pass: &mut Pass,
+    ) -> Result<Saved, ModelError>;
+
+    /// Gradients: `dx_nd` is overwritten; the weights' are added to `gradient`, an arena of the layout's length.
+    fn backward(
+        &self,
+        x_nd: &[f32],
+        offsets: &[usize],
+        saved: Saved,
+        dy_nd: &[f32],
+        dx_nd: &mut [f32],
+        gradient: &mut [f32],
+        pass: &BackwardPass,
+    );
+
+    /// The mixtures in this layer, outermost first, in a fixed order.
+    fn mixtures(&self) -> Vec<&crate::mixture::MixtureEngine> {
+        Vec::new()
+    }
+}
+
+/// What `forward` keeps for `backward`; each layer knows its own.
+pub type Saved = Box<dyn Any + Send>;
+
+/// The state of a layer for several streams: its own numbers and its children's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Own numbers `[stream][len]`.
+    pub floats: Vec<f32>,
+    /// States of the layers inside.
+    pub children: Vec<State>,
+}
+
+impl State {
+    /// `len` zeros for each stream.
+    pub fn zeros(streams: usize, len: usize) -> Self {
+        Self { floats: vec![0.0; streams * len], children: Vec::new() }
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.floats.fill(0.0);
+        self.children.iter_mut().for_each(State::reset);
+    }
+
+    /// Whether both have the same shape, children included.
+    pub fn same_shape(&self, other: &Self) -> bool {
+        self.floats.len() == other.floats.len()
+            && self.children.len() == other.children.len()
+            && self.children.iter().zip(&other.children).all(|(a, b)| a.same_shape(b))
+    }
+
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        self.floats.iter().all(|value| value.is_finite()) && self.children.iter().all(State::is_finite)
+    }
+}
+
+/// How much scratch a call needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// `f32` values.
+    pub floats: usize,
+    /// `u32` values.
+    pub choices: usize,
+    /// Row offsets.
+    pub offsets: usize,
+}
+
+impl Need {
+    /// Room for both at once.
+    pub fn plus(self, other: Self) -> Self {
+        Self { floats: self.floats + other.floats, choices: self.choices + other.choices, offsets: self.offsets + other.offsets }
+    }
+
+    /// Room for either, one after the other.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            floats: self.floats.max(other.floats),
+            choices: self.choices.max(other.choices),
+            offsets: self.offsets.max(other.offsets),
+        }
+    }
+
+    /// `floats` only.
+    pub fn floats(floats: usize) -> Self {
+        Self { floats, ..Self::default() }
+    }
+}
+
+/// Owned scratch memory; its content means nothing between calls.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    floats: Vec<f32>,
+    choices: Vec<u32>,
+    offsets: Vec<usize>,
+}
+
+impl Workspace {
+    /// Grows to `need`; what is new starts as junk on purpose.
+    pub fn reserve(&mut self, need: Need) {
+        if self.floats.len() < need.floats {
+            self.floats.resize(need.floats, f32::NAN);
+        }
+        if self.choices.len() < need.choices {
+            self.choices.resize(need.choices, u32::MAX);
+        }
+        if self.offsets.len() < need.offsets {
+            self.offsets.resize(need.offsets, usize::MAX);
+        }
+    }
+
+    /// A view to take scratch from.
+    pub fn scratch(&mut self) -> Scratch<'_> {
+        Scratch { floats: &mut self.floats, choices: &mut self.choices, offsets: &mut self.offsets, trace: None }
+    }
+}
+
+/// Scratch handed down a call: take from the front, lend the rest.
+#[derive(Debug)]
+pub struct Scratch<'a> {
+    floats: &'a mut [f32],
+    choices: &'a mut [u32],
+    offsets: &'a mut [usize],
+    /// Where mixtures note their choices, if somebody wants to see them.
+    pub trace: Option<&'a mut crate::mixture::Trace>,
+}
+
+impl<'a> Scratch<'a> {
+    /// Takes `len` floats, junk inside.
+    pub fn floats(&mut self, len: usize) -> &'a mut [f32] {
+        take(&mut self.floats, len)
+    }
+
+    /// Takes `len` choices, junk inside.
+    pub fn choices(&mut self, len: usize) -> &'a mut [u32] {
+        take(&mut self.choices, len)
+    }
+
+    /// Takes `len` offsets, junk inside.
+    pub fn offsets(&mut self, len: usize) -> &'a mut [usize] {
+        take(&mut self.offsets, len)
+    }
+
+    /// Lends what is left to a callee; it comes back when the callee is done.
+    pub fn rest(&mut self) -> Scratch<'_> {
+        Scratch { floats: self.floats, choices: self.choices, offsets: self.offsets, trace: self.trace.as_deref_mut() }
+    }
+
+    /// Lends what is left without the trace, for a callee on another thread.
+    pub fn split(&mut self, need: Need) -> Scratch<'a> {
+        Scratch {
+            floats: self.floats(need.floats),
+            choices: self.choices(need.choices),
+            offsets: self.offsets(need.offsets),
+            trace: None,
+        }
+    }
+}
+
+fn take<'a, T>(from: &mut &'a mut [T], len: usize) -> &'a mut [T] {
+    let (taken, rest) = std::mem::take(from).split_at_mut(len);
+    *from = rest;
+    taken
+}
+
+/// One training pass: where its random draws come from, and the auxiliary loss it collects.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Step of the optimiser; with the seed and a mixture's place it fixes every draw.
+    pub step: u64,
+    /// Draws noise and drops experts; off, `forward` computes what `run` does.
+    pub training: bool,
+    /// Sum of the auxiliary losses, each with its coefficient.
+    pub auxiliary: f32,
+}
+
+impl Pass {
+    /// A pass of training.
+    pub fn training(seed: u64, step: u64) -> Self {
+        Self { seed, step, training: true, auxiliary: 0.0 }
+    }
+
+    /// A pass without noise and dropout.
+    pub fn quiet() -> Self {
+        Self { seed: 0, step: 0, training: false, auxiliary: 0.0 }
+    }
+}
+
+/// What backward needs to know of the loss.
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardPass {
+    /// Gradient of the total loss with respect to [`Pass::auxiliary`].
+    pub auxiliary: f32,
+}

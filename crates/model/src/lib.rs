@@ -1,0 +1,35 @@
+//! Layers, router, mixture and forecaster of foretoken, and the engine that streams them.
+//!
+//! Everything here works on slices: a layer's weights are spans of one arena, its `run` and its `forward` share every
+//! instruction, and its backward is written by hand on the kernels. burn appears only behind the feature `train`, where a
+//! whole network is one operation of its autodiff.
+
+mod error;
+pub mod file;
+pub mod forecaster;
+pub mod layer;
+pub mod linear_expert;
+pub mod mixture;
+pub mod moe;
+pub mod network;
+pub mod plain;
+pub mod predictor;
+pub mod quantiles;
+pub mod router;
+pub mod s4d;
+pub mod scaler;
+pub mod stack;
+pub mod swiglu;
+#[cfg(feature = "train")]
+pub mod train;
+pub mod usage;
+pub mod weights;
+
+pub use error::ModelError;
+pub use forecaster::{Blueprint, Column, Forecaster, ForecasterConfig};
+pub use layer::{LayerConfig, Registry};
+pub use mixture::MixtureConfig;
+pub use moe::{MixtureOfExperts, MoeConfig};
+pub use predictor::{Forecast, Predictor, SignalPredictor, Snapshot};
+pub use router::{Router, RoutingStrategy};
+pub use usage::ExpertUsage;

@@ -1,0 +1,197 @@
+//! The mixture on its own: route, step, inspect — without a forecaster around it.
+
+use crate::{
+    ModelError,
+    layer::{Engine, Layer, LayerConfig, Pass, Registry, State, Workspace},
+    mixture::MixtureConfig,
+    predictor::SignalPredictor,
+    router::RoutingStrategy,
+    usage::ExpertUsage,
+    weights::Layout,
+};
+use serde::{Deserialize, Serialize};
+
+/// A mixture and its widths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoeConfig {
+    /// Values a sample, in.
+    pub input_dim: usize,
+    /// Values a sample, out.
+    pub output_dim: usize,
+    /// The mixture.
+    pub mixture: MixtureConfig,
+}
+
+impl Default for MoeConfig {
+    fn default() -> Self {
+        Self { input_dim: 256, output_dim: 256, mixture: MixtureConfig::default() }
+    }
+}
+
+impl MoeConfig {
+    /// Reads a configuration from TOML; unknown keys are errors.
+    pub fn from_toml(text: &str) -> Result<Self, ModelError> {
+        toml::from_str(text).map_err(|error| ModelError::Syntax(error.to_string()))
+    }
+
+    /// Writes the configuration as TOML.
+    pub fn to_toml(&self) -> Result<String, ModelError> {
+        toml::to_string(self).map_err(|error| ModelError::Syntax(error.to_string()))
+    }
+}
+
+/// A mixture of experts over one stream of samples.
+///
+/// ```
+/// use foretoken_model::{MixtureOfExperts, MoeConfig, SignalPredictor};
+/// let config = MoeConfig { input_dim: 8, output_dim: 4, ..MoeConfig::default() };
+/// let mut mixture = MixtureOfExperts::new(&config, 7)?;
+/// let (experts, weights) = mixture.route(&[0.5; 8])?;
+/// assert_eq!((experts.len(), weights.len()), (2, 2));
+/// assert_eq!(mixture.step(&[0.5; 8])?.len(), 4);
+/// # Ok::<(), foretoken_model::ModelError>(())
+/// ```
+pub struct MixtureOfExperts {
+    config: MoeConfig,
+    parameters: usize,
+    active_parameters: usize,
+    engine: Box<dyn Engine>,
+    state: State,
+    workspace: Workspace,
+}
+
+impl MixtureOfExperts {
+    /// A mixture with fresh weights; the same seed gives the same ones.
+    pub fn new(config: &MoeConfig, seed: u64) -> Result<Self, ModelError> {
+        let options = toml::Table::try_from(&config.mixture).map_err(|error| ModelError::Syntax(error.to_string()))?;
+        let mut layout = Layout::default();
+        let layer = LayerConfig { kind: "mixture".into(), options };
+        let layer = Registry::default().build(&layer, config.input_dim, config.output_dim, &mut layout)?;
+        Ok(Self::with_layer(config, &*layer, &layout, &layout.initialise(seed)))
+    }
+
+    fn with_layer(config: &MoeConfig, layer: &dyn Layer, layout: &Layout, arena: &[f32]) -> Self {
+        let engine = layer.prepare(arena, true);
+        Self {
+            config: config.clone(),
+            parameters: layout.len(),
+            active_parameters: layer.active_parameters(),
+            state: engine.state(1),
+            workspace: Workspace::default(),
+            engine,
+        }
+    }
+
+    fn check(&self, rows: &[f32], exactly_one: bool) -> Result<usize, ModelError> {
+        let width = self.config.input_dim;
+        if rows.len() % width != 0 || (exactly_one && rows.len() != width) {
+            return Err(ModelError::Width { what: "sample", expected: width, found: rows.len() });
+        }
+        match rows.iter().position(|value| !value.is_finite()) {
+            Some(place) => Err(ModelError::Sample { column: (place % width).to_string(), found: f64::from(rows[place]) }),
+            None => Ok(rows.len() / width),
+        }
+    }
+
+    /// Chooses experts for one sample: indices, best first, and weights that sum to one. Counts nothing, advances nothing.
+    pub fn route(&mut self, x: &[f32]) -> Result<(Vec<usize>, Vec<f32>), ModelError> {
+        self.check(x, true)?;
+        let router = self.engine.mixtures()[0].router();
+        self.workspace.reserve(router.scratch(1));
+        let choice = router.route(x, &mut self.workspace.scratch())?;
+        Ok((choice.experts_nk.iter().map(|&expert| expert as usize).collect(), choice.weights_nk.to_vec()))
+    }
+
+    /// Any number of samples, packed; advances the state.
+    pub fn forward(&mut self, x_nd: &[f32]) -> Result<Vec<f32>, ModelError> {
+        let rows = self.check(x_nd, false)?;
+        self.workspace.reserve(self.engine.scratch(rows, 1));
+        let mut y = vec![0.0; rows * self.config.output_dim];
+        self.engine.run(x_nd, &[0, rows], &mut self.state, &mut y, &mut self.workspace.scratch())?;
+        Ok(y)
+    }
+
+    /// A training pass from an empty state, with its noise and dropout: outputs, and the choices `[row][slot]` it made.
+    pub fn forward_training(&self, x_nd: &[f32], seed: u64, step: u64) -> Result<Vec<f32>, ModelError> {
+        let rows = self.check(x_nd, false)?;
+        let mut y = vec![0.0; rows * self.config.output_dim];
+        self.engine.forward(x_nd, &[0, rows], &mut self.engine.state(1), &mut y, &mut Pass::training(seed, step))?;
+        Ok(y)
+    }
+
+    /// The balance loss of these samples, with its coefficient, as a training pass computes it.
+    pub fn load_balance_loss(&self, x_nd: &[f32], seed: u64, step: u64) -> Result<f32, ModelError> {
+        let rows = self.check(x_nd, false)?;
+        let mut pass = Pass::training(seed, step);
+        let mut y = vec![0.0; rows * self.config.output_dim];
+        self.engine.forward(x_nd, &[0, rows], &mut self.engine.state(1), &mut y, &mut pass)?;
+        Ok(pass.auxiliary)
+    }
+
+    /// What the experts were used for, by `step` and `forward`.
+    pub fn expert_usage_stats(&self) -> ExpertUsage {
+        self.engine.mixtures()[0].live_usage().read()
+    }
+
+    /// What the experts were used for in training passes.
+    pub fn training_usage_stats(&self) -> ExpertUsage {
+        self.engine.mixtures()[0].training_usage().read()
+    }
+
+    /// Clears the usage counts, not the state.
+    pub fn clear_routing_history(&self) {
+        self.engine.mixtures()[0].live_usage().clear();
+    }
+
+    /// Number of weights, and how many of them one sample touches.
+    pub fn parameters(&self) -> (usize, usize) {
+        (self.parameters, self.active_parameters)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &MoeConfig {
+        &self.config
+    }
+}
+
+impl SignalPredictor for MixtureOfExperts {
+    fn step(&mut self, x: &[f32]) -> Result<Vec<f32>, ModelError> {
+        self.check(x, true)?;
+        self.forward(x)
+    }
+
+    fn reset(&mut self) {
+        self.state.reset();
+    }
+
+    fn context_window(&self) -> Option<usize> {
+        // One sample if no expert has a state, all of them otherwise.
+        fn stateless(state: &State) -> bool {
+            state.floats.is_empty() && state.children.iter().all(stateless)
+        }
+        stateless(&self.state).then_some(1)
+    }
+}
+
+impl std::fmt::Display for MixtureOfExperts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mixture = self.engine.mixtures()[0];
+        let strategy = match self.config.mixture.routing_strategy {
+            RoutingStrategy::Softmax => "softmax",
+            RoutingStrategy::TopK => "top-k",
+            RoutingStrategy::NoisyTopK => "noisy top-k",
+        };
+        write!(
+            f,
+            "MixtureOfExperts({} → {}, {} of {} experts by {strategy}: {}; {} parameters, {} active)",
+            self.config.input_dim,
+            self.config.output_dim,
+            mixture.top_k(),
+            mixture.expert_names().len(),
+            mixture.expert_names().join(", "),
+            self.parameters,
+            self.active_parameters,
+        )
+    }
+}

@@ -1,0 +1,229 @@
+//! The network of a forecaster: embedding → stack → norm → heads.
+//!
+//! ```text
+//! h_t = stack(features_t·embed + bias)          features: the last `taps` samples, scaled by the statistics at t
+//! q_t = quantiles((h_t / rms(h_t) ⊙ gain)·head + bias)      [horizon][levels], in units of the scaler at t
+//! ```
+//! The trunk runs at every sample; the heads only where a forecast is wanted.
+
+use crate::{
+    ModelError,
+    layer::{BackwardPass, Engine, Layer, LayerConfig, Need, Pass, Registry, Saved, Scratch, State},
+    mixture::MixtureEngine,
+    plain::{self, PlainPass, PlainState},
+    quantiles::Levels,
+    weights::{Init, Layout, Weight, fan_in},
+};
+use foretoken_kernels::{
+    linear::{self, Panels},
+    norm,
+};
+
+/// Where the network's weights lie.
+#[derive(Debug)]
+pub struct Network {
+    embed_kd: Weight,
+    embed_bias_d: Weight,
+    stack: Box<dyn Layer>,
+    gain_d: Weight,
+    head_dq: Weight,
+    head_bias_q: Weight,
+    levels: Levels,
+}
+
+impl Network {
+    /// Names, shapes and initialises everything.
+    pub fn build(
+        registry: &Registry,
+        layers: &[LayerConfig],
+        taps: usize,
+        width: usize,
+        horizon: usize,
+        levels: Levels,
+        layout: &mut Layout,
+    ) -> Result<Self, ModelError> {
+        let outputs = horizon * levels.count();
+        let stack = LayerConfig::new("stack").with("layers", layer_values(layers)?);
+        Ok(Self {
+            embed_kd: layout.matrix("embed", [taps, width], fan_in(taps)),
+            embed_bias_d: layout.free("embed_bias", [1, width], Init::Constant(0.0)),
+            stack: registry.build(&stack, width, width, layout)?,
+            gain_d: layout.free("gain", [1, width], Init::Constant(1.0)),
+            // Small: a fresh network forecasts the scaler's mean.
+            head_dq: layout.matrix("head", [width, outputs], Init::Normal(0.02)),
+            head_bias_q: layout.free("head_bias", [1, outputs], Init::Constant(0.0)),
+            levels,
+        })
+    }
+
+    /// Packs the weights of `arena`.
+    pub fn prepare(&self, arena: &[f32], train: bool) -> NetworkEngine {
+        let pack = |weight: Weight| Panels::pack(weight.of(arena), weight.shape[0], weight.shape[1]);
+        NetworkEngine {
+            embed: pack(self.embed_kd),
+            embed_bias_d: self.embed_bias_d.of(arena).to_vec(),
+            stack: self.stack.prepare(arena, train),
+            gain_d: self.gain_d.of(arena).to_vec(),
+            head: pack(self.head_dq),
+            head_bias_q: self.head_bias_q.of(arena).to_vec(),
+            head_t: train.then(|| Panels::pack_transposed(self.head_dq.of(arena), self.head_dq.shape[0], self.head_dq.shape[1])),
+            spans: [self.embed_kd, self.embed_bias_d, self.gain_d, self.head_dq, self.head_bias_q],
+            levels: self.levels.clone(),
+        }
+    }
+
+    /// Weights that one sample and its forecast touch.
+    pub fn active_parameters(&self) -> usize {
+        let own = [self.embed_kd, self.embed_bias_d, self.gain_d, self.head_dq, self.head_bias_q];
+        own.iter().map(|weight| weight.range().len()).sum::<usize>() + self.stack.active_parameters()
+    }
+
+    /// An empty state of the plain step.
+    pub fn plain_state(&self) -> PlainState {
+        self.stack.plain_state()
+    }
+
+    /// The definition of the trunk: one sample in `f64`, from features to the normalised hidden row.
+    pub fn plain_step(&self, arena: &[f64], features: &[f64], state: &mut PlainState, pass: &mut PlainPass) -> Vec<f64> {
+        let mut x = plain::multiply(features, &arena[self.embed_kd.range()], self.embed_kd.shape[1]);
+        x.iter_mut().zip(&arena[self.embed_bias_d.range()]).for_each(|(x, bias)| *x += bias);
+        plain::rms_norm(&self.stack.plain_step(arena, &x, state, pass), &arena[self.gain_d.range()])
+    }
+}
+
+fn layer_values(layers: &[LayerConfig]) -> Result<Vec<toml::Value>, ModelError> {
+    let value = |layer: &LayerConfig| toml::Value::try_from(layer).map_err(|error| ModelError::Syntax(error.to_string()));
+    layers.iter().map(value).collect()
+}
+
+/// The network with its weights packed.
+pub struct NetworkEngine {
+    embed: Panels,
+    embed_bias_d: Vec<f32>,
+    stack: Box<dyn Engine>,
+    gain_d: Vec<f32>,
+    head: Panels,
+    head_bias_q: Vec<f32>,
+    head_t: Option<Panels>,
+    spans: [Weight; 5],
+    levels: Levels,
+}
+
+/// What a training pass keeps.
+pub struct NetworkKept {
+    x_nd: Vec<f32>,
+    stack_nd: Vec<f32>,
+    stack: Saved,
+    hidden_md: Vec<f32>,
+    raw_mq: Vec<f32>,
+}
+
+impl NetworkEngine {
+    /// Samples in a row of features.
+    pub fn taps(&self) -> usize {
+        self.embed.inputs()
+    }
+
+    /// Width of the trunk.
+    pub fn width(&self) -> usize {
+        self.embed.outputs()
+    }
+
+    /// Values of one forecast: horizon × levels.
+    pub fn outputs(&self) -> usize {
+        self.head.outputs()
+    }
+
+    /// An empty state.
+    pub fn state(&self, streams: usize) -> State {
+        self.stack.state(streams)
+    }
+
+    /// Scratch of [`NetworkEngine::run`] and of [`NetworkEngine::heads`] for one row.
+    pub fn scratch(&self, rows: usize, streams: usize) -> Need {
+        let run = self.stack.scratch(rows, streams).plus(Need::floats(2 * rows * self.width()));
+        run.or(Need::floats(2 * self.outputs()))
+    }
+
+    /// The mixtures, outermost first.
+    pub fn mixtures(&self) -> Vec<&MixtureEngine> {
+        self.stack.mixtures()
+    }
+
+    /// The trunk: rows of features to normalised hidden rows.
+    pub fn run(
+        &self,
+        features_nk: &[f32],
+        offsets: &[usize],
+        state: &mut State,
+        hidden_nd: &mut [f32],
+        scratch: &mut Scratch<'_>,
+    ) -> Result<(), ModelError> {
+        let (x_nd, y_nd) = (scratch.floats(hidden_nd.len()), scratch.floats(hidden_nd.len()));
+        linear::linear(features_nk, &self.embed, Some(&self.embed_bias_d), x_nd);
+        self.stack.run(x_nd, offsets, state, y_nd, &mut scratch.rest())?;
+        norm::rms_norm(y_nd, &self.gain_d, hidden_nd);
+        Ok(())
+    }
+
+    /// The heads at one hidden row: quantiles `[horizon][levels]`.
+    pub fn heads(&self, hidden_d: &[f32], quantiles: &mut [f32], scratch: &mut Scratch<'_>) {
+        let (raw, steps) = (scratch.floats(quantiles.len()), scratch.floats(quantiles.len()));
+        linear::linear(hidden_d, &self.head, Some(&self.head_bias_q), raw);
+        self.levels.forward(raw, steps, quantiles);
+    }
+
+    /// Training: quantiles `[position][horizon][levels]` at the rows `positions`.
+    pub fn forward(
+        &self,
+        features_nk: &[f32],
+        offsets: &[usize],
+        positions: &[usize],
+        quantiles_mq: &mut [f32],
+        pass: &mut Pass,
+    ) -> Result<NetworkKept, ModelError> {
+        let (rows, width) = (offsets[offsets.len() - 1], self.width());
+        let (mut x_nd, mut stack_nd) = (vec![0.0; rows * width], vec![0.0; rows * width]);
+        linear::linear(features_nk, &self.embed, Some(&self.embed_bias_d), &mut x_nd);
+        let mut state = self.stack.state(offsets.len() - 1);
+        let stack = self.stack.forward(&x_nd, offsets, &mut state, &mut stack_nd, pass)?;
+        let picked_md: Vec<f32> = positions.iter().flat_map(|&row| &stack_nd[row * width..][..width]).copied().collect();
+        let mut hidden_md = vec![0.0; picked_md.len()];
+        norm::rms_norm(&picked_md, &self.gain_d, &mut hidden_md);
+        let mut raw_mq = vec![0.0; positions.len() * self.outputs()];
+        linear::linear(&hidden_md, &self.head, Some(&self.head_bias_q), &mut raw_mq);
+        self.levels.forward(&raw_mq, &mut vec![0.0; quantiles_mq.len()], quantiles_mq);
+        Ok(NetworkKept { x_nd, stack_nd: picked_md, stack, hidden_md, raw_mq })
+    }
+
+    /// Adds the weights' gradients to `gradient`.
+    pub fn backward(
+        &self,
+        features_nk: &[f32],
+        offsets: &[usize],
+        positions: &[usize],
+        kept: NetworkKept,
+        dquantiles_mq: &[f32],
+        gradient: &mut [f32],
+        pass: &BackwardPass,
+    ) {
+        let [embed, embed_bias, gain, head, head_bias] = &self.spans;
+        let (width, outputs) = (self.width(), self.outputs());
+        let mut draw_mq = vec![0.0; dquantiles_mq.len()];
+        self.levels.backward(&kept.raw_mq, dquantiles_mq, &mut draw_mq);
+        linear::weight_gradient(&kept.hidden_md, &draw_mq, width, outputs, head.of_mut(gradient));
+        linear::bias_gradient(&draw_mq, head_bias.of_mut(gradient));
+        let mut dhidden_md = vec![0.0; kept.hidden_md.len()];
+        linear::linear(&draw_mq, self.head_t.as_ref().expect("prepared for training"), None, &mut dhidden_md);
+        let mut dpicked_md = vec![0.0; dhidden_md.len()];
+        norm::rms_norm_backward(&kept.stack_nd, &self.gain_d, &dhidden_md, &mut dpicked_md, gain.of_mut(gradient));
+        let mut dstack_nd = vec![0.0; kept.x_nd.len()];
+        for (&row, dpicked) in positions.iter().zip(dpicked_md.chunks_exact(width)) {
+            dstack_nd[row * width..][..width].iter_mut().zip(dpicked).for_each(|(total, part)| *total += part);
+        }
+        let mut dx_nd = vec![0.0; kept.x_nd.len()];
+        self.stack.backward(&kept.x_nd, offsets, kept.stack, &dstack_nd, &mut dx_nd, gradient, pass);
+        linear::weight_gradient(features_nk, &dx_nd, self.taps(), width, embed.of_mut(gradient));
+        linear::bias_gradient(&dx_nd, embed_bias.of_mut(gradient));
+    }
+}

@@ -1,0 +1,357 @@
+//! The streaming engine: a forecaster with the state of one stream of samples.
+//!
+//! [`Predictor::advance`] takes a sample, [`Predictor::predict`] evaluates the heads; neither allocates. Every column is a stream
+//! of the network, with shared weights. [`Predictor::advance_many`] takes whole stretches and gives the same bits.
+
+use crate::{
+    ModelError,
+    forecaster::Forecaster,
+    layer::{State, Workspace},
+    mixture::Trace,
+    scaler::ColumnHistory,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Standardised values beyond this are refused as bad samples: they would leave the range of `f32`.
+pub const LARGEST_STANDARDISED: f64 = 1e12;
+
+/// Rows that [`Predictor::advance_many`] runs in one call of the network.
+const CHUNK: usize = 512;
+
+/// Anything that predicts a signal sample by sample.
+pub trait SignalPredictor {
+    /// Takes one sample and predicts.
+    ///
+    /// # Errors
+    /// A sample of the wrong width or with a value that is not finite; the state is as before.
+    fn step(&mut self, x: &[f32]) -> Result<Vec<f32>, ModelError>;
+
+    /// Forgets everything seen; the next step gives the bits of a first step.
+    fn reset(&mut self);
+
+    /// Samples that can still influence a prediction; `None` if all can.
+    fn context_window(&self) -> Option<usize>;
+}
+
+/// A forecast of every column, in the data's unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// `[column][horizon]`.
+    pub point: Vec<f64>,
+    /// `[column][horizon][levels]`.
+    pub quantiles: Vec<f64>,
+}
+
+/// One column's forecast by its parts, standardised.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// What the forecaster says: quantiles `[horizon][levels]`.
+    pub combined: Vec<f64>,
+    /// What the network alone says.
+    pub network: Vec<f64>,
+    /// What the linear expert alone says, `[horizon]`.
+    pub linear: Vec<f64>,
+    /// Whether the linear expert had enough samples to speak.
+    pub linear_spoke: bool,
+}
+
+/// All that a stream has to remember; save it, and the stream goes on elsewhere with the same bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Format of the snapshot.
+    pub format_version: u32,
+    /// Fingerprint of the model it belongs to.
+    pub model: String,
+    /// Samples taken.
+    pub samples: u64,
+    /// One history a column.
+    pub columns: Vec<ColumnHistory>,
+    /// The network's state.
+    pub network: State,
+    /// The trunk's output at the newest sample.
+    pub hidden: Vec<f32>,
+}
+
+/// Version of [`Snapshot`].
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// A forecaster and the state of its stream.
+pub struct Predictor {
+    forecaster: Arc<Forecaster>,
+    samples: u64,
+    columns: Vec<ColumnHistory>,
+    state: State,
+    hidden_cd: Vec<f32>,
+    features_ck: Vec<f32>,
+    offsets: Vec<usize>,
+    standardised: Vec<f64>,
+    quantiles: Vec<f32>,
+    linear_scratch: Vec<f32>,
+    parts: Parts,
+    workspace: Workspace,
+}
+
+impl Predictor {
+    /// A stream that has seen nothing.
+    pub fn new(forecaster: Arc<Forecaster>) -> Self {
+        let (config, network) = (forecaster.config(), forecaster.network());
+        let count = forecaster.columns().len();
+        let mut workspace = Workspace::default();
+        workspace.reserve(network.scratch(count, count));
+        let outputs = network.outputs();
+        Self {
+            samples: 0,
+            columns: vec![ColumnHistory::new(forecaster.blueprint().memory(), &config.scaler); count],
+            state: network.state(count),
+            hidden_cd: vec![0.0; count * network.width()],
+            features_ck: vec![0.0; count * network.taps()],
+            offsets: (0..=count).collect(),
+            standardised: vec![0.0; count],
+            quantiles: vec![0.0; outputs],
+            linear_scratch: vec![0.0; config.linear.as_ref().map_or(0, |linear| linear.lookback) + config.horizon],
+            parts: Parts {
+                combined: vec![0.0; outputs],
+                network: vec![0.0; outputs],
+                linear: vec![0.0; config.horizon],
+                linear_spoke: false,
+            },
+            workspace,
+            forecaster,
+        }
+    }
+
+    /// The forecaster behind it.
+    pub fn forecaster(&self) -> &Arc<Forecaster> {
+        &self.forecaster
+    }
+
+    /// Samples taken so far.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.samples = 0;
+        self.columns.iter_mut().for_each(ColumnHistory::reset);
+        self.state.reset();
+        self.hidden_cd.fill(0.0);
+    }
+
+    fn standardise(&self, column: usize, value: f64) -> Result<f64, ModelError> {
+        let column = &self.forecaster.columns()[column];
+        let standardised = column.standardise(value);
+        if standardised.abs() <= LARGEST_STANDARDISED {
+            Ok(standardised)
+        } else {
+            Err(ModelError::Sample { column: column.name.clone(), found: value })
+        }
+    }
+
+    fn check_width(&self, found: usize) -> Result<(), ModelError> {
+        let expected = self.columns.len();
+        if found == expected { Ok(()) } else { Err(ModelError::Width { what: "sample", expected, found }) }
+    }
+
+    /// Takes one sample, one value a column in the data's unit.
+    ///
+    /// # Errors
+    /// A wrong number of values, or one that is not finite; the state is as before.
+    pub fn advance(&mut self, sample: &[f64]) -> Result<(), ModelError> {
+        self.check_width(sample.len())?;
+        for (column, &value) in sample.iter().enumerate() {
+            self.standardised[column] = self.standardise(column, value)?;
+        }
+        let forecaster = &*self.forecaster;
+        let (scaler, network) = (&forecaster.config().scaler, forecaster.network());
+        let rows = self.features_ck.chunks_exact_mut(network.taps());
+        for ((history, &value), features) in self.columns.iter_mut().zip(&self.standardised).zip(rows) {
+            history.push(value, scaler);
+            history.features(scaler, features);
+        }
+        self.samples += 1;
+        network.run(&self.features_ck, &self.offsets, &mut self.state, &mut self.hidden_cd, &mut self.workspace.scratch())
+    }
+
+    /// An empty forecast of the right size.
+    pub fn forecast_buffer(&self) -> Forecast {
+        let config = self.forecaster.config();
+        let steps = self.columns.len() * config.horizon;
+        Forecast { point: vec![0.0; steps], quantiles: vec![0.0; steps * config.quantiles.len()] }
+    }
+
+    /// Forecasts from the newest sample on into `forecast`.
+    ///
+    /// # Errors
+    /// No sample was taken yet.
+    pub fn predict(&mut self, forecast: &mut Forecast) -> Result<(), ModelError> {
+        if self.samples == 0 {
+            return Err(ModelError::TooShort { what: "a forecast", expected: 1, found: 0 });
+        }
+        let (outputs, width) = (self.forecaster.network().outputs(), self.forecaster.network().width());
+        let levels = self.forecaster.blueprint().levels.shape();
+        for index in 0..self.columns.len() {
+            let hidden = &self.hidden_cd[index * width..][..width];
+            assemble(
+                &self.forecaster,
+                &self.columns[index],
+                hidden,
+                &mut self.quantiles,
+                &mut self.linear_scratch,
+                &mut self.workspace,
+                &mut self.parts,
+            );
+            let column = &self.forecaster.columns()[index];
+            let quantiles = &mut forecast.quantiles[index * outputs..][..outputs];
+            quantiles.iter_mut().zip(&self.parts.combined).for_each(|(q, part)| *q = column.restore(*part));
+            let horizon = outputs / levels.0;
+            let point = &mut forecast.point[index * horizon..][..horizon];
+            point.iter_mut().zip(quantiles.chunks_exact(levels.0)).for_each(|(point, q)| *point = q[levels.1]);
+        }
+        Ok(())
+    }
+
+    /// Takes a stretch of samples, `columns[column][row]` in the data's unit, and shows the forecast at each row for which
+    /// `wanted(row)` holds to `sink(row, column, parts)`, rows of one column in order. Gives the bits of [`Predictor::advance`]
+    /// row by row. `trace`, if given, collects every choice of every mixture, `row` counting `column * rows + row`.
+    ///
+    /// # Errors
+    /// As [`Predictor::advance`]; nothing is taken if any value is bad.
+    pub fn advance_many(
+        &mut self,
+        columns: &[&[f64]],
+        wanted: impl Fn(usize) -> bool,
+        mut sink: impl FnMut(usize, usize, &Parts),
+        mut trace: Option<&mut Vec<Trace>>,
+    ) -> Result<(), ModelError> {
+        self.check_width(columns.len())?;
+        let rows = columns[0].len();
+        for (index, column) in columns.iter().enumerate() {
+            if column.len() != rows {
+                return Err(ModelError::Width { what: "column", expected: rows, found: column.len() });
+            }
+            column.iter().try_for_each(|&value| self.standardise(index, value).map(|_| ()))?;
+        }
+        let forecaster = self.forecaster.clone();
+        let (scaler, network) = (&forecaster.config().scaler, forecaster.network());
+        let (count, taps, width) = (columns.len(), network.taps(), network.width());
+        for start in (0..rows).step_by(CHUNK) {
+            let len = CHUNK.min(rows - start);
+            let mut features = vec![0.0; count * len * taps];
+            let mut hidden = vec![0.0; count * len * width];
+            let offsets: Vec<usize> = (0..=count).map(|column| column * len).collect();
+            let before = self.columns.clone();
+            for (index, history) in self.columns.iter_mut().enumerate() {
+                for (row, &value) in columns[index][start..start + len].iter().enumerate() {
+                    history.push(forecaster.columns()[index].standardise(value), scaler);
+                    history.features(scaler, &mut features[(index * len + row) * taps..][..taps]);
+                }
+            }
+            self.workspace.reserve(network.scratch(count * len, count));
+            let mut scratch = self.workspace.scratch();
+            let mut choices = trace.is_some().then(Trace::default);
+            scratch.trace = choices.as_mut();
+            network.run(&features, &offsets, &mut self.state, &mut hidden, &mut scratch)?;
+            if let (Some(trace), Some(choices)) = (&mut trace, choices) {
+                trace.push(choices);
+            }
+            for (index, mut history) in before.into_iter().enumerate() {
+                for row in 0..len {
+                    history.push(forecaster.columns()[index].standardise(columns[index][start + row]), scaler);
+                    if wanted(start + row) {
+                        let hidden = &hidden[(index * len + row) * width..][..width];
+                        assemble(
+                            &forecaster,
+                            &history,
+                            hidden,
+                            &mut self.quantiles,
+                            &mut self.linear_scratch,
+                            &mut self.workspace,
+                            &mut self.parts,
+                        );
+                        sink(start + row, index, &self.parts);
+                    }
+                }
+                let last = &hidden[((index + 1) * len - 1) * width..][..width];
+                self.hidden_cd[index * width..][..width].copy_from_slice(last);
+            }
+            self.samples += len as u64;
+        }
+        Ok(())
+    }
+
+    /// All that the stream has to remember.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            format_version: SNAPSHOT_VERSION,
+            model: self.forecaster.fingerprint(),
+            samples: self.samples,
+            columns: self.columns.clone(),
+            network: self.state.clone(),
+            hidden: self.hidden_cd.clone(),
+        }
+    }
+
+    /// Goes on where `snapshot` was taken.
+    ///
+    /// # Errors
+    /// A snapshot of another model, another version, or with parts that do not fit; the stream is as before.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), ModelError> {
+        let differs = |field: &str, expected: String, found: String| Err(ModelError::config(field, expected, found));
+        if snapshot.format_version != SNAPSHOT_VERSION {
+            return differs("snapshot format_version", SNAPSHOT_VERSION.to_string(), snapshot.format_version.to_string());
+        }
+        let model = self.forecaster.fingerprint();
+        if snapshot.model != model {
+            return differs("snapshot model", model, snapshot.model.clone());
+        }
+        let fits = snapshot.columns.len() == self.columns.len()
+            && snapshot
+                .columns
+                .iter()
+                .zip(&self.columns)
+                .all(|(new, old)| new.capacity() == old.capacity() && new.is_sound() && new.seen() == snapshot.samples)
+            && snapshot.network.same_shape(&self.state)
+            && snapshot.network.is_finite()
+            && snapshot.hidden.len() == self.hidden_cd.len()
+            && snapshot.hidden.iter().all(|value| value.is_finite());
+        if !fits {
+            return differs("snapshot", "the shapes of this model and finite values".into(), "others".into());
+        }
+        self.samples = snapshot.samples;
+        self.columns.clone_from(&snapshot.columns);
+        self.state.clone_from(&snapshot.network);
+        self.hidden_cd.clone_from(&snapshot.hidden);
+        Ok(())
+    }
+}
+
+/// One column's forecast from its history and hidden row, standardised, into `parts`.
+fn assemble(
+    forecaster: &Forecaster,
+    history: &ColumnHistory,
+    hidden_d: &[f32],
+    quantiles: &mut [f32],
+    linear_scratch: &mut [f32],
+    workspace: &mut Workspace,
+    parts: &mut Parts,
+) {
+    let (count, middle) = forecaster.blueprint().levels.shape();
+    forecaster.network().heads(hidden_d, quantiles, &mut workspace.scratch());
+    let (mean, deviation) = history.scale(&forecaster.config().scaler);
+    parts.network.iter_mut().zip(&*quantiles).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
+    parts.linear_spoke = forecaster.linear().is_some_and(|linear| linear.forecast(history, linear_scratch, &mut parts.linear));
+    let steps = parts.combined.chunks_exact_mut(count).zip(parts.network.chunks_exact(count)).enumerate();
+    for (step, (combined, network)) in steps {
+        let median = network[middle];
+        let shift = if parts.linear_spoke {
+            let share = f64::from(forecaster.network_share()[step]);
+            (parts.linear[step] - median) * (1.0 - share)
+        } else {
+            0.0
+        };
+        combined.iter_mut().zip(network).for_each(|(combined, network)| *combined = network + shift);
+    }
+}

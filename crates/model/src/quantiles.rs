@@ -1,0 +1,126 @@
+//! Quantiles that cannot cross: the median, and positive steps away from it.
+//!
+//! ```text
+//! q_mid = r_mid,   q_{j+1} = q_j + softplus(r_{j+1} − 1),   q_{j−1} = q_j − softplus(r_{j−1} − 1)
+//! ```
+//! The shift by one makes fresh forecasts about as wide as a normal distribution's deciles.
+
+use crate::ModelError;
+use foretoken_kernels::activation;
+
+const SHIFT: f32 = 1.0;
+
+/// Sorted quantile levels in (0, 1) with the median among them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Levels {
+    levels: Vec<f64>,
+    middle: usize,
+}
+
+impl Levels {
+    /// Checks the levels.
+    pub fn new(levels: &[f64]) -> Result<Self, ModelError> {
+        let sorted = levels.windows(2).all(|pair| pair[0] < pair[1]) && levels.iter().all(|&level| level > 0.0 && level < 1.0);
+        let middle = levels.iter().position(|&level| level == 0.5);
+        match middle.filter(|_| sorted) {
+            Some(middle) => Ok(Self { levels: levels.to_vec(), middle }),
+            None => {
+                Err(ModelError::config("quantiles", "increasing levels in (0, 1) with 0.5 among them", format!("{levels:?}")))
+            }
+        }
+    }
+
+    /// The levels.
+    pub fn levels(&self) -> &[f64] {
+        &self.levels
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// Number of levels and index of the median.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.count(), self.middle)
+    }
+
+    /// Index of the median.
+    pub fn middle(&self) -> usize {
+        self.middle
+    }
+
+    /// Turns raw head outputs `[…][levels]` into quantiles of the same shape. `scratch` is as long.
+    pub fn forward(&self, raw: &[f32], scratch: &mut [f32], quantiles: &mut [f32]) {
+        quantiles.iter_mut().zip(raw).for_each(|(q, r)| *q = r - SHIFT);
+        activation::softplus(quantiles, scratch);
+        let rows =
+            raw.chunks_exact(self.count()).zip(scratch.chunks_exact(self.count())).zip(quantiles.chunks_exact_mut(self.count()));
+        for ((raw, step), q) in rows {
+            q[self.middle] = raw[self.middle];
+            (self.middle + 1..q.len()).for_each(|j| q[j] = q[j - 1] + step[j]);
+            (0..self.middle).rev().for_each(|j| q[j] = q[j + 1] - step[j]);
+        }
+    }
+
+    /// Gradient of the raw outputs from that of the quantiles.
+    pub fn backward(&self, raw: &[f32], dquantiles: &[f32], draw: &mut [f32]) {
+        let shifted: Vec<f32> = raw.iter().map(|r| r - SHIFT).collect();
+        let mut dstep = vec![0.0; raw.len()];
+        let rows = dquantiles.chunks_exact(self.count()).zip(dstep.chunks_exact_mut(self.count()));
+        for (dq, dstep) in rows {
+            let mut sum = 0.0;
+            (self.middle + 1..dq.len()).rev().for_each(|j| {
+                sum += dq[j];
+                dstep[j] = sum;
+            });
+            let mut low = 0.0;
+            (0..self.middle).for_each(|j| {
+                low += dq[j];
+                dstep[j] = -low;
+            });
+            dstep[self.middle] = sum + low + dq[self.middle];
+        }
+        activation::softplus_backward(&shifted, &dstep, draw);
+        let middles = draw.chunks_exact_mut(self.count()).zip(dstep.chunks_exact(self.count()));
+        middles.for_each(|(draw, dstep)| draw[self.middle] = dstep[self.middle]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_cross_and_gradients_agree() {
+        let levels = Levels::new(&[0.1, 0.3, 0.5, 0.8]).unwrap();
+        let raw: Vec<f32> = (0..8).map(|i| (i as f32 * 1.7).sin() * 3.0).collect();
+        let value = |raw: &[f32]| {
+            let (mut scratch, mut q) = ([0.0; 8], [0.0; 8]);
+            levels.forward(raw, &mut scratch, &mut q);
+            q
+        };
+        let q = value(&raw);
+        assert!(q.chunks(4).all(|q| q.windows(2).all(|pair| pair[0] < pair[1])), "{q:?}");
+        let weights: Vec<f32> = (0..8).map(|i| (i as f32).cos()).collect();
+        let mut draw = [0.0; 8];
+        levels.backward(&raw, &weights, &mut draw);
+        for i in 0..8 {
+            let shifted = |by: f32| {
+                let mut raw = raw.clone();
+                raw[i] += by;
+                value(&raw).iter().zip(&weights).map(|(q, w)| q * w).sum::<f32>()
+            };
+            // Central differences in f32 with this step are good to about 1e-3.
+            let numeric = (shifted(1e-2) - shifted(-1e-2)) / 2e-2;
+            assert!((numeric - draw[i]).abs() < 2e-3, "{i}: {numeric} {}", draw[i]);
+        }
+    }
+
+    #[test]
+    fn bad_levels_are_errors() {
+        for levels in [&[][..], &[0.1, 0.9], &[0.5, 0.4], &[0.5, 1.0]] {
+            assert!(Levels::new(levels).is_err(), "{levels:?}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! S4D: a diagonal complex state space per channel (Gu et al. 2022, arXiv:2206.11893), then a gated linear unit.
+//!
+//! ```text
+//! x_t = exp(ΔA) ⊙ x_{t−1} + u_t          A = −exp(log_neg_re) + i·im, Δ = exp(log_step)
+//! s_t = 2·Re⟨C(exp(ΔA) − 1)/A, x_t⟩ + skip·u_t
+//! y_t = a ⊙ σ(b),   [a | b] = silu(s_t)·out + bias
+//! ```
+//! A starts as −½ + iπn (S4D-Lin). Where we differ: SiLU stands for the paper's GELU, and B is absorbed in C.
+//! Shapes: `n` rows, `d` channels, `s` states a channel, `o` outputs.
+
+use crate::{
+    ModelError,
+    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Saved, Scratch, State},
+    plain::{self, PlainPass, PlainState},
+    weights::{Init, Layout, Weight, fan_in, positive},
+};
+use foretoken_kernels::{
+    activation,
+    linear::{self, Panels},
+    plain::Real,
+    s4d::{S4dGradient, S4dSystem},
+};
+use serde::{Deserialize, Serialize};
+
+/// `type = "s4d"`.
+pub const KIND: Kind = Kind { name: "s4d", build };
+
+/// Options of an S4D layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S4dConfig {
+    /// Complex states a channel; each stands for a conjugate pair.
+    pub states: usize,
+    /// Smallest initial step Δ, in samples.
+    pub step_min: f32,
+    /// Largest initial step Δ, in samples.
+    pub step_max: f32,
+}
+
+impl Default for S4dConfig {
+    fn default() -> Self {
+        Self { states: 16, step_min: 1e-3, step_max: 1e-1 }
+    }
+}
+
+#[derive(Debug)]
+struct S4d {
+    log_step_d: Weight,
+    log_neg_re_ds: Weight,
+    im_ds: Weight,
+    c_re_ds: Weight,
+    c_im_ds: Weight,
+    skip_d: Weight,
+    out_d2o: Weight,
+    bias_2o: Weight,
+}
+
+fn build(
+    _: &Registry,
+    config: &LayerConfig,
+    input: usize,
+    output: usize,
+    layout: &mut Layout,
+) -> Result<Box<dyn Layer>, ModelError> {
+    let options: S4dConfig = config.read()?;
+    let states = positive("states", options.states)?;
+    if !(options.step_min > 0.0 && options.step_min <= options.step_max && options.step_max.is_finite()) {
+        let found = format!("{} and {}", options.step_min, options.step_max);
+        return Err(ModelError::config("step_min, step_max", "0 < step_min <= step_max", found));
+    }
+    let shape = [input, states];
+    // Half the variance of a standard complex normal in each part.
+    let c = Init::Normal(0.5f32.sqrt());
+    Ok(Box::new(S4d {
+        log_step_d: layout.free("log_step", [1, input], Init::LogUniform(options.step_min, options.step_max)),
+        log_neg_re_ds: layout.free("log_neg_re", shape, Init::Constant(0.5f32.ln())),
+        im_ds: layout.free("im", shape, Init::Ramp(std::f32::consts::PI)),
+        c_re_ds: layout.free("c_re", shape, c),
+        c_im_ds: layout.free("c_im", shape, c),
+        skip_d: layout.free("skip", [1, input], Init::Normal(1.0)),
+        out_d2o: layout.matrix("out", [input, 2 * output], fan_in(input)),
+        bias_2o: layout.free("bias", [1, 2 * output], Init::Constant(0.0)),
+    }))
+}
+
+impl S4d {
+    fn system(&self) -> [Weight; 6] {
+        [self.log_step_d, self.log_neg_re_ds, self.im_ds, self.c_re_ds, self.c_im_ds, self.skip_d]
+    }
+
+    /// The definition: one sample, straight from the weights. `state` holds `[channel][state][re, im]`.
+    fn step<R: Real>(&self, arena: &[R], u: &[R], state: &mut [R]) -> Vec<R> {
+        let [log_step, log_neg_re, im, c_re, c_im, skip] = self.system().map(|weight| &arena[weight.range()]);
+        let [channels, states] = self.im_ds.shape;
+        let mut z = vec![R::from_f64(0.0); channels];
+        foretoken_kernels::s4d::plain_step(channels, states, log_step, log_neg_re, im, c_re, c_im, skip, u, state, &mut z);
+        z.iter_mut().for_each(|z| *z = plain::silu(*z));
+        let width = self.out_d2o.shape[1];
+        let ab = plain::multiply(&z, &arena[self.out_d2o.range()], width);
+        let ab: Vec<R> = ab.iter().zip(&arena[self.bias_2o.range()]).map(|(&v, &b)| v + b).collect();
+        (0..width / 2).map(|o| ab[o] * plain::sigmoid(ab[width / 2 + o])).collect()
+    }
+}
+
+impl Layer for S4d {
+    fn prepare(&self, arena: &[f32], train: bool) -> Box<dyn Engine> {
+        let [log_step, log_neg_re, im, c_re, c_im, skip] = self.system().map(|weight| weight.of(arena));
+        let [channels, states] = self.im_ds.shape;
+        let [inputs, outputs] = self.out_d2o.shape;
+        Box::new(S4dEngine {
+            spans: self.system(),
+            out: self.out_d2o,
+            bias: self.bias_2o,
+            system: S4dSystem::discretise(channels, states, log_step, log_neg_re, im, c_re, c_im, skip),
+            panels: Panels::pack(self.out_d2o.of(arena), inputs, outputs),
+            bias_2o: self.bias_2o.of(arena).to_vec(),
+            training: train.then(|| Training {
+                transposed: Panels::pack_transposed(self.out_d2o.of(arena), inputs, outputs),
+                parameters: self.system().map(|weight| weight.of(arena).to_vec()),
+            }),
+        })
+    }
+
+    fn active_parameters(&self) -> usize {
+        self.system().iter().chain([&self.out_d2o, &self.bias_2o]).map(|weight| weight.range().len()).sum()
+    }
+
+    fn plain_state(&self) -> PlainState {
+        PlainState { floats: vec![0.0; 2 * self.im_ds.range().len()], children: Vec::new() }
+    }
+
+    fn plain_step(&self, arena: &[f64], x: &[f64], state: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
+        self.step(arena, x, &mut state.floats)
+    }
+}
+
+struct S4dEngine {
+    spans: [Weight; 6],
+    out: Weight,
+    bias: Weight,
+    system: S4dSystem,
+    panels: Panels,
+    bias_2o: Vec<f32>,
+    training: Option<Training>,
+}
+
+struct Training {
+    transposed: Panels,
+    parameters: [Vec<f32>; 6],
+}
+
+struct Kept {
+    s_nd: Vec<f32>,
+    ab_n2o: Vec<f32>,
+    checkpoints: Vec<f32>,
+}
+
+impl S4dEngine {
+    fn read_out(&self, s_nd: &[f32], z_nd: &mut [f32], ab_n2o: &mut [f32], y_no: &mut [f32]) {
+        activation::silu(s_nd, z_nd);
+        linear::linear(z_nd, &self.panels, Some(&self.bias_2o), ab_n2o);
+        activation::glu(ab_n2o, self.out.shape[1] / 2, y_no);
+    }
+}
+
+impl Engine for S4dEngine {
+    fn widths(&self) -> (usize, usize) {
+        (self.out.shape[0], self.out.shape[1] / 2)
+    }
+
+    fn state(&self, streams: usize) -> State {
+        State::zeros(streams, self.system.state_len())
+    }
+
+    fn scratch(&self, rows: usize, _: usize) -> Need {
+        Need::floats(rows * (2 * self.out.shape[0] + self.out.shape[1]))
+    }
+
+    fn run(
+        &self,
+        x_nd: &[f32],
+        offsets: &[usize],
+        state: &mut State,
+        y_nd: &mut [f32],
+        scratch: &mut Scratch<'_>,
+    ) -> Result<(), ModelError> {
+        let rows = offsets[offsets.len() - 1];
+        let (s_nd, z_nd) = (scratch.floats(x_nd.len()), scratch.floats(x_nd.len()));
+        self.system.scan(x_nd, offsets, &mut state.floats, s_nd);
+        self.read_out(s_nd, z_nd, scratch.floats(rows * self.out.shape[1]), y_nd);
+        Ok(())
+    }
+
+    fn forward(
+        &self,
+        x_nd: &[f32],
+        offsets: &[usize],
+        state: &mut State,
+        y_nd: &mut [f32],
+        _: &mut Pass,
+    ) -> Result<Saved, ModelError> {
+        let rows = offsets[offsets.len() - 1];
+        let mut kept = Kept {
+            s_nd: vec![0.0; x_nd.len()],
+            ab_n2o: vec![0.0; rows * self.out.shape[1]],
+            checkpoints: vec![0.0; self.system.checkpoint_len(offsets)],
+        };
+        self.system.scan_saved(x_nd, offsets, &mut state.floats, &mut kept.s_nd, &mut kept.checkpoints);
+        self.read_out(&kept.s_nd, &mut vec![0.0; x_nd.len()], &mut kept.ab_n2o, y_nd);
+        Ok(Box::new(kept))
+    }
+
+    fn backward(
+        &self,
+        x_nd: &[f32],
+        offsets: &[usize],
+        saved: Saved,
+        dy_no: &[f32],
+        dx_nd: &mut [f32],
+        gradient: &mut [f32],
+        _: &BackwardPass,
+    ) {
+        let kept = saved.downcast::<Kept>().expect("saved by this layer");
+        let training = self.training.as_ref().expect("prepared for training");
+        let [inputs, outputs] = self.out.shape;
+        let mut dab_n2o = vec![0.0; kept.ab_n2o.len()];
+        let (mut z_nd, mut dz_nd, mut ds_nd) = (vec![0.0; x_nd.len()], vec![0.0; x_nd.len()], vec![0.0; x_nd.len()]);
+        activation::glu_backward(&kept.ab_n2o, outputs / 2, dy_no, &mut dab_n2o);
+        activation::silu(&kept.s_nd, &mut z_nd);
+        linear::weight_gradient(&z_nd, &dab_n2o, inputs, outputs, self.out.of_mut(gradient));
+        linear::bias_gradient(&dab_n2o, self.bias.of_mut(gradient));
+        linear::linear(&dab_n2o, &training.transposed, None, &mut dz_nd);
+        activation::silu_backward(&kept.s_nd, &dz_nd, &mut ds_nd);
+        let mut system = S4dGradient::new(&self.system);
+        self.system.scan_backward(x_nd, offsets, &kept.checkpoints, &ds_nd, dx_nd, &mut system);
+        let mut parts = self.spans.map(|span| vec![0.0f32; span.range().len()]);
+        let [log_step, log_neg_re, im, c_re, c_im, skip] = &training.parameters;
+        let [d_log_step, d_log_neg_re, d_im, d_c_re, d_c_im, d_skip] = &mut parts;
+        self.system.parameter_gradient(
+            log_step,
+            log_neg_re,
+            im,
+            c_re,
+            c_im,
+            skip,
+            &system,
+            d_log_step,
+            d_log_neg_re,
+            d_im,
+            d_c_re,
+            d_c_im,
+            d_skip,
+        );
+        for (span, part) in self.spans.iter().zip(&parts) {
+            span.of_mut(gradient).iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        }
+    }
+}

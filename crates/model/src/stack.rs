@@ -1,0 +1,191 @@
+//! A stack of residual blocks with the norm in front (Zhang & Sennrich 2019, arXiv:1910.07467).
+//!
+//! ```text
+//! x ← x + layer(x / rms(x) ⊙ gain)      for every block
+//! ```
+//! A stack keeps its width; it can itself be an expert of a mixture.
+
+use crate::{
+    ModelError,
+    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Saved, Scratch, State},
+    mixture::MixtureEngine,
+    plain::{self, PlainPass, PlainState},
+    weights::{Init, Layout, Weight},
+};
+use foretoken_kernels::norm;
+use serde::{Deserialize, Serialize};
+
+/// `type = "stack"`.
+pub const KIND: Kind = Kind { name: "stack", build };
+
+/// Options of a stack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackConfig {
+    /// The layers, first to last.
+    pub layers: Vec<LayerConfig>,
+}
+
+#[derive(Debug)]
+struct Stack {
+    width: usize,
+    blocks: Vec<Block>,
+}
+
+#[derive(Debug)]
+struct Block {
+    gain_d: Weight,
+    layer: Box<dyn Layer>,
+}
+
+fn build(
+    registry: &Registry,
+    config: &LayerConfig,
+    input: usize,
+    output: usize,
+    layout: &mut Layout,
+) -> Result<Box<dyn Layer>, ModelError> {
+    let options: StackConfig = config.read()?;
+    if input != output {
+        return Err(ModelError::config("stack", format!("equal widths in and out ({input})"), output));
+    }
+    if options.layers.is_empty() {
+        return Err(ModelError::config("layers", "at least one layer", "none"));
+    }
+    let block = |(index, config): (usize, &LayerConfig)| {
+        let name = format!("blocks.{index}");
+        layout.scope(&name, |layout| {
+            let gain_d = layout.free("gain", [1, input], Init::Constant(1.0));
+            let layer = layout.scope("layer", |layout| registry.build(config, input, input, layout));
+            Ok(Block { gain_d, layer: layer.map_err(|error| error.under(&format!("layers.{index}")))? })
+        })
+    };
+    let blocks = options.layers.iter().enumerate().map(block).collect::<Result<_, ModelError>>()?;
+    Ok(Box::new(Stack { width: input, blocks }))
+}
+
+impl Layer for Stack {
+    fn prepare(&self, arena: &[f32], train: bool) -> Box<dyn Engine> {
+        let block = |block: &Block| BlockEngine {
+            span: block.gain_d,
+            gain_d: block.gain_d.of(arena).to_vec(),
+            layer: block.layer.prepare(arena, train),
+        };
+        Box::new(StackEngine { width: self.width, blocks: self.blocks.iter().map(block).collect() })
+    }
+
+    fn active_parameters(&self) -> usize {
+        self.blocks.iter().map(|block| block.gain_d.range().len() + block.layer.active_parameters()).sum()
+    }
+
+    fn plain_state(&self) -> PlainState {
+        PlainState { floats: Vec::new(), children: self.blocks.iter().map(|block| block.layer.plain_state()).collect() }
+    }
+
+    fn plain_step(&self, arena: &[f64], x: &[f64], state: &mut PlainState, pass: &mut PlainPass) -> Vec<f64> {
+        let mut x = x.to_vec();
+        for (block, state) in self.blocks.iter().zip(&mut state.children) {
+            let h = plain::rms_norm(&x, &arena[block.gain_d.range()]);
+            let y = block.layer.plain_step(arena, &h, state, pass);
+            x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+        }
+        x
+    }
+}
+
+struct StackEngine {
+    width: usize,
+    blocks: Vec<BlockEngine>,
+}
+
+struct BlockEngine {
+    span: Weight,
+    gain_d: Vec<f32>,
+    layer: Box<dyn Engine>,
+}
+
+struct Kept {
+    x_nd: Vec<f32>,
+    layer: Saved,
+}
+
+fn add(y: &mut [f32], x: &[f32]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+}
+
+impl Engine for StackEngine {
+    fn widths(&self) -> (usize, usize) {
+        (self.width, self.width)
+    }
+
+    fn state(&self, streams: usize) -> State {
+        State { floats: Vec::new(), children: self.blocks.iter().map(|block| block.layer.state(streams)).collect() }
+    }
+
+    fn scratch(&self, rows: usize, streams: usize) -> Need {
+        let layers = self.blocks.iter().fold(Need::default(), |need, block| need.or(block.layer.scratch(rows, streams)));
+        layers.plus(Need::floats(2 * rows * self.width))
+    }
+
+    fn run(
+        &self,
+        x_nd: &[f32],
+        offsets: &[usize],
+        state: &mut State,
+        y_nd: &mut [f32],
+        scratch: &mut Scratch<'_>,
+    ) -> Result<(), ModelError> {
+        let (h_nd, out_nd) = (scratch.floats(x_nd.len()), scratch.floats(x_nd.len()));
+        y_nd.copy_from_slice(x_nd);
+        for (block, state) in self.blocks.iter().zip(&mut state.children) {
+            norm::rms_norm(y_nd, &block.gain_d, h_nd);
+            block.layer.run(h_nd, offsets, state, out_nd, &mut scratch.rest())?;
+            add(y_nd, out_nd);
+        }
+        Ok(())
+    }
+
+    fn forward(
+        &self,
+        x_nd: &[f32],
+        offsets: &[usize],
+        state: &mut State,
+        y_nd: &mut [f32],
+        pass: &mut Pass,
+    ) -> Result<Saved, ModelError> {
+        let (mut h_nd, mut out_nd) = (vec![0.0; x_nd.len()], vec![0.0; x_nd.len()]);
+        let mut kept = Vec::with_capacity(self.blocks.len());
+        y_nd.copy_from_slice(x_nd);
+        for (block, state) in self.blocks.iter().zip(&mut state.children) {
+            norm::rms_norm(y_nd, &block.gain_d, &mut h_nd);
+            let layer = block.layer.forward(&h_nd, offsets, state, &mut out_nd, pass)?;
+            kept.push(Kept { x_nd: y_nd.to_vec(), layer });
+            add(y_nd, &out_nd);
+        }
+        Ok(Box::new(kept))
+    }
+
+    fn backward(
+        &self,
+        _: &[f32],
+        offsets: &[usize],
+        saved: Saved,
+        dy_nd: &[f32],
+        dx_nd: &mut [f32],
+        gradient: &mut [f32],
+        pass: &BackwardPass,
+    ) {
+        let kept = saved.downcast::<Vec<Kept>>().expect("saved by this layer");
+        let (mut h_nd, mut dh_nd) = (vec![0.0; dx_nd.len()], vec![0.0; dx_nd.len()]);
+        dx_nd.copy_from_slice(dy_nd);
+        for (block, kept) in self.blocks.iter().zip(*kept).rev() {
+            norm::rms_norm(&kept.x_nd, &block.gain_d, &mut h_nd);
+            block.layer.backward(&h_nd, offsets, kept.layer, dx_nd, &mut dh_nd, gradient, pass);
+            norm::rms_norm_backward(&kept.x_nd, &block.gain_d, &dh_nd, dx_nd, block.span.of_mut(gradient));
+        }
+    }
+
+    fn mixtures(&self) -> Vec<&MixtureEngine> {
+        self.blocks.iter().flat_map(|block| block.layer.mixtures()).collect()
+    }
+}

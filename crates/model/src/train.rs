@@ -1,0 +1,162 @@
+//! A whole network as one operation of burn's autodiff.
+//!
+//! The operation takes the flat arena of weights and gives one flat tensor: the quantiles `[position][horizon][levels]`, and as
+//! its last value the sum of the auxiliary losses, so that their gradient flows like any other. Its backward is the network's
+//! own, on slices. Back ends other than `Flex` are refused by burn.
+
+use crate::{
+    layer::{BackwardPass, Pass},
+    network::{Network, NetworkEngine, NetworkKept},
+};
+use burn::{
+    backend::{
+        Autodiff, Backend, Dispatch, Flex,
+        autodiff::{
+            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        backend_extension,
+        tensor::FloatTensor,
+    },
+    tensor::{Tensor, TensorData},
+};
+use burn_flex::FlexTensor;
+use std::sync::{Arc, Mutex};
+
+/// One training call: the batch, and where the pass's random draws come from.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// `[row][taps]`.
+    pub features_nk: Vec<f32>,
+    /// Row offsets of the windows.
+    pub offsets: Vec<usize>,
+    /// Rows at which the heads are evaluated.
+    pub positions: Vec<usize>,
+    /// Seed and step of the draws.
+    pub pass: Pass,
+}
+
+/// A batch on its way through the network.
+#[derive(Clone)]
+pub struct Call {
+    network: Arc<Network>,
+    batch: Arc<Batch>,
+    error: Arc<Mutex<Option<crate::ModelError>>>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Call({} positions)", self.batch.positions.len())
+    }
+}
+
+/// What the backward needs: the packed weights and what forward kept. Taken once.
+#[derive(Clone)]
+struct Tape {
+    call: Call,
+    len: usize,
+    kept: Arc<Mutex<Option<(NetworkEngine, NetworkKept)>>>,
+}
+
+impl std::fmt::Debug for Tape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tape of {:?}", self.call)
+    }
+}
+
+trait NetworkKernels: Backend {
+    fn compute(weights: FloatTensor<Self>, call: Call) -> (FloatTensor<Self>, Tape);
+    fn gradient(tape: Tape, dy: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// The operation.
+#[backend_extension(Flex, Autodiff)]
+pub trait NetworkBackend: Backend {
+    /// Quantiles and auxiliary loss of `call` with these weights.
+    fn network(weights: FloatTensor<Self>, call: Call) -> FloatTensor<Self>;
+}
+
+fn tensor(values: Vec<f32>) -> FlexTensor {
+    let shape = [values.len()];
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+impl NetworkKernels for Flex {
+    fn compute(weights: FlexTensor, call: Call) -> (FlexTensor, Tape) {
+        let weights = weights.to_contiguous();
+        let arena = weights.as_slice::<f32>().expect("contiguous f32 weights");
+        let engine = call.network.prepare(arena, true);
+        let batch = &call.batch;
+        let mut pass = batch.pass.clone();
+        let mut quantiles = vec![0.0; batch.positions.len() * engine.outputs()];
+        let kept = match engine.forward(&batch.features_nk, &batch.offsets, &batch.positions, &mut quantiles, &mut pass) {
+            Ok(kept) => Some((engine, kept)),
+            Err(error) => {
+                *call.error.lock().expect("no panic while locked") = Some(error);
+                None
+            }
+        };
+        quantiles.push(pass.auxiliary);
+        let tape = Tape { len: arena.len(), call, kept: Arc::new(Mutex::new(kept)) };
+        (tensor(quantiles), tape)
+    }
+
+    fn gradient(tape: Tape, dy: FlexTensor) -> FlexTensor {
+        let dy = dy.to_contiguous();
+        let dy = dy.as_slice::<f32>().expect("contiguous f32 gradient");
+        let mut gradient = vec![0.0; tape.len];
+        if let Some((engine, kept)) = tape.kept.lock().expect("no panic while locked").take() {
+            let batch = &tape.call.batch;
+            let (dquantiles, auxiliary) = dy.split_at(dy.len() - 1);
+            let pass = BackwardPass { auxiliary: auxiliary[0] };
+            engine.backward(&batch.features_nk, &batch.offsets, &batch.positions, kept, dquantiles, &mut gradient, &pass);
+        }
+        tensor(gradient)
+    }
+}
+
+impl NetworkBackend for Flex {
+    fn network(weights: FlexTensor, call: Call) -> FlexTensor {
+        Self::compute(weights, call).0
+    }
+}
+
+impl<B: NetworkBackend + NetworkKernels, C: CheckpointStrategy> NetworkBackend for Autodiff<B, C> {
+    fn network(weights: FloatTensor<Self>, call: Call) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct NetworkBackward;
+        impl<B: NetworkKernels> Backward<B, 1> for NetworkBackward {
+            type State = Tape;
+            fn backward(self, ops: Ops<Tape, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let dy = grads.consume::<B>(&ops.node);
+                let [parent] = ops.parents;
+                if let Some(node) = parent {
+                    grads.register::<B>(node.id, B::gradient(ops.state, dy));
+                }
+            }
+        }
+        let (weights, node) = weights.into_parts();
+        match NetworkBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let (y, tape) = B::compute(weights, call);
+                prepared.finish(tape, y)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::network(weights, call)),
+        }
+    }
+}
+
+/// Runs `batch` through `network` with the flat `weights`: quantiles `[positions * horizon * levels]` and, last, the auxiliary loss.
+///
+/// # Errors
+/// What [`NetworkEngine::forward`] refuses.
+pub fn network(network: &Arc<Network>, weights: Tensor<1>, batch: Batch) -> Result<Tensor<1>, crate::ModelError> {
+    let call = Call { network: network.clone(), batch: Arc::new(batch), error: Arc::default() };
+    let error = call.error.clone();
+    let output = Tensor::from_dispatch(Dispatch::network(weights.into_dispatch(), call));
+    match error.lock().expect("no panic while locked").take() {
+        Some(error) => Err(error),
+        None => Ok(output),
+    }
+}

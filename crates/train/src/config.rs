@@ -1,0 +1,97 @@
+//! Options of a training run.
+
+use foretoken_model::ModelError;
+use serde::{Deserialize, Serialize};
+
+/// How to train. Every option has a default; unknown keys are errors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Most passes over the training rows.
+    pub epochs: usize,
+    /// Epochs without a better validation before training stops.
+    pub patience: usize,
+    /// Windows a step.
+    pub batch: usize,
+    /// Samples a window.
+    pub window: usize,
+    /// First samples of a window at which nothing is forecast: the state is still filling.
+    pub burn_in: usize,
+    /// Samples of a window at which the heads are trained.
+    pub positions: usize,
+    /// Peak learning rate of AdamW.
+    pub learning_rate: f64,
+    /// Steps of linear warm-up before the cosine.
+    pub warm_up: usize,
+    /// Decoupled weight decay, on matrices only.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient.
+    pub clip_norm: f64,
+    /// Weight of the median's squared error beside the quantile loss.
+    pub squared_error: f64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            epochs: 20,
+            patience: 5,
+            batch: 16,
+            window: 512,
+            burn_in: 128,
+            positions: 32,
+            learning_rate: 1e-3,
+            warm_up: 50,
+            weight_decay: 0.05,
+            clip_norm: 1.0,
+            squared_error: 1.0,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks the options.
+    pub fn check(&self) -> Result<(), ModelError> {
+        for (field, value) in [
+            ("epochs", self.epochs),
+            ("batch", self.batch),
+            ("window", self.window),
+            ("positions", self.positions),
+            ("patience", self.patience),
+        ] {
+            foretoken_model::weights::positive(field, value)?;
+        }
+        if self.burn_in + self.positions > self.window {
+            let expected = format!("burn_in + positions <= window ({})", self.window);
+            return Err(ModelError::config("burn_in", expected, self.burn_in + self.positions));
+        }
+        for (field, value, positive) in [
+            ("learning_rate", self.learning_rate, true),
+            ("clip_norm", self.clip_norm, true),
+            ("weight_decay", self.weight_decay, false),
+            ("squared_error", self.squared_error, false),
+        ] {
+            if !(value.is_finite() && value >= 0.0 && !(positive && value == 0.0)) {
+                return Err(ModelError::config(
+                    field,
+                    if positive { "a finite number > 0" } else { "a finite number >= 0" },
+                    value,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Learning rate at `step` of `steps`: linear warm-up, then half a cosine down to zero.
+    pub fn rate(&self, step: u64, steps: u64) -> f64 {
+        let warm_up = (self.warm_up as u64).min(steps / 2).max(1);
+        if step < warm_up {
+            return self.learning_rate * (step + 1) as f64 / warm_up as f64;
+        }
+        let done = (step - warm_up) as f64 / (steps - warm_up).max(1) as f64;
+        self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+    }
+}

@@ -1,0 +1,12 @@
+//! Training of foretoken's forecasters: loader, loss, loop, checkpoints.
+
+pub mod checkpoint;
+pub mod config;
+pub mod loader;
+pub mod loss;
+pub mod trainer;
+pub mod validate;
+
+pub use checkpoint::Checkpoint;
+pub use config::TrainConfig;
+pub use trainer::{EpochReport, StepReport, Task, Trainer};

@@ -1,0 +1,134 @@
+//! The loader: windows of every column, in an order that is a pure function of seed and epoch.
+
+use crate::config::TrainConfig;
+use foretoken_model::{Blueprint, ModelError, layer::Pass, scaler::ColumnHistory, train::Batch};
+use rand::{Rng, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+/// One column, standardised, with the features and the scaler's statistics at every row.
+struct Series {
+    values: Vec<f64>,
+    features_nk: Vec<f32>,
+    scale: Vec<(f64, f64)>,
+}
+
+/// The training rows, ready to be cut into windows.
+pub struct Loader {
+    series: Vec<Series>,
+    taps: usize,
+    horizon: usize,
+    config: TrainConfig,
+}
+
+/// What one step learns from: the batch, and its targets in the scaler's units.
+pub struct Lesson {
+    /// The network's input.
+    pub batch: Batch,
+    /// `[position][horizon]`.
+    pub targets_mh: Vec<f32>,
+    /// `[position]`: the scaler's deviation, by which errors come back to standardised units.
+    pub deviations_m: Vec<f32>,
+}
+
+impl Loader {
+    /// Prepares the training rows of standardised `columns`.
+    ///
+    /// # Errors
+    /// Too few rows for one window and its horizon.
+    pub fn new(blueprint: &Blueprint, columns: &[&[f64]], config: &TrainConfig) -> Result<Self, ModelError> {
+        config.check()?;
+        let forecaster = &blueprint.config;
+        let (taps, horizon) = (forecaster.taps, forecaster.horizon);
+        let rows = columns.first().map_or(0, |column| column.len());
+        if rows < config.window + horizon {
+            return Err(ModelError::TooShort { what: "training", expected: config.window + horizon, found: rows });
+        }
+        let series = columns.par_iter().map(|column| {
+            let mut history = ColumnHistory::new(blueprint.memory(), &forecaster.scaler);
+            let mut features_nk = vec![0.0; column.len() * taps];
+            let scale = column.iter().zip(features_nk.chunks_exact_mut(taps)).map(|(&value, features)| {
+                history.push(value, &forecaster.scaler);
+                history.features(&forecaster.scaler, features);
+                history.scale(&forecaster.scaler)
+            });
+            let scale = scale.collect();
+            Series { values: column.to_vec(), features_nk, scale }
+        });
+        Ok(Self { series: series.collect(), taps, horizon, config: config.clone() })
+    }
+
+    /// Every window of an epoch as (column, first row), shuffled.
+    fn windows(&self, epoch: u64) -> Vec<(usize, usize)> {
+        let mut rng = self.draws(epoch, u64::MAX);
+        let last = self.series[0].values.len() - self.horizon;
+        let mut windows = Vec::new();
+        for column in 0..self.series.len() {
+            let phase = rng.random_range(0..self.config.window.min(last - self.config.window + 1));
+            windows.extend((phase..=last - self.config.window).step_by(self.config.window).map(|start| (column, start)));
+        }
+        windows.shuffle(&mut rng);
+        windows
+    }
+
+    fn draws(&self, epoch: u64, stream: u64) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed);
+        rng.set_stream(stream);
+        rng.set_word_pos(u128::from(epoch) << 32);
+        rng
+    }
+
+    /// Steps that every epoch has.
+    pub fn steps(&self) -> u64 {
+        // The phase may cost a column its last window, so the count is that of the largest phase.
+        let last = self.series[0].values.len() - self.horizon;
+        let each = (last / self.config.window).max(1);
+        ((each * self.series.len()).div_ceil(self.config.batch)) as u64
+    }
+
+    /// Samples in a full batch.
+    pub fn rows_a_step(&self) -> usize {
+        self.config.batch * self.config.window
+    }
+
+    /// The lessons of an epoch, in order. `first_step` numbers the first.
+    pub fn epoch(&self, epoch: u64, first_step: u64) -> impl Iterator<Item = Lesson> + '_ {
+        let windows = self.windows(epoch);
+        let steps = self.steps() as usize;
+        let batch = self.config.batch;
+        (0..steps).map(move |step| {
+            let chosen: Vec<_> = (0..batch).map(|place| windows[(step * batch + place) % windows.len()]).collect();
+            self.lesson(&chosen, epoch, first_step + step as u64)
+        })
+    }
+
+    fn lesson(&self, windows: &[(usize, usize)], epoch: u64, step: u64) -> Lesson {
+        let TrainConfig { window, burn_in, positions, seed, .. } = self.config;
+        let mut rng = self.draws(epoch, step);
+        let mut lesson = Lesson {
+            batch: Batch {
+                features_nk: Vec::with_capacity(windows.len() * window * self.taps),
+                offsets: (0..=windows.len()).map(|place| place * window).collect(),
+                positions: Vec::with_capacity(windows.len() * positions),
+                pass: Pass::training(seed, step),
+            },
+            targets_mh: Vec::with_capacity(windows.len() * positions * self.horizon),
+            deviations_m: Vec::with_capacity(windows.len() * positions),
+        };
+        for (place, &(column, start)) in windows.iter().enumerate() {
+            let series = &self.series[column];
+            lesson.batch.features_nk.extend_from_slice(&series.features_nk[start * self.taps..(start + window) * self.taps]);
+            let stride = (window - burn_in) / positions;
+            let phase = burn_in + rng.random_range(0..(window - burn_in) - stride * (positions - 1));
+            for position in 0..positions {
+                let row = phase + position * stride;
+                let (mean, deviation) = series.scale[start + row];
+                lesson.batch.positions.push(place * window + row);
+                lesson.deviations_m.push(deviation as f32);
+                let future = &series.values[start + row + 1..][..self.horizon];
+                lesson.targets_mh.extend(future.iter().map(|value| ((value - mean) / deviation) as f32));
+            }
+        }
+        lesson
+    }
+}
