@@ -1,1 +1,13 @@
-//! To come.
+//! Metrics, baselines and the rolling backtest. Everything is in standardised units, as the benchmarks report it.
+
+mod backtest;
+mod baselines;
+mod error;
+mod metrics;
+mod ridge;
+
+pub use backtest::{Baseline, evaluate, origins, residual_spread};
+pub use baselines::SeasonalNaive;
+pub use error::EvalError;
+pub use metrics::{ScoreBoard, Scores, naive_scales};
+pub use ridge::Ridge;

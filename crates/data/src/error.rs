@@ -1,0 +1,78 @@
+//! What can be wrong with data, said with its place.
+
+use std::path::PathBuf;
+
+/// An error of this crate: one line that names file, line and column, what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file as a whole is not what it should be.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What would have been accepted.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A line with the wrong number of fields.
+    #[error("{source_name}:{line}: expected {expected} fields, found {found}")]
+    Ragged {
+        /// File, or `line` of a stream.
+        source_name: String,
+        /// Line number from 1.
+        line: u64,
+        /// Fields the header announces.
+        expected: String,
+        /// Fields on the line.
+        found: usize,
+    },
+    /// A field that does not parse.
+    #[error("{source_name}:{line}: column `{column}`: expected {expected}, found `{found}`")]
+    Field {
+        /// File, or `line` of a stream.
+        source_name: String,
+        /// Line number from 1.
+        line: u64,
+        /// Name of the column.
+        column: String,
+        /// What would have been accepted.
+        expected: &'static str,
+        /// The text.
+        found: String,
+    },
+    /// A column that cannot be scaled.
+    #[error("column `{column}`: expected values that vary over the training rows, found only {found}")]
+    Constant {
+        /// Name of the column.
+        column: String,
+        /// Its one value.
+        found: f64,
+    },
+    /// Too few rows for what was asked.
+    #[error("{what}: expected at least {expected} rows, found {found}")]
+    TooShort {
+        /// What needs them.
+        what: &'static str,
+        /// How many it needs.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A split that cannot be.
+    #[error("split: expected {expected}, found {found}")]
+    Split {
+        /// What would have been accepted.
+        expected: &'static str,
+        /// What was given.
+        found: String,
+    },
+}

@@ -1,0 +1,84 @@
+//! The columns of a file, arriving line by line.
+
+use crate::{DataError, csv_wide::NUMBER};
+
+/// Parses lines of known columns.
+#[derive(Clone, Debug)]
+pub struct LineParser {
+    names: Vec<String>,
+    values: Vec<f64>,
+    started: bool,
+}
+
+/// What a line was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Parsed<'a> {
+    /// The header, on the first line only.
+    Header,
+    /// A sample.
+    Row {
+        /// Its stamp, if the line has one.
+        stamp: Option<&'a str>,
+        /// One value a column.
+        values: &'a [f64],
+    },
+}
+
+impl LineParser {
+    /// A parser for these columns, in this order.
+    pub fn new(names: &[String]) -> Self {
+        Self { names: names.to_vec(), values: vec![0.0; names.len()], started: false }
+    }
+
+    /// Parses one line: the values, with or without a stamp in front. The first line may be a header with the same names.
+    ///
+    /// # Errors
+    /// A wrong number of fields, a name that is not the column's, or a field that is not a finite number; with line and column.
+    pub fn parse<'a>(&'a mut self, line: &'a str, number: u64) -> Result<Parsed<'a>, DataError> {
+        let line = line.trim_end_matches(['\r', '\n']);
+        let (count, fields) = (self.names.len(), line.split(',').count());
+        let first = !std::mem::replace(&mut self.started, true);
+        if fields != count && fields != count + 1 {
+            let expected = format!("{count} or {}", count + 1);
+            return Err(DataError::Ragged { source_name: "line".into(), line: number, expected, found: fields });
+        }
+        let stamped = fields == count + 1;
+        let values = || line.split(',').skip(usize::from(stamped)).map(str::trim);
+        if first && values().zip(&self.names).all(|(field, name)| field == name) {
+            return Ok(Parsed::Header);
+        }
+        for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
+            match text.parse::<f64>() {
+                Ok(value) if value.is_finite() => *slot = value,
+                _ => {
+                    let (column, found) = (name.clone(), text.to_string());
+                    return Err(DataError::Field { source_name: "line".into(), line: number, column, expected: NUMBER, found });
+                }
+            }
+        }
+        Ok(Parsed::Row { stamp: if stamped { line.split(',').next().map(str::trim) } else { None }, values: &self.values })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_is_optional_and_bad_lines_change_nothing() {
+        let names = ["a".to_string(), "b".to_string()];
+        let mut parser = LineParser::new(&names);
+        assert_eq!(parser.parse("date,a,b\n", 1).expect("header"), Parsed::Header);
+        assert_eq!(parser.parse("noon, 1,2e1", 2).expect("row"), Parsed::Row { stamp: Some("noon"), values: &[1.0, 20.0] });
+        for (line, expected) in [
+            ("1", "line:3: expected 2 or 3 fields, found 1"),
+            ("1,x", "line:3: column `b`: expected a finite number, found `x`"),
+            ("1,inf", "line:3: column `b`"),
+            ("a,b", "line:3: column `a`"),
+        ] {
+            let error = parser.parse(line, 3).expect_err(line).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        assert_eq!(parser.parse("3,4", 4).expect("row"), Parsed::Row { stamp: None, values: &[3.0, 4.0] });
+    }
+}

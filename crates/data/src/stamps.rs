@@ -1,0 +1,77 @@
+//! Time stamps: integers, dates and civil date-times, kept in the form they came in.
+
+use jiff::civil::DateTime;
+
+/// A stamp's time: seconds since 1970 of a civil time, or the integer itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds, or counts.
+    pub ticks: i64,
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Integer,
+    Date,
+    Spaced,
+    Iso,
+}
+
+/// Reads a stamp; `None` if it is none of the forms.
+pub fn parse(stamp: &str) -> Option<Time> {
+    if let Ok(ticks) = stamp.parse::<i64>() {
+        return Some(Time { ticks, form: Form::Integer });
+    }
+    let form = match stamp.as_bytes().get(10) {
+        None => Form::Date,
+        Some(b' ') => Form::Spaced,
+        Some(_) => Form::Iso,
+    };
+    let time: DateTime = stamp.parse().ok()?;
+    let since = time.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+    Some(Time { ticks: since.as_secs(), form })
+}
+
+fn write(ticks: i64, form: Form) -> Option<String> {
+    if form == Form::Integer {
+        return Some(ticks.to_string());
+    }
+    let start = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let time = start.checked_add(jiff::SignedDuration::from_secs(ticks)).ok()?;
+    Some(match form {
+        Form::Date => time.strftime("%Y-%m-%d").to_string(),
+        Form::Iso => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+        Form::Spaced | Form::Integer => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    })
+}
+
+/// The `count` stamps after `stamps`, at their median step and in their form; `+1`, `+2`, … where that cannot be told.
+pub fn next_stamps(stamps: &[String], count: usize) -> Vec<String> {
+    let known: Option<Vec<Time>> = stamps.iter().rev().take(64).map(|stamp| parse(stamp)).collect();
+    let next = known.filter(|known| known.len() >= 2).and_then(|known| {
+        let mut steps: Vec<i64> = known.windows(2).map(|pair| pair[0].ticks - pair[1].ticks).collect();
+        steps.sort_unstable();
+        let step = steps[steps.len() / 2];
+        (1..=count as i64).map(|ahead| write(known[0].ticks.checked_add(step.checked_mul(ahead)?)?, known[0].form)).collect()
+    });
+    next.unwrap_or_else(|| (1..=count).map(|ahead| format!("+{ahead}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(stamps: [&str; 2], expected: [&str; 2]) {
+        assert_eq!(next_stamps(&stamps.map(String::from), 2), expected);
+    }
+
+    #[test]
+    fn stamps_go_on_in_their_form() {
+        check(["2016-12-31 22:00:00", "2016-12-31 23:00:00"], ["2017-01-01 00:00:00", "2017-01-01 01:00:00"]);
+        check(["2016-02-27", "2016-02-28"], ["2016-02-29", "2016-03-01"]);
+        check(["2016-02-28T23:40:00", "2016-02-28T23:50:00"], ["2016-02-29T00:00:00", "2016-02-29T00:10:00"]);
+        check(["7", "9"], ["11", "13"]);
+        check(["monday", "tuesday"], ["+1", "+2"]);
+    }
+}

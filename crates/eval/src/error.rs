@@ -1,0 +1,19 @@
+//! What can keep an evaluation from being made.
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum EvalError {
+    /// Too few rows.
+    #[error("{what}: expected at least {expected} rows, found {found}")]
+    TooShort {
+        /// What needs the rows.
+        what: &'static str,
+        /// How many it needs.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A decomposition that did not converge, from values that are not finite.
+    #[error("ridge: expected finite rows, found values that cannot be decomposed")]
+    NotFinite,
+}

@@ -1,0 +1,155 @@
+//! Scores of point forecasts and quantiles.
+//!
+//! ```text
+//! MSE, MAE   over all windows, columns and steps, standardised
+//! MASE       MAE of each column / in-sample MAE of its seasonal naive forecast, mean over columns (Hyndman & Koehler 2006)
+//! WQL        mean over levels τ of 2·Σ pinball_τ / Σ|y|
+//! coverage   share of truths within the 0.1 and 0.9 quantiles
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// What a forecaster is worth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Mean squared error.
+    pub mse: f64,
+    /// Mean absolute error.
+    pub mae: f64,
+    /// Mean absolute scaled error.
+    pub mase: f64,
+    /// Mean weighted quantile loss.
+    pub wql: f64,
+    /// Share of truths inside the 80% interval.
+    pub coverage_80: f64,
+    /// Windows scored, over all columns.
+    pub windows: u64,
+    /// Mean squared error of every step of the horizon.
+    pub mse_by_step: Vec<f64>,
+    /// Mean absolute error of every step of the horizon.
+    pub mae_by_step: Vec<f64>,
+}
+
+/// Running sums of one forecaster's errors.
+#[derive(Clone, Debug)]
+pub struct ScoreBoard {
+    levels: Vec<f64>,
+    scales: Vec<f64>,
+    windows: u64,
+    square: Vec<f64>,
+    absolute: Vec<f64>,
+    absolute_by_column: Vec<f64>,
+    windows_by_column: Vec<u64>,
+    pinball: Vec<f64>,
+    magnitude: f64,
+    covered: u64,
+}
+
+/// In-sample mean absolute error of each column's seasonal naive forecast: the unit of MASE.
+pub fn naive_scales(columns: &[&[f64]], season: usize) -> Vec<f64> {
+    let scale = |values: &&[f64]| {
+        let errors = values.iter().zip(&values[season.min(values.len())..]).map(|(before, now)| (now - before).abs());
+        errors.sum::<f64>() / values.len().saturating_sub(season).max(1) as f64
+    };
+    columns.iter().map(scale).collect()
+}
+
+impl ScoreBoard {
+    /// An empty board for quantiles at `levels`; `scales` is one MASE unit a column.
+    pub fn new(horizon: usize, levels: &[f64], scales: &[f64]) -> Self {
+        Self {
+            levels: levels.to_vec(),
+            scales: scales.to_vec(),
+            windows: 0,
+            square: vec![0.0; horizon],
+            absolute: vec![0.0; horizon],
+            absolute_by_column: vec![0.0; scales.len()],
+            windows_by_column: vec![0; scales.len()],
+            pinball: vec![0.0; levels.len()],
+            magnitude: 0.0,
+            covered: 0,
+        }
+    }
+
+    /// Adds one window: `truth` and `point` `[horizon]`, `quantiles` `[horizon][levels]`.
+    pub fn add(&mut self, column: usize, truth: &[f64], point: impl Iterator<Item = f64>, quantiles: &[f64]) {
+        let count = self.levels.len();
+        let place = |level: f64| self.levels.iter().position(|&at| at == level);
+        let interval = place(0.1).zip(place(0.9));
+        for (step, ((&truth, point), quantiles)) in truth.iter().zip(point).zip(quantiles.chunks_exact(count)).enumerate() {
+            let error = truth - point;
+            self.square[step] += error * error;
+            self.absolute[step] += error.abs();
+            self.absolute_by_column[column] += error.abs();
+            self.magnitude += truth.abs();
+            for ((sum, level), quantile) in self.pinball.iter_mut().zip(&self.levels).zip(quantiles) {
+                let error = truth - quantile;
+                *sum += (level * error).max((level - 1.0) * error);
+            }
+            if let Some((low, high)) = interval {
+                self.covered += u64::from(quantiles[low] <= truth && truth <= quantiles[high]);
+            }
+        }
+        self.windows += 1;
+        self.windows_by_column[column] += 1;
+    }
+
+    /// Adds another board's sums.
+    pub fn merge(&mut self, other: &Self) {
+        let add = |to: &mut Vec<f64>, from: &Vec<f64>| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        add(&mut self.square, &other.square);
+        add(&mut self.absolute, &other.absolute);
+        add(&mut self.absolute_by_column, &other.absolute_by_column);
+        add(&mut self.pinball, &other.pinball);
+        self.windows_by_column.iter_mut().zip(&other.windows_by_column).for_each(|(to, from)| *to += from);
+        self.magnitude += other.magnitude;
+        self.covered += other.covered;
+        self.windows += other.windows;
+    }
+
+    /// The scores so far.
+    pub fn scores(&self) -> Scores {
+        let horizon = self.square.len();
+        let values = (self.windows * horizon as u64).max(1) as f64;
+        let by_step = |sums: &[f64]| sums.iter().map(|sum| sum / self.windows.max(1) as f64).collect();
+        let columns = self.absolute_by_column.iter().zip(&self.windows_by_column).zip(&self.scales);
+        let mase = columns.filter(|((_, windows), _)| **windows > 0).map(|((sum, windows), scale)| {
+            sum / (*windows * horizon as u64) as f64 / scale
+        });
+        let mase: Vec<f64> = mase.collect();
+        let wql = self.pinball.iter().map(|sum| 2.0 * sum / self.magnitude).sum::<f64>() / self.levels.len() as f64;
+        Scores {
+            mse: self.square.iter().sum::<f64>() / values,
+            mae: self.absolute.iter().sum::<f64>() / values,
+            mase: mase.iter().sum::<f64>() / mase.len().max(1) as f64,
+            wql,
+            coverage_80: self.covered as f64 / values,
+            windows: self.windows,
+            mse_by_step: by_step(&self.square),
+            mae_by_step: by_step(&self.absolute),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_by_hand() {
+        // Two steps, one window: errors 1 and −2; quantile errors at 0.1 (2, −1), 0.5 (1, −2), 0.9 (0, −3).
+        let mut board = ScoreBoard::new(2, &[0.1, 0.5, 0.9], &[0.5]);
+        board.add(0, &[2.0, 1.0], [1.0, 3.0].into_iter(), &[0.0, 1.0, 2.0, 2.0, 3.0, 4.0]);
+        let scores = board.scores();
+        assert_eq!((scores.mse, scores.mae, scores.mase), (2.5, 1.5, 3.0));
+        assert_eq!((scores.coverage_80, scores.windows), (0.5, 1));
+        let expected = 2.0 / 3.0 / 3.0 * ((0.2 + 0.9) + (0.5 + 1.0) + (0.0 + 0.3));
+        assert!((scores.wql - expected).abs() < 1e-12, "{} {expected}", scores.wql);
+        assert_eq!((scores.mse_by_step, scores.mae_by_step), (vec![1.0, 4.0], vec![1.0, 2.0]));
+    }
+
+    #[test]
+    fn naive_scale_by_hand() {
+        assert_eq!(naive_scales(&[&[1.0, 2.0, 4.0, 1.0]], 2), [2.0]);
+    }
+}

@@ -1,0 +1,54 @@
+//! The baselines on ETTh1 against the numbers known from independent programs.
+
+use foretoken_data::{Split, Standardiser, read_wide};
+use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive, evaluate, naive_scales, origins, residual_spread};
+use std::path::Path;
+
+/// Published figures have three decimals.
+const TOLERANCE: f64 = 0.001;
+const HORIZON: usize = 96;
+
+fn score(baseline: &dyn Baseline, columns: &[Vec<f64>]) -> Scores {
+    let ranges = Split::Ett.resolve(columns[0].len()).expect("long enough");
+    let levels = [0.1, 0.5, 0.9];
+    let train: Vec<&[f64]> = columns.iter().map(|column| &column[ranges.train.clone()]).collect();
+    let validation = origins(&ranges.validation, HORIZON).expect("long enough");
+    let spread = residual_spread(baseline, columns, &validation, HORIZON, &levels).expect("spread");
+    let test = origins(&ranges.test, HORIZON).expect("long enough");
+    assert_eq!(test.len(), 2785);
+    evaluate(baseline, columns, &test, &levels, &spread, &naive_scales(&train, 24)).expect("scores")
+}
+
+fn columns() -> Vec<Vec<f64>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data/ETTh1.csv");
+    let signal = read_wide(&path).expect("the example data");
+    Standardiser::fit(&signal, 0..8640).expect("varies").apply(&signal)
+}
+
+#[test]
+fn seasonal_naive_and_ridge_are_the_known_floor() {
+    let columns = columns();
+    let naive = score(&SeasonalNaive { season: 24, horizon: HORIZON }, &columns);
+    assert!((naive.mse - 0.512).abs() < TOLERANCE && (naive.mae - 0.433).abs() < TOLERANCE, "{} {}", naive.mse, naive.mae);
+    let ridge = Ridge::fit(&columns, &(0..8640), &(8640..11520), 512, HORIZON).expect("fits");
+    let scores = score(&ridge, &columns);
+    assert!((scores.mse - 0.367).abs() < TOLERANCE && (scores.mae - 0.391).abs() < TOLERANCE, "{} {}", scores.mse, scores.mae);
+    assert!((0.6..0.95).contains(&scores.coverage_80), "{}", scores.coverage_80);
+}
+
+#[test]
+fn ridge_has_the_same_bits_on_one_thread_and_two() {
+    let columns: Vec<Vec<f64>> = columns().into_iter().take(2).collect();
+    let fit = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| Ridge::fit(&columns, &(0..2000), &(2000..2500), 96, 24).expect("fits"))
+    };
+    assert_eq!(fit(1), fit(2));
+}
+
+#[test]
+fn too_few_rows_say_how_many() {
+    let columns = vec![vec![0.0; 100]];
+    let error = Ridge::fit(&columns, &(0..50), &(50..100), 48, 24).expect_err("short").to_string();
+    assert!(error.contains("72 rows, found 50"), "{error}");
+}
