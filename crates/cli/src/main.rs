@@ -1,1 +1,49 @@
-fn main() {}
+//! `foretoken`: train, backtest, forecast and stream from the command line.
+
+mod command;
+mod error;
+mod run;
+mod score;
+mod table;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "foretoken", version, about = "Predict live signals with a sparse mixture of sequence experts")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(command::train::Arguments),
+    Forecast(command::forecast::Arguments),
+    Backtest(command::backtest::Arguments),
+    Stream(command::stream::Arguments),
+    Inspect(command::inspect::Arguments),
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let done = match Arguments::parse().command {
+        Command::Train(arguments) => command::train::run(&arguments),
+        Command::Forecast(arguments) => command::forecast::run(&arguments),
+        Command::Backtest(arguments) => command::backtest::run(&arguments),
+        Command::Stream(arguments) => command::stream::run(&arguments),
+        Command::Inspect(arguments) => command::inspect::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

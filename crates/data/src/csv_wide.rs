@@ -20,7 +20,9 @@ pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
     let mut reader = csv::ReaderBuilder::new().has_headers(true).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let header = reader.headers().map_err(|error| whole("CSV", error.to_string()))?.clone();
     let names: Vec<String> = header.iter().skip(1).map(String::from).collect();
-    if header.iter().skip(1).any(|name| name.parse::<f64>().is_ok()) || header.get(0).is_some_and(|first| stamps::parse(first).is_some()) {
+    if header.iter().skip(1).any(|name| name.parse::<f64>().is_ok())
+        || header.get(0).is_some_and(|first| stamps::parse(first).is_some())
+    {
         return Err(whole("a header with column names on line 1", format!("`{}`", header.iter().collect::<Vec<_>>().join(","))));
     }
     if names.is_empty() {
@@ -40,10 +42,15 @@ pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
         if record.len() != header.len() {
             return Err(DataError::Ragged { source_name, line, expected: header.len().to_string(), found: record.len() });
         }
-        let field = |column: &str, expected, found: &str| {
-            DataError::Field { source_name: source_name.clone(), line, column: column.into(), expected, found: found.into() }
+        let field = |column: &str, expected, found: &str| DataError::Field {
+            source_name: source_name.clone(),
+            line,
+            column: column.into(),
+            expected,
+            found: found.into(),
         };
-        let time = stamps::parse(&record[0]).ok_or_else(|| field(&header[0], "a date, a date and time, or an integer", &record[0]))?;
+        let time =
+            stamps::parse(&record[0]).ok_or_else(|| field(&header[0], "a date, a date and time, or an integer", &record[0]))?;
         if time.ticks <= before {
             return Err(field(&header[0], "a stamp later than the one before", &record[0]));
         }

@@ -40,14 +40,20 @@ impl Split {
             Self::Rows(rows) => *rows,
             Self::Shares(shares) => {
                 if !(shares.iter().all(|share| *share > 0.0) && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-9) {
-                    return Err(DataError::Split { expected: "three shares above 0 that sum to 1", found: format!("{shares:?}") });
+                    return Err(DataError::Split {
+                        expected: "three shares above 0 that sum to 1",
+                        found: format!("{shares:?}"),
+                    });
                 }
                 let (train, test) = ((len as f64 * shares[0]) as usize, (len as f64 * shares[2]) as usize);
                 [train, len.saturating_sub(train + test), test]
             }
         };
         if sizes.contains(&0) {
-            return Err(DataError::Split { expected: "at least one row in each part", found: format!("{sizes:?} of {len} rows") });
+            return Err(DataError::Split {
+                expected: "at least one row in each part",
+                found: format!("{sizes:?} of {len} rows"),
+            });
         }
         let [train, validation, test] = sizes;
         let needed = train.saturating_add(validation).saturating_add(test);

@@ -113,9 +113,9 @@ impl ScoreBoard {
         let values = (self.windows * horizon as u64).max(1) as f64;
         let by_step = |sums: &[f64]| sums.iter().map(|sum| sum / self.windows.max(1) as f64).collect();
         let columns = self.absolute_by_column.iter().zip(&self.windows_by_column).zip(&self.scales);
-        let mase = columns.filter(|((_, windows), _)| **windows > 0).map(|((sum, windows), scale)| {
-            sum / (*windows * horizon as u64) as f64 / scale
-        });
+        let mase = columns
+            .filter(|((_, windows), _)| **windows > 0)
+            .map(|((sum, windows), scale)| sum / (*windows * horizon as u64) as f64 / scale);
         let mase: Vec<f64> = mase.collect();
         let wql = self.pinball.iter().map(|sum| 2.0 * sum / self.magnitude).sum::<f64>() / self.levels.len() as f64;
         Scores {

@@ -130,7 +130,10 @@ impl Ridge {
                 Self {
                     lookback,
                     horizon,
-                    weights_lh: (0..lookback).flat_map(|i| (0..horizon).map(move |j| (i, j))).map(|at| weights[at] as f32).collect(),
+                    weights_lh: (0..lookback)
+                        .flat_map(|i| (0..horizon).map(move |j| (i, j)))
+                        .map(|at| weights[at] as f32)
+                        .collect(),
                     bias_h: (0..horizon).map(|j| bias(j) as f32).collect(),
                     strength,
                     validation_mse: 0.0,
@@ -149,7 +152,8 @@ impl Ridge {
             ridge.validation_mse = errors.iter().map(|errors| errors[index]).sum::<f64>() / count as f64;
             ridge
         });
-        let best = scored.filter(|ridge| ridge.validation_mse.is_finite()).min_by(|a, b| a.validation_mse.total_cmp(&b.validation_mse));
+        let best =
+            scored.filter(|ridge| ridge.validation_mse.is_finite()).min_by(|a, b| a.validation_mse.total_cmp(&b.validation_mse));
         best.ok_or(EvalError::NotFinite)
     }
 

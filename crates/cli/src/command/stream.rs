@@ -1,0 +1,70 @@
+//! `foretoken stream`: one prediction a line, for ever.
+
+use crate::error::CliError;
+use foretoken_data::{LineParser, Parsed};
+use foretoken_model::{Predictor, Snapshot, file::write_atomically};
+use std::{
+    io::{BufRead, Write},
+    path::PathBuf,
+};
+
+/// Read samples line by line from standard input, write one prediction a line.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  head -2000 examples/data/ETTh1.csv | foretoken stream runs/etth1 | tail -1")]
+pub struct Arguments {
+    /// The weights file, or a run folder with `model.safetensors`.
+    model: PathBuf,
+    /// Go on from this snapshot if it exists, and write it when the input ends.
+    #[arg(long)]
+    snapshot: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+    let forecaster = super::forecast::load(&arguments.model)?;
+    let mut predictor = Predictor::new(forecaster.clone());
+    if let Some(path) = arguments.snapshot.as_ref().filter(|path| path.exists()) {
+        let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
+        let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| CliError::file(path, error))?;
+        predictor.restore(&snapshot).map_err(|error| CliError::file(path, error))?;
+    }
+    let mut parser = LineParser::new(&super::forecast::names(&forecaster));
+    let mut forecast = predictor.forecast_buffer();
+    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let (mut line, mut number) = (Vec::new(), 0);
+    let mut text = String::new();
+    loop {
+        line.clear();
+        if input.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        number += 1;
+        let problem: String = match std::str::from_utf8(&line).map(|line| parser.parse(line, number)) {
+            Ok(Ok(Parsed::Header)) => continue,
+            Ok(Ok(Parsed::Row { values, .. })) => match predictor.advance(values) {
+                Ok(()) => {
+                    predictor.predict(&mut forecast)?;
+                    text.clear();
+                    for (place, value) in forecast.point.iter().enumerate() {
+                        use std::fmt::Write as _;
+                        let comma = if place == 0 { "" } else { "," };
+                        write!(text, "{comma}{value}").expect("writing to a string");
+                    }
+                    text.push('\n');
+                    output.write_all(text.as_bytes())?;
+                    output.flush()?;
+                    continue;
+                }
+                Err(error) => format!("line:{number}: {error}"),
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("line:{number}: expected UTF-8, found other bytes"),
+        };
+        eprintln!("{problem}");
+    }
+    if let Some(path) = &arguments.snapshot {
+        let json = serde_json::to_string(&predictor.snapshot()).map_err(|error| CliError::file(path, error))?;
+        write_atomically(path, json.as_bytes())?;
+    }
+    Ok(())
+}

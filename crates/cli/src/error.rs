@@ -1,0 +1,40 @@
+//! Every way a command can fail, as one line.
+
+use foretoken_data::DataError;
+use foretoken_eval::EvalError;
+use foretoken_model::ModelError;
+use std::path::{Path, PathBuf};
+
+/// An error of a command.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Model(#[from] ModelError),
+    #[error("{0}")]
+    Data(#[from] DataError),
+    #[error("{0}")]
+    Eval(#[from] EvalError),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Output(#[from] std::io::Error),
+    #[error("{}: {problem}", path.display())]
+    File { path: PathBuf, problem: String },
+}
+
+impl CliError {
+    /// An error about a file.
+    pub fn file(path: &Path, problem: impl ToString) -> Self {
+        Self::File { path: path.into(), problem: problem.to_string() }
+    }
+
+    /// The system's refusal of a file.
+    pub fn io(path: &Path) -> impl Fn(std::io::Error) -> Self + '_ {
+        |source| Self::Io { path: path.into(), source }
+    }
+
+    /// Whether the reader of our output went away, which ends a command but is no error.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}

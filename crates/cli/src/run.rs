@@ -1,0 +1,102 @@
+//! A run: one TOML file, complete, saved with its result.
+
+use crate::error::CliError;
+use foretoken_data::{Ranges, Signal, Split, Standardiser, read_wide};
+use foretoken_model::{Column, ForecasterConfig};
+use foretoken_train::TrainConfig;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A run as its TOML says it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// What to learn from.
+    pub data: DataConfig,
+    /// What to train.
+    pub model: ForecasterConfig,
+    /// How.
+    #[serde(default)]
+    pub train: TrainConfig,
+}
+
+/// The data of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Wide CSV; a relative path starts at the run's TOML.
+    pub path: PathBuf,
+    /// Training, validation and test rows.
+    pub split: Split,
+    /// Samples in a season, for the seasonal naive baseline and MASE.
+    pub season: usize,
+    /// Columns to learn, in order; all if absent.
+    pub columns: Option<Vec<String>>,
+}
+
+impl Run {
+    /// Reads a run and makes its data path absolute or relative to the working folder.
+    pub fn read(path: &Path) -> Result<Self, CliError> {
+        let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
+        let mut run: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+            let message = error.message().replace('\n', " ");
+            match line {
+                Some(line) => CliError::file(path, format!("line {line}: {message}")),
+                None => CliError::file(path, message),
+            }
+        })?;
+        if run.data.path.is_relative() {
+            run.data.path = path.parent().unwrap_or(Path::new("")).join(&run.data.path);
+        }
+        if run.data.season == 0 {
+            return Err(CliError::file(path, "data.season: expected at least 1, found 0"));
+        }
+        Ok(run)
+    }
+
+    /// The run as TOML.
+    pub fn to_toml(&self) -> Result<String, CliError> {
+        toml::to_string(self).map_err(|error| CliError::file(Path::new("run.toml"), error))
+    }
+}
+
+/// The data of a run, read and standardised.
+pub struct Prepared {
+    /// The signal in its own unit.
+    pub signal: Signal,
+    /// Its columns, standardised by training rows.
+    pub standardised: Vec<Vec<f64>>,
+    /// Names and statistics.
+    pub columns: Vec<Column>,
+    /// The split.
+    pub ranges: Ranges,
+}
+
+/// Reads data in a model's columns, by name.
+pub fn read_columns(path: &Path, names: &[String]) -> Result<Signal, CliError> {
+    let mut signal = read_wide(path)?;
+    let find = |name: &String| {
+        let place = signal.names.iter().position(|column| column == name);
+        place.ok_or_else(|| CliError::file(path, format!("expected a column `{name}`, found {}", signal.names.join(", "))))
+    };
+    let places = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    signal.columns = places.iter().map(|&place| signal.columns[place].clone()).collect();
+    signal.names = names.to_vec();
+    Ok(signal)
+}
+
+impl DataConfig {
+    /// Reads, splits and standardises.
+    pub fn prepare(&self) -> Result<Prepared, CliError> {
+        let signal = match &self.columns {
+            Some(names) => read_columns(&self.path, names)?,
+            None => read_wide(&self.path)?,
+        };
+        let ranges = self.split.resolve(signal.len())?;
+        let scale = Standardiser::fit(&signal, ranges.train.clone())?;
+        let columns = signal.names.iter().zip(&scale.means).zip(&scale.deviations);
+        let columns = columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect();
+        Ok(Prepared { standardised: scale.apply(&signal), signal, columns, ranges })
+    }
+}
