@@ -153,7 +153,8 @@ fn train(
         })?;
         trainer.checkpoint().save(&path)?;
         trained.rows_a_second = epoch.rows_a_second;
-        bar.suspend(|| println!("{}", line(&epoch, bar.elapsed().as_secs_f64())));
+        let line = line(&epoch, bar.elapsed().as_secs_f64());
+        bar.suspend(|| println!("{line}"));
     }
     bar.finish_and_clear();
     trained.best_epoch = trainer.checkpoint().progress.best_epoch;
