@@ -1,73 +1,92 @@
-//! Grouping.
-/// group
-pub fn group(c: &[u32], e: usize, order: &mut [u32], offsets: &mut [usize]) {
-    offsets.fill(0);
-    for &x in c {
-        offsets[x as usize + 1] += 1;
+//! Grouped experts: the rows of a call sorted by the expert they were given to, and the experts' outputs put together again.
+//!
+//! An *assignment* is one (row, slot) pair, numbered `row·k + slot`. Grouping keeps rows in order inside an expert, so that a
+//! stream's samples reach an expert in time order.
+
+/// Sorts assignments by expert, in order within each: `order[place]` is the assignment at a place, expert e has places
+/// `spans[e]..spans[e + 1]`.
+pub fn group(choice_nk: &[u32], experts: usize, order: &mut [u32], spans: &mut [usize]) {
+    assert!(order.len() == choice_nk.len() && spans.len() == experts + 1, "shapes of a grouping");
+    spans.fill(0);
+    for &expert in choice_nk {
+        spans[expert as usize + 1] += 1;
     }
-    for i in 0..e {
-        offsets[i + 1] += offsets[i];
+    for expert in 0..experts {
+        spans[expert + 1] += spans[expert];
     }
-    for (i, &x) in c.iter().enumerate() {
-        order[offsets[x as usize]] = i as u32;
-        offsets[x as usize] += 1;
+    // spans[e] walks from its start to its end, which is the next start: shift back afterwards.
+    for (assignment, &expert) in choice_nk.iter().enumerate() {
+        order[spans[expert as usize]] = assignment as u32;
+        spans[expert as usize] += 1;
     }
-    for i in (1..=e).rev() {
-        offsets[i] = offsets[i - 1];
-    }
-    offsets[0] = 0;
+    spans.copy_within(..experts, 1);
+    spans[0] = 0;
 }
-/// invert
+
+/// `place[assignment]`: the inverse of `order`.
 pub fn invert(order: &[u32], place: &mut [u32]) {
-    for (i, &o) in order.iter().enumerate() {
-        place[o as usize] = i as u32;
+    for (at, &assignment) in order.iter().enumerate() {
+        place[assignment as usize] = at as u32;
     }
 }
-/// gather
-pub fn gather(x: &[f32], d: usize, k: usize, order: &[u32], rows: &mut [f32]) {
-    for (&o, r) in order.iter().zip(rows.chunks_exact_mut(d)) {
-        r.copy_from_slice(&x[o as usize / k * d..][..d]);
+
+/// Where each stream's samples begin among one expert's: `segments[s]..segments[s + 1]` for the rows `offsets[s]..offsets[s + 1]`
+/// of the call. `order` is the expert's part.
+pub fn segments_of(order: &[u32], k: usize, offsets: &[usize], segments: &mut [usize]) {
+    let mut count = 0;
+    for (segment, &offset) in segments.iter_mut().zip(offsets) {
+        while count < order.len() && (order[count] as usize / k) < offset {
+            count += 1;
+        }
+        *segment = count;
     }
 }
-/// backward +=
-pub fn gather_backward(dr: &[f32], d: usize, k: usize, order: &[u32], dx: &mut [f32]) {
-    for (&o, r) in order.iter().zip(dr.chunks_exact(d)) {
-        dx[o as usize / k * d..][..d].iter_mut().zip(r).for_each(|(a, b)| *a += b);
+
+/// Copies each assignment's row to its place.
+pub fn gather(x_nd: &[f32], d: usize, k: usize, order: &[u32], rows_ad: &mut [f32]) {
+    for (&assignment, row) in order.iter().zip(rows_ad.chunks_exact_mut(d)) {
+        row.copy_from_slice(&x_nd[assignment as usize / k * d..][..d]);
     }
 }
-/// combine
-pub fn combine(out: &[f32], d: usize, k: usize, place: &[u32], w: &[f32], y: &mut [f32]) {
-    y.fill(0.0);
-    for (row, y) in y.chunks_exact_mut(d).enumerate() {
-        for s in row * k..(row + 1) * k {
-            let o = &out[place[s] as usize * d..][..d];
-            for i in 0..d {
-                y[i] += w[s] * o[i];
-            }
+
+/// Adds the rows' gradients back: `dx += …`.
+pub fn gather_backward(drows_ad: &[f32], d: usize, k: usize, order: &[u32], dx_nd: &mut [f32]) {
+    for (&assignment, row) in order.iter().zip(drows_ad.chunks_exact(d)) {
+        let dx = &mut dx_nd[assignment as usize / k * d..][..d];
+        dx.iter_mut().zip(row).for_each(|(total, part)| *total += part);
+    }
+}
+
+/// `y = Σ weight·out` over a row's slots, first to last.
+pub fn combine(out_ao: &[f32], o: usize, k: usize, place: &[u32], weights_nk: &[f32], y_no: &mut [f32]) {
+    let rows = y_no.chunks_exact_mut(o).zip(place.chunks_exact(k)).zip(weights_nk.chunks_exact(k));
+    for ((y, place), weights) in rows {
+        y.fill(0.0);
+        for (&place, &weight) in place.iter().zip(weights) {
+            let out = &out_ao[place as usize * o..][..o];
+            y.iter_mut().zip(out).for_each(|(y, out)| *y += weight * out);
         }
     }
 }
-/// backward =
-pub fn combine_backward(out: &[f32], d: usize, k: usize, place: &[u32], w: &[f32], dy: &[f32], dout: &mut [f32], dw: &mut [f32]) {
-    for (row, dy) in dy.chunks_exact(d).enumerate() {
-        for s in row * k..(row + 1) * k {
-            let p = place[s] as usize * d;
-            let mut t = 0.0;
-            for i in 0..d {
-                dout[p + i] = w[s] * dy[i];
-                t += dy[i] * out[p + i];
-            }
-            dw[s] = t;
+
+/// Gradients of [`combine`]; both outputs are overwritten.
+pub fn combine_backward(
+    out_ao: &[f32],
+    o: usize,
+    k: usize,
+    place: &[u32],
+    weights_nk: &[f32],
+    dy_no: &[f32],
+    dout_ao: &mut [f32],
+    dweights_nk: &mut [f32],
+) {
+    let rows = dy_no.chunks_exact(o).zip(place.chunks_exact(k)).zip(weights_nk.chunks_exact(k));
+    for (((dy, place), weights), dweights) in rows.zip(dweights_nk.chunks_exact_mut(k)) {
+        for ((&place, &weight), dweight) in place.iter().zip(weights).zip(dweights) {
+            let span = place as usize * o..(place as usize + 1) * o;
+            let out = &out_ao[span.clone()];
+            dout_ao[span].iter_mut().zip(dy).for_each(|(dout, dy)| *dout = weight * dy);
+            *dweight = out.iter().zip(dy).map(|(out, dy)| out * dy).sum();
         }
-    }
-}
-/// segments
-pub fn segments_of(order: &[u32], k: usize, offsets: &[usize], out: &mut [usize]) {
-    let mut j = 0;
-    for (s, &o) in offsets.iter().enumerate() {
-        while j < order.len() && (order[j] as usize / k) < o {
-            j += 1;
-        }
-        out[s] = j;
     }
 }

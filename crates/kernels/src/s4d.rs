@@ -1,246 +1,494 @@
-//! S4D.
-use crate::plain::Real;
-use rayon::prelude::*;
-/// system
+//! The diagonal complex scan of S4D (Gu et al. 2022, arXiv:2206.11893), discretised exactly (zero-order hold).
+//!
+//! ```text
+//! Ā = exp(ΔA),  C̄ = 2·C·(Ā − 1)/A,   A = −exp(log_neg_re) + i·im,  Δ = exp(log_step)
+//! h_t = Ā ⊙ h_{t−1} + u_t             y_t = skip·u_t + Re⟨C̄, h_t⟩
+//! ```
+//! Sixteen channels ride in the lanes; a state is `[block of channels][state][re 16 | im 16]`, channels beyond the last are
+//! zero. Groups of states stay in registers while a stretch of samples passes; an output adds its states in order whatever the
+//! stretch, so a step of one gives the bits of a step among many. Backward recomputes from a state kept every [`STRETCH`] samples.
+//! Shapes: `n` rows, `d` channels, `s` states a channel.
+
+use crate::{
+    plain::Real,
+    simd::{LANES, Simd, Task, dispatch},
+};
+
+/// Samples between two kept states.
+pub const STRETCH: usize = 16;
+/// One complex value of a block of channels.
+const CELL: usize = 2 * LANES;
+/// State updates below which a call is not split over threads.
+const SPLIT: usize = 1 << 18;
+
+/// The parameters of a scan, as trained: `log_step` and `skip` `[d]`, the others `[d][s]`.
+#[derive(Clone, Copy, Debug)]
+pub struct S4dParameters<'a, R = f32> {
+    /// ln Δ.
+    pub log_step: &'a [R],
+    /// ln(−Re A).
+    pub log_neg_re: &'a [R],
+    /// Im A.
+    pub im: &'a [R],
+    /// Re C.
+    pub c_re: &'a [R],
+    /// Im C.
+    pub c_im: &'a [R],
+    /// Weight of the input itself.
+    pub skip: &'a [R],
+}
+
+/// A discretised system, packed for the lanes.
+#[derive(Clone, Debug)]
 pub struct S4dSystem {
-    d: usize,
-    n: usize,
-    ar: Vec<f32>,
-    ai: Vec<f32>,
-    cr: Vec<f32>,
-    ci: Vec<f32>,
+    channels: usize,
+    states: usize,
+    /// `[block][state][Ā re, Ā im, C̄ re, C̄ im][16]`.
+    cells: Vec<f32>,
+    /// `[block][16]`.
     skip: Vec<f32>,
 }
-/// gradient
+
+/// Gradients of the discretised system: `[d][s]`, and `skip` `[d]`.
+#[derive(Clone, Debug)]
 pub struct S4dGradient {
-    ar: Vec<f64>,
-    ai: Vec<f64>,
-    cr: Vec<f64>,
-    ci: Vec<f64>,
+    a: Vec<Complex>,
+    c: Vec<Complex>,
     skip: Vec<f64>,
 }
+
 impl S4dGradient {
-    /// zeros
-    pub fn new(s: &S4dSystem) -> Self {
-        let z = || vec![0.0; s.d * s.n];
-        Self { ar: z(), ai: z(), cr: z(), ci: z(), skip: vec![0.0; s.d] }
+    /// Zeros.
+    pub fn new(system: &S4dSystem) -> Self {
+        let len = system.channels * system.states;
+        Self { a: vec![(0.0, 0.0); len], c: vec![(0.0, 0.0); len], skip: vec![0.0; system.channels] }
     }
 }
-type C = (f64, f64);
-fn mul(a: C, b: C) -> C {
+
+type Complex = (f64, f64);
+
+fn multiply(a: Complex, b: Complex) -> Complex {
     (a.0 * b.0 - a.1 * b.1, a.0 * b.1 + a.1 * b.0)
 }
-fn div(a: C, b: C) -> C {
-    let m = b.0 * b.0 + b.1 * b.1;
-    ((a.0 * b.0 + a.1 * b.1) / m, (a.1 * b.0 - a.0 * b.1) / m)
+
+fn divide(a: Complex, b: Complex) -> Complex {
+    let square = b.0 * b.0 + b.1 * b.1;
+    ((a.0 * b.0 + a.1 * b.1) / square, (a.1 * b.0 - a.0 * b.1) / square)
 }
-fn conj(a: C) -> C {
+
+fn conjugate(a: Complex) -> Complex {
     (a.0, -a.1)
 }
+
+/// Δ, A, Ā and Q = 2(Ā − 1)/A of entry `i`, in `f64`.
+fn discretised(parameters: &S4dParameters<'_>, states: usize, i: usize) -> (f64, Complex, Complex, Complex) {
+    let step = f64::from(parameters.log_step[i / states]).exp();
+    let a = (-f64::from(parameters.log_neg_re[i]).exp(), f64::from(parameters.im[i]));
+    let size = (step * a.0).exp();
+    let a_bar = (size * (step * a.1).cos(), size * (step * a.1).sin());
+    let q = divide((2.0 * (a_bar.0 - 1.0), 2.0 * a_bar.1), a);
+    (step, a, a_bar, q)
+}
+
 impl S4dSystem {
-    /// discretise
-    pub fn discretise(d: usize, n: usize, ls: &[f32], lnr: &[f32], im: &[f32], cr: &[f32], ci: &[f32], skip: &[f32]) -> Self {
-        let mut s = Self {
-            d,
-            n,
-            ar: vec![0.0; d * n],
-            ai: vec![0.0; d * n],
-            cr: vec![0.0; d * n],
-            ci: vec![0.0; d * n],
-            skip: skip.to_vec(),
-        };
-        for i in 0..d * n {
-            let dt = (ls[i / n] as f64).exp();
-            let a = (-(lnr[i] as f64).exp(), im[i] as f64);
-            let m = (dt * a.0).exp();
-            let ab = (m * (dt * a.1).cos(), m * (dt * a.1).sin());
-            let cb = mul((cr[i] as f64, ci[i] as f64), div((ab.0 - 1.0, ab.1), a));
-            s.ar[i] = ab.0 as f32;
-            s.ai[i] = ab.1 as f32;
-            s.cr[i] = cb.0 as f32;
-            s.ci[i] = cb.1 as f32;
+    /// Discretises and packs.
+    pub fn discretise(channels: usize, states: usize, parameters: &S4dParameters<'_>) -> Self {
+        let blocks = channels.div_ceil(LANES);
+        let mut system = Self { channels, states, cells: vec![0.0; blocks * states * 2 * CELL], skip: vec![0.0; blocks * LANES] };
+        system.skip[..channels].copy_from_slice(parameters.skip);
+        for i in 0..channels * states {
+            let (_, _, a_bar, q) = discretised(parameters, states, i);
+            let c_bar = multiply((f64::from(parameters.c_re[i]), f64::from(parameters.c_im[i])), q);
+            let (channel, state) = (i / states, i % states);
+            let place = (channel / LANES * states + state) * 2 * CELL + channel % LANES;
+            for (part, value) in [a_bar.0, a_bar.1, c_bar.0, c_bar.1].into_iter().enumerate() {
+                system.cells[place + part * LANES] = value as f32;
+            }
         }
-        s
+        system
     }
-    /// len
+
+    fn blocks(&self) -> usize {
+        self.channels.div_ceil(LANES)
+    }
+
+    /// Numbers in the state of one stream.
     pub fn state_len(&self) -> usize {
-        2 * self.d * self.n
+        self.blocks() * self.states * CELL
     }
-    /// len
-    pub fn checkpoint_len(&self, _: &[usize]) -> usize {
-        0
+
+    /// Numbers that [`S4dSystem::scan_saved`] keeps for these segments.
+    pub fn checkpoint_len(&self, offsets: &[usize]) -> usize {
+        offsets.windows(2).map(|pair| (pair[1] - pair[0]).div_ceil(STRETCH) * self.state_len()).sum()
     }
-    /// scan
-    pub fn scan(&self, u: &[f32], off: &[usize], st: &mut [f32], y: &mut [f32]) {
-        let (d, n) = (self.d, self.n);
-        let mut ys: Vec<&mut [f32]> = vec![];
-        let mut rest = y;
-        for w in off.windows(2) {
-            let (a, b) = rest.split_at_mut((w[1] - w[0]) * d);
-            ys.push(a);
-            rest = b;
+
+    /// `y = scan(u)`, segment `s` from and to state `s`.
+    pub fn scan(&self, u_nd: &[f32], offsets: &[usize], states: &mut [f32], y_nd: &mut [f32]) {
+        self.split(u_nd, offsets, states, y_nd, None);
+    }
+
+    /// [`S4dSystem::scan`] that also keeps the state before every stretch.
+    pub fn scan_saved(&self, u_nd: &[f32], offsets: &[usize], states: &mut [f32], y_nd: &mut [f32], checkpoints: &mut [f32]) {
+        assert_eq!(checkpoints.len(), self.checkpoint_len(offsets), "checkpoints");
+        self.split(u_nd, offsets, states, y_nd, Some(checkpoints));
+    }
+
+    fn split(&self, u_nd: &[f32], offsets: &[usize], states: &mut [f32], y_nd: &mut [f32], saved: Option<&mut [f32]>) {
+        let (d, streams) = (self.channels, offsets.len() - 1);
+        let rows = offsets[streams] - offsets[0];
+        assert!(u_nd.len() == rows * d && y_nd.len() == rows * d && states.len() == streams * self.state_len(), "scan shapes");
+        if streams < 2 || rows * d * self.states < 2 * SPLIT || rayon::current_num_threads() < 2 {
+            dispatch(Scan { system: self, u_nd, offsets, states, y_nd, saved });
+            return;
         }
-        let body = |(s, (st, y)): (usize, (&mut [f32], &mut &mut [f32]))| {
-            let u = &u[off[s] * d..off[s + 1] * d];
-            for (u, y) in u.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
-                for c in 0..d {
-                    let mut acc = 0.0;
-                    for j in c * n..(c + 1) * n {
-                        let (r, i) = (st[2 * j], st[2 * j + 1]);
-                        let nr = self.ar[j] * r - self.ai[j] * i + u[c];
-                        let ni = self.ar[j] * i + self.ai[j] * r;
-                        st[2 * j] = nr;
-                        st[2 * j + 1] = ni;
-                        acc += self.cr[j] * nr - self.ci[j] * ni;
-                    }
-                    y[c] = 2.0 * acc + self.skip[c] * u[c];
-                }
-            }
-        };
-        if u.len() * n > 1 << 16 {
-            st.par_chunks_exact_mut(2 * d * n).zip(ys.par_iter_mut()).enumerate().for_each(body);
-        } else {
-            st.chunks_exact_mut(2 * d * n).zip(ys.iter_mut()).enumerate().for_each(body);
-        }
+        let half = streams / 2;
+        let middle = (offsets[half] - offsets[0]) * d;
+        let (u_low, u_high) = u_nd.split_at(middle);
+        let (y_low, y_high) = y_nd.split_at_mut(middle);
+        let (state_low, state_high) = states.split_at_mut(half * self.state_len());
+        let (saved_low, saved_high) = saved.map(|saved| saved.split_at_mut(self.checkpoint_len(&offsets[..=half]))).unzip();
+        rayon::join(
+            || self.split(u_low, &offsets[..=half], state_low, y_low, saved_low),
+            || self.split(u_high, &offsets[half..], state_high, y_high, saved_high),
+        );
     }
-    /// scan
-    pub fn scan_saved(&self, u: &[f32], off: &[usize], st: &mut [f32], y: &mut [f32], _: &mut [f32]) {
-        self.scan(u, off, st, y);
-    }
-    /// backward from zero state
-    pub fn scan_backward(&self, u: &[f32], off: &[usize], _: &[f32], dy: &[f32], du: &mut [f32], g: &mut S4dGradient) {
-        let (d, n) = (self.d, self.n);
-        let parts: Vec<(Vec<f32>, S4dGradient)> = (0..off.len() - 1)
-            .into_par_iter()
-            .map(|s| {
-                let (u, dy) = (&u[off[s] * d..off[s + 1] * d], &dy[off[s] * d..off[s + 1] * d]);
-                let t = u.len() / d;
-                let mut du = vec![0.0; u.len()];
-                let mut g = S4dGradient::new(self);
-                let mut h = vec![(0.0f32, 0.0f32); t + 1];
-                for c in 0..d {
-                    for k in 0..t {
-                        du[k * d + c] += self.skip[c] * dy[k * d + c];
-                        g.skip[c] += (dy[k * d + c] * u[k * d + c]) as f64;
-                    }
-                    for j in c * n..(c + 1) * n {
-                        let (ar, ai, cr, ci) = (self.ar[j], self.ai[j], self.cr[j], self.ci[j]);
-                        for k in 0..t {
-                            let (r, i) = h[k];
-                            h[k + 1] = (ar * r - ai * i + u[k * d + c], ar * i + ai * r);
-                        }
-                        let (mut lr, mut li) = (0.0f32, 0.0f32);
-                        let mut acc = [0.0f32; 4];
-                        for k in (0..t).rev() {
-                            let y = 2.0 * dy[k * d + c];
-                            acc[0] += y * h[k + 1].0;
-                            acc[1] -= y * h[k + 1].1;
-                            let nlr = ar * lr + ai * li + y * cr;
-                            let nli = ar * li - ai * lr - y * ci;
-                            lr = nlr;
-                            li = nli;
-                            du[k * d + c] += lr;
-                            let (r, i) = h[k];
-                            acc[2] += lr * r + li * i;
-                            acc[3] += -lr * i + li * r;
-                        }
-                        g.cr[j] += acc[0] as f64;
-                        g.ci[j] += acc[1] as f64;
-                        g.ar[j] += acc[2] as f64;
-                        g.ai[j] += acc[3] as f64;
-                    }
-                }
-                (du, g)
-            })
-            .collect();
-        for (s, (p, q)) in parts.iter().enumerate() {
-            du[off[s] * d..off[s + 1] * d].copy_from_slice(p);
-            for (a, b) in [(&mut g.ar, &q.ar), (&mut g.ai, &q.ai), (&mut g.cr, &q.cr), (&mut g.ci, &q.ci), (&mut g.skip, &q.skip)]
-            {
-                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-            }
-        }
-    }
-    /// chain rule
-    pub fn parameter_gradient(
+
+    /// Gradients of a [`S4dSystem::scan_saved`]: `du` is overwritten, the system's are added to `gradient`.
+    pub fn scan_backward(
         &self,
-        ls: &[f32],
-        lnr: &[f32],
-        im: &[f32],
-        cr: &[f32],
-        ci: &[f32],
-        _skip: &[f32],
-        g: &S4dGradient,
-        dls: &mut [f32],
-        dlnr: &mut [f32],
-        dim: &mut [f32],
-        dcr: &mut [f32],
-        dci: &mut [f32],
-        ds: &mut [f32],
+        u_nd: &[f32],
+        offsets: &[usize],
+        checkpoints: &[f32],
+        dy_nd: &[f32],
+        du_nd: &mut [f32],
+        gradient: &mut S4dGradient,
     ) {
-        let n = self.n;
-        for i in 0..self.d * n {
-            let dt = (ls[i / n] as f64).exp();
-            let a = (-(lnr[i] as f64).exp(), im[i] as f64);
-            let m = (dt * a.0).exp();
-            let ab = (m * (dt * a.1).cos(), m * (dt * a.1).sin());
-            let q = div((ab.0 - 1.0, ab.1), a);
-            let c = (cr[i] as f64, ci[i] as f64);
-            let gc = (g.cr[i], g.ci[i]);
-            let dc = mul(gc, conj(q));
-            dcr[i] += dc.0 as f32;
-            dci[i] += dc.1 as f32;
-            let gq = mul(gc, conj(c));
-            let mut gab = (g.ar[i], g.ai[i]);
-            let t = mul(gq, conj(div((1.0, 0.0), a)));
-            gab.0 += t.0;
-            gab.1 += t.1;
-            let t = mul(gq, conj(div(q, a)));
-            let mut ga = (-t.0, -t.1);
-            let gz = mul(gab, conj(ab));
-            ga.0 += gz.0 * dt;
-            ga.1 += gz.1 * dt;
-            let ddt = gz.0 * a.0 + gz.1 * a.1;
-            dls[i / n] += (ddt * dt) as f32;
-            dlnr[i] += (ga.0 * a.0) as f32;
-            dim[i] += ga.1 as f32;
+        let streams = offsets.len() - 1;
+        assert!(u_nd.len() == dy_nd.len() && u_nd.len() == du_nd.len(), "rows of a scan");
+        assert_eq!(checkpoints.len(), self.checkpoint_len(offsets), "checkpoints");
+        // One sum a stream, added up in the order of the streams: independent of threads.
+        let mut sums = vec![0.0; streams * self.sum_len()];
+        self.split_backward(u_nd, offsets, checkpoints, dy_nd, du_nd, &mut sums);
+        for sums in sums.chunks_exact(self.sum_len()) {
+            self.collect(sums, gradient);
         }
-        ds.iter_mut().zip(&g.skip).for_each(|(a, b)| *a += *b as f32);
+    }
+
+    /// `[block][(Ā re, Ā im, C̄ re, C̄ im) of each state, skip][16]`.
+    fn sum_len(&self) -> usize {
+        self.blocks() * (4 * self.states + 1) * LANES
+    }
+
+    fn split_backward(&self, u: &[f32], offsets: &[usize], saved: &[f32], dy: &[f32], du: &mut [f32], sums: &mut [f32]) {
+        let (d, streams) = (self.channels, offsets.len() - 1);
+        if streams < 2 || u.len() * self.states < SPLIT || rayon::current_num_threads() < 2 {
+            let mut scratch = vec![0.0; self.state_len() + STRETCH * CELL];
+            let (mut row, mut kept) = (0, 0);
+            for (pair, sums) in offsets.windows(2).zip(sums.chunks_exact_mut(self.sum_len())) {
+                let (rows, len) = (row..row + (pair[1] - pair[0]) * d, self.checkpoint_len(pair));
+                dispatch(ScanBackward {
+                    system: self,
+                    u_td: &u[rows.clone()],
+                    checkpoints: &saved[kept..kept + len],
+                    dy_td: &dy[rows.clone()],
+                    du_td: &mut du[rows.clone()],
+                    sums,
+                    scratch: &mut scratch,
+                });
+                (row, kept) = (rows.end, kept + len);
+            }
+            return;
+        }
+        let half = streams / 2;
+        let middle = (offsets[half] - offsets[0]) * d;
+        let (u_low, u_high) = u.split_at(middle);
+        let (dy_low, dy_high) = dy.split_at(middle);
+        let (du_low, du_high) = du.split_at_mut(middle);
+        let (saved_low, saved_high) = saved.split_at(self.checkpoint_len(&offsets[..=half]));
+        let (sums_low, sums_high) = sums.split_at_mut(half * self.sum_len());
+        rayon::join(
+            || self.split_backward(u_low, &offsets[..=half], saved_low, dy_low, du_low, sums_low),
+            || self.split_backward(u_high, &offsets[half..], saved_high, dy_high, du_high, sums_high),
+        );
+    }
+
+    fn collect(&self, sums: &[f32], gradient: &mut S4dGradient) {
+        for channel in 0..self.channels {
+            let block = &sums[channel / LANES * (4 * self.states + 1) * LANES..][..(4 * self.states + 1) * LANES];
+            let at = |row: usize| f64::from(block[row * LANES + channel % LANES]);
+            for state in 0..self.states {
+                let (a, c) = (&mut gradient.a[channel * self.states + state], &mut gradient.c[channel * self.states + state]);
+                (a.0, a.1) = (a.0 + at(4 * state), a.1 + at(4 * state + 1));
+                (c.0, c.1) = (c.0 + at(4 * state + 2), c.1 + at(4 * state + 3));
+            }
+            gradient.skip[channel] += at(4 * self.states);
+        }
+    }
+
+    /// Chain rule from the discretised system to the parameters: adds to `into`, spans in the order of [`S4dParameters`].
+    pub fn parameter_gradient(&self, parameters: &S4dParameters<'_>, gradient: &S4dGradient, into: [&mut [f32]; 6]) {
+        let [d_log_step, d_log_neg_re, d_im, d_c_re, d_c_im, d_skip] = into;
+        for i in 0..self.channels * self.states {
+            let (step, a, a_bar, q) = discretised(parameters, self.states, i);
+            let c = (f64::from(parameters.c_re[i]), f64::from(parameters.c_im[i]));
+            // For z = f·w in complex numbers, the gradient of w is that of z times conj(f).
+            let dc = multiply(gradient.c[i], conjugate(q));
+            d_c_re[i] += dc.0 as f32;
+            d_c_im[i] += dc.1 as f32;
+            let dq = multiply(gradient.c[i], conjugate(c));
+            let by_a_bar = multiply(dq, conjugate(divide((2.0, 0.0), a)));
+            let da_bar = (gradient.a[i].0 + by_a_bar.0, gradient.a[i].1 + by_a_bar.1);
+            let by_a = multiply(dq, conjugate(divide(q, a)));
+            let dz = multiply(da_bar, conjugate(a_bar));
+            let da = (dz.0 * step - by_a.0, dz.1 * step - by_a.1);
+            d_log_step[i / self.states] += ((dz.0 * a.0 + dz.1 * a.1) * step) as f32;
+            d_log_neg_re[i] += (da.0 * a.0) as f32;
+            d_im[i] += da.1 as f32;
+        }
+        d_skip.iter_mut().zip(&gradient.skip).for_each(|(total, part)| *total += *part as f32);
     }
 }
-/// plain
-pub fn plain_step<R: Real>(
-    d: usize,
-    n: usize,
-    ls: &[R],
-    lnr: &[R],
-    im: &[R],
-    cr: &[R],
-    ci: &[R],
-    skip: &[R],
-    u: &[R],
-    st: &mut [R],
-    y: &mut [R],
-) {
-    let (zero, one, two) = (R::from_f64(0.0), R::from_f64(1.0), R::from_f64(2.0));
-    for c in 0..d {
-        let dt = ls[c].exp();
-        let mut acc = zero;
-        for j in c * n..(c + 1) * n {
-            let (re, i) = (zero - lnr[j].exp(), im[j]);
-            let m = (dt * re).exp();
-            let (br, bi) = (m * (dt * i).cos(), m * (dt * i).sin());
-            let (x, z) = (st[2 * j], st[2 * j + 1]);
-            let nr = br * x - bi * z + u[c];
-            let ni = br * z + bi * x;
-            st[2 * j] = nr;
-            st[2 * j + 1] = ni;
-            let (pr, pi) = (br - one, bi);
-            let mm = re * re + i * i;
-            let (qr, qi) = ((pr * re + pi * i) / mm, (pi * re - pr * i) / mm);
-            let (kr, ki) = (cr[j] * qr - ci[j] * qi, cr[j] * qi + ci[j] * qr);
-            acc = acc + kr * nr - ki * ni;
+
+#[inline(always)]
+fn load<S: Simd>(simd: S, from: &[f32], vector: usize) -> S::F {
+    simd.load(from[vector * LANES..].first_chunk().expect("a whole vector"))
+}
+
+#[inline(always)]
+fn store<S: Simd>(simd: S, value: S::F, to: &mut [f32], vector: usize) {
+    simd.store(value, to[vector * LANES..].first_chunk_mut().expect("a whole vector"));
+}
+
+#[inline(always)]
+fn read<S: Simd>(simd: S, from: &[f32], width: usize) -> S::F {
+    if width == LANES { load(simd, from, 0) } else { simd.load_part(&from[..width]) }
+}
+
+#[inline(always)]
+fn write<S: Simd>(simd: S, value: S::F, to: &mut [f32], width: usize) {
+    if width == LANES { store(simd, value, to, 0) } else { simd.store_part(value, &mut to[..width]) }
+}
+
+struct Scan<'a> {
+    system: &'a S4dSystem,
+    u_nd: &'a [f32],
+    offsets: &'a [usize],
+    states: &'a mut [f32],
+    y_nd: &'a mut [f32],
+    saved: Option<&'a mut [f32]>,
+}
+
+impl Task for Scan<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { system, u_nd, offsets, states, y_nd, mut saved } = self;
+        let (d, len) = (system.channels, system.state_len());
+        let (mut row, mut kept) = (0, 0);
+        for (pair, state) in offsets.windows(2).zip(states.chunks_exact_mut(len)) {
+            let end = row + pair[1] - pair[0];
+            while row < end {
+                let stretch = STRETCH.min(end - row);
+                if let Some(saved) = &mut saved {
+                    saved[kept..kept + len].copy_from_slice(state);
+                    kept += len;
+                }
+                let rows = row * d..(row + stretch) * d;
+                advance(simd, system, &u_nd[rows.clone()], state, &mut y_nd[rows]);
+                row += stretch;
+            }
         }
-        y[c] = two * acc + skip[c] * u[c];
+    }
+}
+
+/// One stretch of one stream.
+#[inline(always)]
+fn advance<S: Simd>(simd: S, system: &S4dSystem, u_td: &[f32], state: &mut [f32], y_td: &mut [f32]) {
+    let (d, states) = (system.channels, system.states);
+    for block in 0..system.blocks() {
+        let first = block * LANES;
+        let width = LANES.min(d - first);
+        let skip = load(simd, &system.skip, block);
+        for (u, y) in u_td.chunks_exact(d).zip(y_td.chunks_exact_mut(d)) {
+            let value = simd.mul(skip, read(simd, &u[first..], width));
+            write(simd, value, &mut y[first..], width);
+        }
+        let cells = &system.cells[block * states * 2 * CELL..][..states * 2 * CELL];
+        let state = &mut state[block * states * CELL..][..states * CELL];
+        let grouped = if S::TILE > 1 { states / 4 * 4 } else { 0 };
+        let (wide, narrow) = cells.split_at(grouped * 2 * CELL);
+        let (wide_state, narrow_state) = state.split_at_mut(grouped * CELL);
+        for (cells, state) in wide.chunks_exact(8 * CELL).zip(wide_state.chunks_exact_mut(4 * CELL)) {
+            group::<S, 4>(simd, cells, state, d, first, width, u_td, y_td);
+        }
+        for (cells, state) in narrow.chunks_exact(2 * CELL).zip(narrow_state.chunks_exact_mut(CELL)) {
+            group::<S, 1>(simd, cells, state, d, first, width, u_td, y_td);
+        }
+    }
+}
+
+/// `G` states of one block over a stretch, held in registers.
+#[inline(always)]
+fn group<S: Simd, const G: usize>(
+    simd: S,
+    cells: &[f32],
+    state: &mut [f32],
+    d: usize,
+    first: usize,
+    width: usize,
+    u_td: &[f32],
+    y_td: &mut [f32],
+) {
+    let zero = simd.splat(0.0);
+    let (mut a, mut c, mut h) = ([(zero, zero); G], [(zero, zero); G], [(zero, zero); G]);
+    for g in 0..G {
+        a[g] = (load(simd, cells, 4 * g), load(simd, cells, 4 * g + 1));
+        c[g] = (load(simd, cells, 4 * g + 2), load(simd, cells, 4 * g + 3));
+        h[g] = (load(simd, state, 2 * g), load(simd, state, 2 * g + 1));
+    }
+    for (u, y) in u_td.chunks_exact(d).zip(y_td.chunks_exact_mut(d)) {
+        let u = read(simd, &u[first..], width);
+        let mut total = read(simd, &y[first..], width);
+        for g in 0..G {
+            h[g] = step(simd, a[g], h[g], u);
+            total = simd.fma(c[g].0, h[g].0, total);
+            total = simd.neg_fma(c[g].1, h[g].1, total);
+        }
+        write(simd, total, &mut y[first..], width);
+    }
+    for g in 0..G {
+        store(simd, h[g].0, state, 2 * g);
+        store(simd, h[g].1, state, 2 * g + 1);
+    }
+}
+
+/// Ā·h + u.
+#[inline(always)]
+fn step<S: Simd>(simd: S, a: (S::F, S::F), h: (S::F, S::F), u: S::F) -> (S::F, S::F) {
+    let re = simd.neg_fma(a.1, h.1, simd.fma(a.0, h.0, u));
+    let im = simd.fma(a.0, h.1, simd.mul(a.1, h.0));
+    (re, im)
+}
+
+/// One stream. `scratch` holds the adjoint of the state and the states of a stretch.
+struct ScanBackward<'a> {
+    system: &'a S4dSystem,
+    u_td: &'a [f32],
+    checkpoints: &'a [f32],
+    dy_td: &'a [f32],
+    du_td: &'a mut [f32],
+    sums: &'a mut [f32],
+    scratch: &'a mut [f32],
+}
+
+impl Task for ScanBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { system, u_td, checkpoints, dy_td, du_td, sums, scratch } = self;
+        let (d, states, len) = (system.channels, system.states, system.state_len());
+        let (adjoint, history) = scratch.split_at_mut(len);
+        adjoint.fill(0.0);
+        let rows = u_td.len() / d.max(1);
+        for (index, checkpoint) in checkpoints.chunks_exact(len).enumerate().rev() {
+            let rows = index * STRETCH * d..((index + 1) * STRETCH).min(rows) * d;
+            let (u_td, dy_td, du_td) = (&u_td[rows.clone()], &dy_td[rows.clone()], &mut du_td[rows]);
+            for block in 0..system.blocks() {
+                let first = block * LANES;
+                let width = LANES.min(d - first);
+                let sums = &mut sums[block * (4 * states + 1) * LANES..][..(4 * states + 1) * LANES];
+                let skip = load(simd, &system.skip, block);
+                let mut dskip = load(simd, sums, 4 * states);
+                for ((u, dy), du) in u_td.chunks_exact(d).zip(dy_td.chunks_exact(d)).zip(du_td.chunks_exact_mut(d)) {
+                    let dy = read(simd, &dy[first..], width);
+                    dskip = simd.fma(dy, read(simd, &u[first..], width), dskip);
+                    write(simd, simd.mul(skip, dy), &mut du[first..], width);
+                }
+                store(simd, dskip, sums, 4 * states);
+                for state in 0..states {
+                    let place = block * states + state;
+                    stretch_backward(
+                        simd,
+                        &system.cells[place * 2 * CELL..][..2 * CELL],
+                        &checkpoint[place * CELL..][..CELL],
+                        &mut adjoint[place * CELL..][..CELL],
+                        &mut sums[4 * state * LANES..][..4 * LANES],
+                        history,
+                        (d, first, width),
+                        (u_td, dy_td, &mut *du_td),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// One state of one block over a stretch, backwards.
+#[inline(always)]
+fn stretch_backward<S: Simd>(
+    simd: S,
+    cell: &[f32],
+    checkpoint: &[f32],
+    adjoint: &mut [f32],
+    sums: &mut [f32],
+    history: &mut [f32],
+    (d, first, width): (usize, usize, usize),
+    (u_td, dy_td, du_td): (&[f32], &[f32], &mut [f32]),
+) {
+    let (a, c) = ((load(simd, cell, 0), load(simd, cell, 1)), (load(simd, cell, 2), load(simd, cell, 3)));
+    let mut h = (load(simd, checkpoint, 0), load(simd, checkpoint, 1));
+    for (t, u) in u_td.chunks_exact(d).enumerate() {
+        h = step(simd, a, h, read(simd, &u[first..], width));
+        store(simd, h.0, history, 2 * t);
+        store(simd, h.1, history, 2 * t + 1);
+    }
+    let mut g = (load(simd, adjoint, 0), load(simd, adjoint, 1));
+    let (mut da, mut dc) = ((load(simd, sums, 0), load(simd, sums, 1)), (load(simd, sums, 2), load(simd, sums, 3)));
+    for (t, (dy, du)) in dy_td.chunks_exact(d).zip(du_td.chunks_exact_mut(d)).enumerate().rev() {
+        let dy = read(simd, &dy[first..], width);
+        dc.0 = simd.fma(dy, h.0, dc.0);
+        dc.1 = simd.neg_fma(dy, h.1, dc.1);
+        // The adjoint: conj(Ā)·g + conj(C̄)·dy.
+        let re = simd.fma(a.1, g.1, simd.fma(a.0, g.0, simd.mul(c.0, dy)));
+        let im = simd.neg_fma(a.1, g.0, simd.neg_fma(c.1, dy, simd.mul(a.0, g.1)));
+        g = (re, im);
+        write(simd, simd.add(read(simd, &du[first..], width), g.0), &mut du[first..], width);
+        h = match t {
+            0 => (load(simd, checkpoint, 0), load(simd, checkpoint, 1)),
+            _ => (load(simd, history, 2 * t - 2), load(simd, history, 2 * t - 1)),
+        };
+        da.0 = simd.fma(g.1, h.1, simd.fma(g.0, h.0, da.0));
+        da.1 = simd.neg_fma(g.0, h.1, simd.fma(g.1, h.0, da.1));
+    }
+    store(simd, g.0, adjoint, 0);
+    store(simd, g.1, adjoint, 1);
+    for (vector, value) in [da.0, da.1, dc.0, dc.1].into_iter().enumerate() {
+        store(simd, value, sums, vector);
+    }
+}
+
+/// The definition: one sample, straight from the parameters. `state` is `[d][s][re, im]`.
+pub fn plain_step<R: Real>(parameters: &S4dParameters<'_, R>, u_d: &[R], state: &mut [R], y_d: &mut [R]) {
+    let states = parameters.im.len() / u_d.len().max(1);
+    let (zero, one, two) = (R::from_f64(0.0), R::from_f64(1.0), R::from_f64(2.0));
+    for (channel, (&u, y)) in u_d.iter().zip(y_d).enumerate() {
+        let step = parameters.log_step[channel].exp();
+        let mut total = zero;
+        for i in channel * states..(channel + 1) * states {
+            let (re, im) = (zero - parameters.log_neg_re[i].exp(), parameters.im[i]);
+            let size = (step * re).exp();
+            let (a_re, a_im) = (size * (step * im).cos(), size * (step * im).sin());
+            let (h_re, h_im) = (state[2 * i], state[2 * i + 1]);
+            let (h_re, h_im) = (a_re * h_re - a_im * h_im + u, a_re * h_im + a_im * h_re);
+            (state[2 * i], state[2 * i + 1]) = (h_re, h_im);
+            let square = re * re + im * im;
+            let (p_re, p_im) = (a_re - one, a_im);
+            let (q_re, q_im) = ((p_re * re + p_im * im) / square, (p_im * re - p_re * im) / square);
+            let (c_re, c_im) = (parameters.c_re[i], parameters.c_im[i]);
+            total = total + (c_re * q_re - c_im * q_im) * h_re - (c_re * q_im + c_im * q_re) * h_im;
+        }
+        *y = two * total + parameters.skip[channel] * u;
     }
 }

@@ -287,16 +287,6 @@ impl<'a> Scratch<'a> {
     pub fn rest(&mut self) -> Scratch<'_> {
         Scratch { floats: self.floats, choices: self.choices, offsets: self.offsets, trace: self.trace.as_deref_mut() }
     }
-
-    /// Lends what is left without the trace, for a callee on another thread.
-    pub fn split(&mut self, need: Need) -> Scratch<'a> {
-        Scratch {
-            floats: self.floats(need.floats),
-            choices: self.choices(need.choices),
-            offsets: self.offsets(need.offsets),
-            trace: None,
-        }
-    }
 }
 
 fn take<'a, T>(from: &mut &'a mut [T], len: usize) -> &'a mut [T] {

@@ -1,7 +1,7 @@
 //! The plain side of every layer: one sample at a time in `f64`, straight from the weights. It is the definition; everything
 //! fast is compared with it.
 
-use foretoken_kernels::plain::Real;
+pub use foretoken_kernels::plain::{multiply, rms_norm, sigmoid, silu, softplus};
 
 /// State of one stream in the plain step.
 #[derive(Clone, Debug, Default)]
@@ -34,30 +34,4 @@ impl PlainPass {
         }
         self.scores[id].len()
     }
-}
-
-/// `x·w`, with `w` row-major `[inputs][outputs]`.
-pub fn multiply<R: Real>(x: &[R], w: &[R], outputs: usize) -> Vec<R> {
-    let mut y = vec![R::from_f64(0.0); outputs];
-    for (&x, row) in x.iter().zip(w.chunks_exact(outputs)) {
-        y.iter_mut().zip(row).for_each(|(y, &w)| *y = *y + x * w);
-    }
-    y
-}
-
-/// `1/(1 + exp(−x))`.
-pub fn sigmoid<R: Real>(x: R) -> R {
-    R::from_f64(1.0) / (R::from_f64(1.0) + (R::from_f64(0.0) - x).exp())
-}
-
-/// `x·sigmoid(x)`.
-pub fn silu<R: Real>(x: R) -> R {
-    x * sigmoid(x)
-}
-
-/// `x / rms(x) ⊙ gain`.
-pub fn rms_norm(x: &[f64], gain: &[f64]) -> Vec<f64> {
-    let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-    let scale = 1.0 / (mean + f64::from(foretoken_kernels::norm::RMS_EPSILON)).sqrt();
-    x.iter().zip(gain).map(|(x, gain)| x * scale * gain).collect()
 }

@@ -91,7 +91,7 @@ impl Router {
             let raw = crate::plain::multiply(x, &arena[noise.range()], experts);
             for (score, raw) in scores.iter_mut().zip(raw) {
                 let normal: f32 = StandardNormal.sample(draws);
-                *score += f64::from(self.noise_std) * f64::from(normal) * raw.exp().ln_1p();
+                *score += f64::from(self.noise_std) * f64::from(normal) * crate::plain::softplus(raw);
             }
         }
         scores

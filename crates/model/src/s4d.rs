@@ -18,7 +18,7 @@ use foretoken_kernels::{
     activation,
     linear::{self, Panels},
     plain::Real,
-    s4d::{S4dGradient, S4dSystem},
+    s4d::{S4dGradient, S4dParameters, S4dSystem},
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,10 @@ fn build(
     }))
 }
 
+fn parameters<R>([log_step, log_neg_re, im, c_re, c_im, skip]: [&[R]; 6]) -> S4dParameters<'_, R> {
+    S4dParameters { log_step, log_neg_re, im, c_re, c_im, skip }
+}
+
 impl S4d {
     fn system(&self) -> [Weight; 6] {
         [self.log_step_d, self.log_neg_re_ds, self.im_ds, self.c_re_ds, self.c_im_ds, self.skip_d]
@@ -90,10 +94,9 @@ impl S4d {
 
     /// The definition: one sample, straight from the weights. `state` holds `[channel][state][re, im]`.
     fn step<R: Real>(&self, arena: &[R], u: &[R], state: &mut [R]) -> Vec<R> {
-        let [log_step, log_neg_re, im, c_re, c_im, skip] = self.system().map(|weight| &arena[weight.range()]);
-        let [channels, states] = self.im_ds.shape;
-        let mut z = vec![R::from_f64(0.0); channels];
-        foretoken_kernels::s4d::plain_step(channels, states, log_step, log_neg_re, im, c_re, c_im, skip, u, state, &mut z);
+        let parameters = parameters(self.system().map(|weight| &arena[weight.range()]));
+        let mut z = vec![R::from_f64(0.0); self.im_ds.shape[0]];
+        foretoken_kernels::s4d::plain_step(&parameters, u, state, &mut z);
         z.iter_mut().for_each(|z| *z = plain::silu(*z));
         let width = self.out_d2o.shape[1];
         let ab = plain::multiply(&z, &arena[self.out_d2o.range()], width);
@@ -104,14 +107,13 @@ impl S4d {
 
 impl Layer for S4d {
     fn prepare(&self, arena: &[f32], train: bool) -> Box<dyn Engine> {
-        let [log_step, log_neg_re, im, c_re, c_im, skip] = self.system().map(|weight| weight.of(arena));
         let [channels, states] = self.im_ds.shape;
         let [inputs, outputs] = self.out_d2o.shape;
         Box::new(S4dEngine {
             spans: self.system(),
             out: self.out_d2o,
             bias: self.bias_2o,
-            system: S4dSystem::discretise(channels, states, log_step, log_neg_re, im, c_re, c_im, skip),
+            system: S4dSystem::discretise(channels, states, &parameters(self.system().map(|weight| weight.of(arena)))),
             panels: Panels::pack(self.out_d2o.of(arena), inputs, outputs),
             bias_2o: self.bias_2o.of(arena).to_vec(),
             training: train.then(|| Training {
@@ -234,23 +236,8 @@ impl Engine for S4dEngine {
         let mut system = S4dGradient::new(&self.system);
         self.system.scan_backward(x_nd, offsets, &kept.checkpoints, &ds_nd, dx_nd, &mut system);
         let mut parts = self.spans.map(|span| vec![0.0f32; span.range().len()]);
-        let [log_step, log_neg_re, im, c_re, c_im, skip] = &training.parameters;
-        let [d_log_step, d_log_neg_re, d_im, d_c_re, d_c_im, d_skip] = &mut parts;
-        self.system.parameter_gradient(
-            log_step,
-            log_neg_re,
-            im,
-            c_re,
-            c_im,
-            skip,
-            &system,
-            d_log_step,
-            d_log_neg_re,
-            d_im,
-            d_c_re,
-            d_c_im,
-            d_skip,
-        );
+        let trained = parameters(training.parameters.each_ref().map(Vec::as_slice));
+        self.system.parameter_gradient(&trained, &system, parts.each_mut().map(Vec::as_mut_slice));
         for (span, part) in self.spans.iter().zip(&parts) {
             span.of_mut(gradient).iter_mut().zip(part).for_each(|(total, part)| *total += part);
         }

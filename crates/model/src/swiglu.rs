@@ -8,13 +8,13 @@
 use crate::{
     ModelError,
     layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Saved, Scratch, State},
-    plain::{self, PlainPass, PlainState},
+    plain::{PlainPass, PlainState},
     weights::{Layout, Weight, fan_in, positive},
 };
 use foretoken_kernels::{
     activation,
     linear::{self, Panels},
-    plain::Real,
+    plain,
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,17 +52,6 @@ fn build(
     }))
 }
 
-impl Swiglu {
-    /// The definition: one sample, straight from the weights.
-    fn step<R: Real>(&self, arena: &[R], x: &[R]) -> Vec<R> {
-        let hidden = self.gate_dh.shape[1];
-        let gate = plain::multiply(x, &arena[self.gate_dh.range()], hidden);
-        let up = plain::multiply(x, &arena[self.up_dh.range()], hidden);
-        let z: Vec<R> = gate.iter().zip(&up).map(|(&gate, &up)| plain::silu(gate) * up).collect();
-        plain::multiply(&z, &arena[self.down_ho.range()], self.down_ho.shape[1])
-    }
-}
-
 impl Layer for Swiglu {
     fn prepare(&self, arena: &[f32], train: bool) -> Box<dyn Engine> {
         let pack = |weight: &Weight| Panels::pack(weight.of(arena), weight.shape[0], weight.shape[1]);
@@ -84,7 +73,8 @@ impl Layer for Swiglu {
     }
 
     fn plain_step(&self, arena: &[f64], x: &[f64], _: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
-        self.step(arena, x)
+        let [gate, up, down] = [self.gate_dh, self.up_dh, self.down_ho].map(|weight| &arena[weight.range()]);
+        plain::swiglu(x, gate, up, down, self.gate_dh.shape[1], self.down_ho.shape[1])
     }
 }
 

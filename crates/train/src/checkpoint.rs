@@ -33,7 +33,7 @@ pub struct Progress {
     pub step: u64,
     /// Steps the optimiser counted.
     pub moments: usize,
-    /// Best validation error so far.
+    /// Best validation error of the network so far.
     pub best_mse: f64,
     /// The epoch it came from.
     pub best_epoch: u64,

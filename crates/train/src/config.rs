@@ -11,7 +11,7 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Most passes over the training rows.
     pub epochs: usize,
-    /// Epochs without a better validation before training stops.
+    /// Epochs without a better network on the validation rows before training stops.
     pub patience: usize,
     /// Windows a step.
     pub batch: usize,
@@ -39,11 +39,11 @@ impl Default for TrainConfig {
             seed: 1,
             epochs: 20,
             patience: 5,
-            batch: 16,
-            window: 512,
-            burn_in: 128,
+            batch: 8,
+            window: 256,
+            burn_in: 32,
             positions: 32,
-            learning_rate: 1e-3,
+            learning_rate: 3e-3,
             warm_up: 50,
             weight_decay: 0.05,
             clip_norm: 1.0,

@@ -214,15 +214,21 @@ impl<'a> Trainer<'a> {
         let arena = floats(&self.weights);
         let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?);
         let validation = validate(&forecaster, &self.task.values, self.task.validation.clone())?;
-        let best = validation.mse < self.progress.best_mse;
+        let best = validation.network_mse < self.progress.best_mse;
         if best {
-            self.progress.best_mse = validation.mse;
+            self.progress.best_mse = validation.network_mse;
             self.progress.best_epoch = self.progress.epoch;
             self.best = arena;
             self.best_share_h.clone_from(&validation.network_share_h);
         }
         let rows_a_second = (steps as usize * self.loader.rows_a_step()) as f64 / seconds;
-        tracing::info!(epoch = self.progress.epoch, validation_mse = validation.mse, best, "epoch done");
+        tracing::info!(
+            epoch = self.progress.epoch,
+            network_mse = validation.network_mse,
+            model_mse = validation.mse,
+            best,
+            "epoch done"
+        );
         Ok(EpochReport { epoch: self.progress.epoch, loss: total / steps as f64, validation, best, rows_a_second })
     }
 
