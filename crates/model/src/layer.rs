@@ -52,6 +52,8 @@ pub struct Kind {
     pub name: &'static str,
     /// The constructor.
     pub build: Build,
+    /// Options in TOML that between them use every option of the kind: what the contract suite runs.
+    pub examples: &'static [&'static str],
 }
 
 /// The kinds of layers that a model can be built from.

@@ -22,7 +22,21 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// `type = "mixture"`.
-pub const KIND: Kind = Kind { name: "mixture", build };
+pub const KIND: Kind = Kind {
+    name: "mixture",
+    build,
+    examples: &[
+        "",
+        "num_experts = 4\ntop_k = 1\nload_balance_coeff = 0.5\nexperts = [{ type = 's4d', states = 3 }]",
+        "num_experts = 5\ntop_k = 3\nexpert_dropout = 0.4\nexperts = [{ type = 'swiglu' }, { type = 's4d', states = 4 }]",
+        "num_experts = 3\nrouting_strategy = 'softmax'\nexperts = [{ type = 's4d', states = 3 }, { type = 'swiglu' }]",
+        "num_experts = 3\nrouting_strategy = 'softmax'\nexpert_dropout = 0.3",
+        "num_experts = 4\nrouting_strategy = 'noisy-top-k'\nload_balance_coeff = 0.0",
+        "num_experts = 4\nrouting_strategy = 'noisy-top-k'\nnoise_std = 0.5\nexpert_dropout = 0.5\nload_balance_coeff = 0.3\n\
+         experts = [{ type = 's4d', states = 2 }, { type = 'swiglu', hidden = 7 }]",
+        "num_experts = 2\ntop_k = 2\nexperts = [{ type = 'mixture', num_experts = 3, top_k = 1, load_balance_coeff = 0.2 }, { type = 's4d' }]",
+    ],
+};
 
 /// Coefficient of the balance loss where none is given (Fedus et al. 2021).
 pub const LOAD_BALANCE_COEFF: f32 = 0.01;
@@ -282,6 +296,11 @@ impl MixtureEngine {
     /// Experts chosen a sample.
     pub fn top_k(&self) -> usize {
         self.options.top_k
+    }
+
+    /// Weight of the balance loss.
+    pub fn load_balance_coeff(&self) -> f32 {
+        self.options.load_balance_coeff
     }
 
     /// The router.

@@ -1,7 +1,7 @@
 //! The plain side of every layer: one sample at a time in `f64`, straight from the weights. It is the definition; everything
 //! fast is compared with it.
 
-pub use foretoken_kernels::plain::{multiply, rms_norm, sigmoid, silu, softplus};
+pub use foretoken_kernels::plain::{multiply, rms_norm, sigmoid, silu, softplus, switch_loss};
 
 /// State of one stream in the plain step.
 #[derive(Clone, Debug, Default)]

@@ -141,6 +141,11 @@ pub struct RouterEngine {
 }
 
 impl RouterEngine {
+    /// How experts are chosen.
+    pub fn strategy(&self) -> RoutingStrategy {
+        self.router.strategy
+    }
+
     /// Experts to choose from.
     pub fn experts(&self) -> usize {
         self.gate.outputs()

@@ -23,7 +23,7 @@ use foretoken_kernels::{
 use serde::{Deserialize, Serialize};
 
 /// `type = "s4d"`.
-pub const KIND: Kind = Kind { name: "s4d", build };
+pub const KIND: Kind = Kind { name: "s4d", build, examples: &["", "states = 5", "states = 3\nstep_min = 0.01\nstep_max = 0.5"] };
 
 /// Options of an S4D layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

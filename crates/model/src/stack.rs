@@ -16,7 +16,14 @@ use foretoken_kernels::norm;
 use serde::{Deserialize, Serialize};
 
 /// `type = "stack"`.
-pub const KIND: Kind = Kind { name: "stack", build };
+pub const KIND: Kind = Kind {
+    name: "stack",
+    build,
+    examples: &[
+        "layers = [{ type = 's4d', states = 4 }, { type = 'swiglu', hidden = 9 }]",
+        "layers = [{ type = 's4d', states = 4 }, { type = 'mixture', num_experts = 3 }, { type = 'mixture', num_experts = 2, top_k = 1 }]",
+    ],
+};
 
 /// Options of a stack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

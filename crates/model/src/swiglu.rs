@@ -19,7 +19,7 @@ use foretoken_kernels::{
 use serde::{Deserialize, Serialize};
 
 /// `type = "swiglu"`.
-pub const KIND: Kind = Kind { name: "swiglu", build };
+pub const KIND: Kind = Kind { name: "swiglu", build, examples: &["", "hidden = 5"] };
 
 /// Options of a SwiGLU layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
