@@ -1,0 +1,97 @@
+//! Contract 5: values and gradients of independent references, written by the scripts in `reference/`.
+
+use foretoken_kernels::router;
+use foretoken_model::{
+    LayerConfig, Registry,
+    layer::{BackwardPass, Pass},
+    weights::Layout,
+};
+use safetensors::SafeTensors;
+
+/// References in `f64`, results in `f32`, relative to the largest value of a tensor (or one).
+const GOLDEN: f32 = 1e-5;
+
+struct Golden(Vec<u8>);
+
+impl Golden {
+    fn read(name: &str) -> Self {
+        let path = format!("{}/../../testdata/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        Self(std::fs::read(path).unwrap())
+    }
+
+    fn of(&self, name: &str) -> Vec<f32> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let bytes = file.tensor(name).unwrap_or_else(|_| panic!("{name} in the golden"));
+        bytes.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    }
+
+    #[track_caller]
+    fn check(&self, name: &str, got: &[f32]) {
+        let expected = self.of(name);
+        assert_eq!(got.len(), expected.len(), "{name}");
+        let scale = expected.iter().fold(1.0f32, |scale, value| scale.max(value.abs()));
+        for (place, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            assert!((got - expected).abs() <= GOLDEN * scale, "{name}[{place}]: {got}, reference {expected}");
+        }
+    }
+}
+
+/// Builds a layer with the golden's weights and compares outputs, auxiliary loss and every gradient.
+fn check_layer(golden: &Golden, config: &LayerConfig, input: usize, output: usize, auxiliary: Option<f32>) {
+    let mut layout = Layout::default();
+    let layer = Registry::default().build(config, input, output, &mut layout).unwrap();
+    let mut arena = vec![f32::NAN; layout.len()];
+    for spec in layout.specs() {
+        spec.weight.of_mut(&mut arena).copy_from_slice(&golden.of(&format!("w.{}", spec.name)));
+    }
+    let engine = layer.prepare(&arena, true);
+    let (x, dy) = (golden.of("x"), golden.of("dy"));
+    let rows = x.len() / input;
+    let (mut y, mut dx, mut gradient) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()], vec![0.0; arena.len()]);
+    let mut pass = Pass::training(0, 0);
+    let saved = engine.forward(&x, &[0, rows], &mut engine.state(1), &mut y, &mut pass).unwrap();
+    golden.check("y", &y);
+    if let Some(coefficient) = auxiliary {
+        golden.check("balance", &[pass.auxiliary / coefficient]);
+    }
+    engine.backward(&x, &[0, rows], saved, &dy, &mut dx, &mut gradient, &BackwardPass { auxiliary: 1.0 });
+    golden.check("dx", &dx);
+    for spec in layout.specs() {
+        golden.check(&format!("dw.{}", spec.name), spec.weight.of(&gradient));
+    }
+}
+
+#[test]
+fn s4d_is_its_convolution() {
+    check_layer(&Golden::read("s4d"), &LayerConfig::new("s4d").with("states", 4), 5, 3, None);
+}
+
+#[test]
+fn mixture_is_mixtral() {
+    let expert = toml::toml! { type = "swiglu"
+    hidden = 10 };
+    let config = LayerConfig::new("mixture")
+        .with("num_experts", 5)
+        .with("top_k", 2)
+        .with("load_balance_coeff", 0.3)
+        .with("experts", vec![toml::Value::Table(expert)]);
+    check_layer(&Golden::read("mixtral"), &config, 6, 6, Some(0.3));
+}
+
+#[test]
+fn noisy_top_k_is_the_paper() {
+    let golden = Golden::read("noisy_top_k");
+    let (clean, raw, noise, dweights) = (golden.of("clean"), golden.of("raw"), golden.of("noise"), golden.of("dweights"));
+    let mut h = vec![f32::NAN; clean.len()];
+    router::noisy_logits(&clean, &raw, &noise, 0.8, &mut h);
+    golden.check("h", &h);
+    let (mut choice, mut weights) = (vec![0; dweights.len()], vec![f32::NAN; dweights.len()]);
+    router::top_k(&h, 6, 3, &mut choice, &mut weights).unwrap();
+    golden.check("choice", &choice.iter().map(|&expert| expert as f32).collect::<Vec<_>>());
+    golden.check("weights", &weights);
+    let (mut dclean, mut draw) = (vec![0.0; clean.len()], vec![0.0; clean.len()]);
+    router::top_k_backward(&choice, &weights, &dweights, 6, 3, &mut dclean);
+    router::noisy_logits_backward(&raw, &noise, 0.8, &dclean, &mut draw);
+    golden.check("dclean", &dclean);
+    golden.check("draw", &draw);
+}
