@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use foretoken_data::{Ranges, Signal, Split, Standardiser, read_wide};
-use foretoken_model::{Column, ForecasterConfig};
+use foretoken_model::{Column, ForecasterConfig, ModelError};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -38,14 +38,8 @@ impl Run {
     /// Reads a run and makes its data path absolute or relative to the working folder.
     pub fn read(path: &Path) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
-        let mut run: Self = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map(|span| text[..span.start].lines().count().max(1));
-            let message = error.message().replace('\n', " ");
-            match line {
-                Some(line) => CliError::file(path, format!("line {line}: {message}")),
-                None => CliError::file(path, message),
-            }
-        })?;
+        let run = toml::from_str(&text).map_err(|error| CliError::file(path, ModelError::toml(&text, &error)));
+        let mut run: Self = run?;
         if run.data.path.is_relative() {
             run.data.path = path.parent().unwrap_or(Path::new("")).join(&run.data.path);
         }

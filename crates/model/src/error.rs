@@ -78,6 +78,15 @@ impl ModelError {
         Self::Config { field: field.into(), expected: expected.to_string(), found: found.to_string() }
     }
 
+    /// A [`ModelError::Syntax`] from TOML's, which draws its place over several lines: the line's number and the reason.
+    pub fn toml(text: &str, error: &toml::de::Error) -> Self {
+        let reason = error.message().trim().replace('\n', " ");
+        match error.span() {
+            Some(span) => Self::Syntax(format!("line {}: {reason}", text[..span.start].matches('\n').count() + 1)),
+            None => Self::Syntax(reason),
+        }
+    }
+
     /// The same error with its field placed under `parent`.
     pub fn under(self, parent: &str) -> Self {
         match self {

@@ -32,7 +32,7 @@ impl Default for MoeConfig {
 impl MoeConfig {
     /// Reads a configuration from TOML; unknown keys are errors.
     pub fn from_toml(text: &str) -> Result<Self, ModelError> {
-        toml::from_str(text).map_err(|error| ModelError::Syntax(error.to_string()))
+        toml::from_str(text).map_err(|error| ModelError::toml(text, &error))
     }
 
     /// Writes the configuration as TOML.

@@ -1,0 +1,71 @@
+//! Contract 7: `run`, `advance` and `predict` allocate nothing. One test, as the allocator is the process's.
+#![allow(unsafe_code)]
+
+mod common;
+
+use foretoken_model::{LayerConfig, Predictor, Registry, layer::Workspace, weights::Layout};
+use std::{
+    alloc::{GlobalAlloc, Layout as Memory, System},
+    cell::Cell,
+    sync::Arc,
+};
+
+thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
+
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(memory) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, memory: Memory) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, memory) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = COUNT.with(Cell::get);
+    work();
+    COUNT.with(Cell::get) - before
+}
+
+#[test]
+fn nothing_is_allocated() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1]))) > 0, "the counter works");
+    let registry = Registry::default();
+    for kind in registry.kinds() {
+        for example in kind.examples {
+            let config = LayerConfig { kind: kind.name.into(), options: toml::from_str(example).unwrap() };
+            let mut layout = Layout::default();
+            let layer = registry.build(&config, 9, 9, &mut layout).unwrap();
+            let engine = layer.prepare(&layout.initialise(1), false);
+            let mut workspace = Workspace::default();
+            workspace.reserve(engine.scratch(40, 2));
+            let (mut state, x, mut y) = (engine.state(2), vec![0.3; 40 * 9], vec![0.0; 40 * 9]);
+            let mut run = || {
+                engine.run(&x, &[0, 25, 40], &mut state, &mut y, &mut workspace.scratch()).unwrap();
+                engine.run(&x[..18], &[0, 1, 2], &mut state, &mut y[..18], &mut workspace.scratch()).unwrap();
+            };
+            // The first call may look up the instruction set.
+            run();
+            assert_eq!(allocations(run), 0, "{} [{example}]", kind.name);
+        }
+    }
+    for config in common::variants() {
+        let mut predictor = Predictor::new(Arc::new(common::forecaster_of(&config, 1)));
+        let mut forecast = predictor.forecast_buffer();
+        predictor.advance(&[20.0, 21.0]).unwrap();
+        for row in 0..60 {
+            let sample = [common::value(0, row), common::value(1, row)];
+            assert_eq!(allocations(|| predictor.advance(&sample).unwrap()), 0, "advance");
+            assert_eq!(allocations(|| predictor.predict(&mut forecast).unwrap()), 0, "predict");
+        }
+    }
+}

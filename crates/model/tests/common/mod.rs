@@ -1,0 +1,68 @@
+//! A small forecaster that has every part: S4D, a mixed mixture, a linear expert, two columns.
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+use foretoken_model::{
+    Blueprint, Column, Forecaster, ForecasterConfig, LayerConfig, Registry, linear_expert::LinearWeights, scaler::ScalerKind,
+};
+
+pub fn config() -> ForecasterConfig {
+    let text = r#"
+        horizon = 5
+        quantiles = [0.1, 0.5, 0.9]
+        taps = 6
+        width = 12
+        scaler = { kind = "window", window = 20, warm_up = 3 }
+        linear = { lookback = 16 }
+
+        [[layers]]
+        type = "s4d"
+        states = 4
+
+        [[layers]]
+        type = "mixture"
+        num_experts = 3
+        experts = [{ type = "swiglu", hidden = 8 }, { type = "s4d", states = 2 }]
+    "#;
+    toml::from_str(text).unwrap()
+}
+
+pub fn value(column: usize, row: usize) -> f64 {
+    (row as f64 * 0.31 + column as f64).sin() * 4.0 + (row % 7) as f64 + 20.0
+}
+
+/// Two columns of `rows` samples.
+pub fn columns(rows: usize) -> Vec<Vec<f64>> {
+    (0..2).map(|column| (0..rows).map(|row| value(column, row)).collect()).collect()
+}
+
+pub fn forecaster_of(config: &ForecasterConfig, seed: u64) -> Forecaster {
+    let blueprint = Blueprint::new(config, &Registry::default()).unwrap();
+    let mut weights = blueprint.layout.initialise(seed);
+    weights.iter_mut().enumerate().for_each(|(place, weight)| *weight += 0.05 * (place as f32).sin());
+    let columns = ["load", "oil"].map(|name| Column { name: name.into(), mean: 23.0, deviation: 3.5 }).to_vec();
+    let linear = config.linear.as_ref().map(|linear| LinearWeights {
+        weights_lh: (0..linear.lookback * config.horizon).map(|i| 0.1 * (i as f32 * 0.7).cos()).collect(),
+        bias_h: (0..config.horizon).map(|i| 0.01 * i as f32).collect(),
+    });
+    let share = (0..config.horizon).map(|step| step as f32 / config.horizon as f32).collect();
+    Forecaster::new(blueprint, columns, weights, linear, share).unwrap()
+}
+
+pub fn forecaster() -> Forecaster {
+    forecaster_of(&config(), 1)
+}
+
+/// The small forecaster's variants: each scaler, no linear expert, no mixture.
+pub fn variants() -> Vec<ForecasterConfig> {
+    let base = config();
+    let scaled = |kind| {
+        let mut config = base.clone();
+        config.scaler.kind = kind;
+        config
+    };
+    let mut plain = base.clone();
+    plain.layers = vec![LayerConfig::new("swiglu")];
+    let alone = ForecasterConfig { linear: None, ..base.clone() };
+    vec![base.clone(), scaled(ScalerKind::Prefix), scaled(ScalerKind::Exponential), plain, alone]
+}

@@ -1,0 +1,134 @@
+//! Every option of a mixture visibly changes what is computed: each test fails if its option did nothing.
+
+use foretoken_model::{
+    LayerConfig, Registry,
+    layer::{BackwardPass, Engine, Pass},
+    weights::Layout,
+};
+
+const WIDTH: usize = 6;
+const ROWS: usize = 40;
+
+/// What a mixture with these options computes: parameters, inference, training, its auxiliary loss, gradient of the router.
+#[derive(Debug, PartialEq)]
+struct Computed {
+    parameters: usize,
+    active: usize,
+    run: Vec<f32>,
+    training: Vec<f32>,
+    auxiliary: f32,
+    router_gradient: Vec<f32>,
+    chosen: Vec<u64>,
+}
+
+fn x() -> Vec<f32> {
+    (0..ROWS * WIDTH).map(|i| (i as f32 * 0.61).sin()).collect()
+}
+
+fn forward(engine: &dyn Engine, pass: &mut Pass) -> Vec<f32> {
+    let mut y = vec![f32::NAN; ROWS * WIDTH];
+    engine.forward(&x(), &[0, ROWS], &mut engine.state(1), &mut y, pass).unwrap();
+    y
+}
+
+fn compute(options: &str) -> Computed {
+    compute_with(options, 3)
+}
+
+fn compute_with(options: &str, seed: u64) -> Computed {
+    let config = LayerConfig { kind: "mixture".into(), options: toml::from_str(options).unwrap() };
+    let mut layout = Layout::default();
+    let layer = Registry::default().build(&config, WIDTH, WIDTH, &mut layout).unwrap();
+    let engine = layer.prepare(&layout.initialise(1), true);
+    let run = forward(&*engine, &mut Pass::quiet());
+    let mut pass = Pass::training(seed, 4);
+    let mut training = vec![f32::NAN; ROWS * WIDTH];
+    let saved = engine.forward(&x(), &[0, ROWS], &mut engine.state(1), &mut training, &mut pass).unwrap();
+    let (mut dx, mut gradient) = (vec![0.0; ROWS * WIDTH], vec![0.0; layout.len()]);
+    engine.backward(&x(), &[0, ROWS], saved, &[0.5; ROWS * WIDTH], &mut dx, &mut gradient, &BackwardPass { auxiliary: 1.0 });
+    let router = layout.specs().iter().find(|spec| spec.name == "router.gate").unwrap();
+    Computed {
+        parameters: layout.len(),
+        active: layer.active_parameters(),
+        run,
+        training,
+        auxiliary: pass.auxiliary,
+        router_gradient: router.weight.of(&gradient).to_vec(),
+        chosen: engine.mixtures()[0].training_usage().read().chosen,
+    }
+}
+
+const NOISY: &str = "num_experts = 4\nrouting_strategy = 'noisy-top-k'\n";
+
+#[test]
+fn noise_changes_choices_in_training_and_never_at_inference() {
+    let (noisy, silent) = (compute(NOISY), compute(&format!("{NOISY}noise_std = 0.0")));
+    assert_eq!(noisy.run, silent.run);
+    assert_eq!(silent.training, silent.run);
+    assert_ne!(noisy.training, silent.training);
+    assert_ne!(noisy.chosen, silent.chosen);
+    let louder = compute(&format!("{NOISY}noise_std = 3.0"));
+    assert_ne!(louder.training, noisy.training);
+    assert_eq!(compute(NOISY), noisy, "seeded");
+    assert_ne!(compute_with(NOISY, 99).training, noisy.training, "by the seed");
+}
+
+#[test]
+fn dropout_changes_training_and_never_inference() {
+    let (with, without) = (compute("num_experts = 4\nexpert_dropout = 0.5"), compute("num_experts = 4"));
+    assert_eq!(with.run, without.run);
+    assert_ne!(with.training, without.training);
+    assert_eq!(without.training, without.run);
+    // Dropped contributions are zero, kept ones doubled: the mean over many draws is the output without dropout.
+    let rows: Vec<Vec<f32>> =
+        (0..4000).map(|seed| compute_with("num_experts = 4\nexpert_dropout = 0.5", seed).training).collect();
+    for place in [0, 7, 100] {
+        let mean = rows.iter().map(|row| row[place]).sum::<f32>() / rows.len() as f32;
+        // Standard error of 4000 draws of values of size one: 0.016.
+        assert!((mean - without.run[place]).abs() < 0.08, "{mean} for {}", without.run[place]);
+    }
+}
+
+#[test]
+fn the_balance_loss_has_a_value_and_a_gradient() {
+    let with = |coefficient: f32| compute(&format!("num_experts = 4\nload_balance_coeff = {coefficient:?}"));
+    let (none, some, more) = (with(0.0), with(0.1), with(0.2));
+    assert_eq!(none.auxiliary, 0.0);
+    assert!(some.auxiliary > 0.0 && (more.auxiliary - 2.0 * some.auxiliary).abs() < 1e-6);
+    assert_ne!(none.router_gradient, some.router_gradient);
+    assert_eq!(none.training, some.training);
+    // The gradient is linear in the coefficient, and moves the loss down.
+    for ((none, some), more) in none.router_gradient.iter().zip(&some.router_gradient).zip(&more.router_gradient) {
+        assert!((2.0 * (some - none) - (more - none)).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn k_counts_the_experts_of_a_sample() {
+    let with = |k: usize| compute(&format!("num_experts = 4\ntop_k = {k}\nload_balance_coeff = 0.0"));
+    let all: Vec<Computed> = (1..=4).map(with).collect();
+    for (k, computed) in (1..).zip(&all) {
+        assert_eq!(computed.chosen.iter().sum::<u64>(), (ROWS * k) as u64);
+        assert_eq!(computed.parameters, all[0].parameters);
+    }
+    assert!(all.windows(2).all(|pair| pair[0].run != pair[1].run && pair[0].active < pair[1].active));
+    let softmax = compute("num_experts = 4\nrouting_strategy = 'softmax'");
+    assert_eq!(softmax.chosen, [ROWS as u64; 4]);
+    assert_ne!(softmax.run, all[1].run);
+}
+
+#[test]
+fn e_and_the_experts_are_what_is_built() {
+    let (four, six) = (compute("num_experts = 4"), compute("num_experts = 6"));
+    assert_eq!((four.chosen.len(), six.chosen.len()), (4, 6));
+    assert!(four.parameters < six.parameters && four.run != six.run);
+    let other = compute("num_experts = 4\nexperts = [{ type = 's4d', states = 4 }]");
+    let mixed = compute("num_experts = 4\nexperts = [{ type = 'swiglu' }, { type = 's4d', states = 4 }]");
+    let wider = compute("num_experts = 4\nexperts = [{ type = 'swiglu', hidden = 40 }]");
+    let all = [&four, &other, &mixed, &wider];
+    for (index, a) in all.iter().enumerate() {
+        for b in &all[..index] {
+            assert!(a.run != b.run && a.parameters != b.parameters);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The streaming engine: one sample or thousands, stopped or not, saved or not — the same bits; bad samples change nothing.
+
+mod common;
+
+use common::{columns, forecaster, forecaster_of, value, variants};
+use foretoken_model::{Forecast, ModelError, Predictor, Registry, Snapshot};
+use std::sync::Arc;
+
+const ROWS: usize = 90;
+
+fn forecast(predictor: &mut Predictor) -> Forecast {
+    let mut forecast = predictor.forecast_buffer();
+    predictor.predict(&mut forecast).unwrap();
+    forecast
+}
+
+fn advance(predictor: &mut Predictor, rows: std::ops::Range<usize>) {
+    rows.for_each(|row| predictor.advance(&[value(0, row), value(1, row)]).unwrap());
+}
+
+#[test]
+fn sample_by_sample_is_all_at_once() {
+    for config in variants() {
+        let forecaster = Arc::new(forecaster_of(&config, 1));
+        let mut live = Predictor::new(forecaster.clone());
+        advance(&mut live, 0..ROWS);
+        let data = columns(ROWS);
+        let views: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
+        let mut batch = Predictor::new(forecaster.clone());
+        batch.advance_many(&views, |_| false, |_, _, _| {}, None).unwrap();
+        assert_eq!(forecast(&mut live), forecast(&mut batch));
+        assert_eq!(live.snapshot(), batch.snapshot());
+        assert!(forecast(&mut live).quantiles.iter().all(|value| value.is_finite()));
+
+        // What is shown on the way is what a stream stopped there forecasts.
+        let mut shown = Vec::new();
+        let mut again = Predictor::new(forecaster.clone());
+        let sink = |row, column, parts: &foretoken_model::predictor::Parts| shown.push((row, column, parts.combined.clone()));
+        again.advance_many(&views, |row| row == 3 || row == 40, sink, None).unwrap();
+        assert_eq!(shown.len(), 4);
+        for (row, column, combined) in shown {
+            let mut stopped = Predictor::new(forecaster.clone());
+            advance(&mut stopped, 0..row + 1);
+            let quantiles = forecast(&mut stopped).quantiles;
+            let restored: Vec<f64> = combined.iter().map(|value| forecaster.columns()[column].restore(*value)).collect();
+            assert_eq!(quantiles[column * combined.len()..][..combined.len()], restored);
+        }
+    }
+}
+
+#[test]
+fn reset_is_a_fresh_start() {
+    let mut predictor = Predictor::new(Arc::new(forecaster()));
+    advance(&mut predictor, 0..ROWS);
+    let first = forecast(&mut predictor);
+    predictor.reset();
+    assert_eq!(predictor.snapshot(), Predictor::new(predictor.forecaster().clone()).snapshot());
+    advance(&mut predictor, 0..ROWS);
+    assert_eq!(forecast(&mut predictor), first);
+}
+
+#[test]
+fn a_restored_snapshot_goes_on_with_the_same_bits() {
+    for config in variants() {
+        let mut predictor = Predictor::new(Arc::new(forecaster_of(&config, 1)));
+        advance(&mut predictor, 0..37);
+        let text = serde_json::to_string(&predictor.snapshot()).unwrap();
+        advance(&mut predictor, 37..ROWS);
+        let mut resumed = Predictor::new(predictor.forecaster().clone());
+        resumed.restore(&serde_json::from_str::<Snapshot>(&text).unwrap()).unwrap();
+        assert_eq!(resumed.samples(), 37);
+        advance(&mut resumed, 37..ROWS);
+        assert_eq!(forecast(&mut resumed), forecast(&mut predictor));
+    }
+}
+
+#[test]
+fn a_saved_model_streams_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    for config in variants() {
+        let path = folder.path().join("model.safetensors");
+        let original = forecaster_of(&config, 1);
+        original.save(&path).unwrap();
+        let loaded = foretoken_model::Forecaster::load(&path, &Registry::default()).unwrap();
+        assert_eq!(loaded.config(), original.config());
+        assert_eq!(loaded.fingerprint(), original.fingerprint());
+        let [mut a, mut b] = [original, loaded].map(|forecaster| Predictor::new(Arc::new(forecaster)));
+        advance(&mut a, 0..ROWS);
+        advance(&mut b, 0..ROWS);
+        assert_eq!(forecast(&mut a), forecast(&mut b));
+    }
+}
+
+#[test]
+fn a_bad_sample_is_named_and_changes_nothing() {
+    let mut predictor = Predictor::new(Arc::new(forecaster()));
+    advance(&mut predictor, 0..20);
+    let before = predictor.snapshot();
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
+        let error = predictor.advance(&[1.0, bad]).unwrap_err();
+        assert!(matches!(&error, ModelError::Sample { column, .. } if column == "oil"), "{error}");
+        let error = predictor.advance_many(&[&[1.0, 2.0], &[1.0, bad]], |_| true, |_, _, _| {}, None).unwrap_err();
+        assert!(error.to_string().contains("`oil`"), "{error}");
+    }
+    for width in [0, 1, 3] {
+        let error = predictor.advance(&vec![1.0; width]).unwrap_err();
+        assert!(matches!(error, ModelError::Width { expected: 2, found, .. } if found == width), "{error}");
+    }
+    assert_eq!(predictor.snapshot(), before);
+    advance(&mut predictor, 20..ROWS);
+    let mut clean = Predictor::new(predictor.forecaster().clone());
+    advance(&mut clean, 0..ROWS);
+    assert_eq!(forecast(&mut predictor), forecast(&mut clean));
+}
+
+#[test]
+fn hostile_signals_stay_finite_and_scale_back() {
+    let signals: [fn(usize) -> f64; 4] =
+        [|_| 5.0, |row| if row < 500 { 1e6 } else { -1e6 }, |row| if row == 0 { 1.0 } else { 0.0 }, |row| 1e9 * row as f64];
+    for config in variants() {
+        for (index, signal) in signals.iter().enumerate() {
+            let mut predictor = Predictor::new(Arc::new(forecaster_of(&config, 1)));
+            for row in 0..2000 {
+                predictor.advance(&[signal(row), -signal(row)]).unwrap();
+            }
+            let forecast = forecast(&mut predictor);
+            assert!(forecast.quantiles.iter().all(|value| value.is_finite()), "signal {index}");
+            let levels = config.quantiles.len();
+            assert!(forecast.quantiles.chunks(levels).all(|q| q.is_sorted()), "signal {index}: quantiles cross");
+        }
+    }
+}
+
+#[test]
+fn nothing_to_forecast_from_is_an_error() {
+    let mut predictor = Predictor::new(Arc::new(forecaster()));
+    let mut buffer = predictor.forecast_buffer();
+    assert!(matches!(predictor.predict(&mut buffer), Err(ModelError::TooShort { .. })));
+}
+
+#[test]
+fn the_model_starts_at_its_floor() {
+    let config = common::config();
+    let base = forecaster_of(&config, 1);
+    let blueprint = foretoken_model::Blueprint::new(&config, &Registry::default()).unwrap();
+    let linear = base.linear().map(|linear| linear.weights().clone());
+    let floor =
+        foretoken_model::Forecaster::new(blueprint, base.columns().to_vec(), base.weights().to_vec(), linear, vec![0.0; 5])
+            .unwrap();
+    let mut predictor = Predictor::new(Arc::new(floor));
+    let data = columns(ROWS);
+    let views: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
+    let mut seen = 0;
+    let sink = |row: usize, _, parts: &foretoken_model::predictor::Parts| {
+        assert_eq!(parts.linear_spoke, row >= 15, "row {row}");
+        if parts.linear_spoke {
+            seen += 1;
+            let medians = parts.combined.iter().skip(1).step_by(3);
+            // median + (linear − median) rounds once more than linear itself.
+            assert!(medians.zip(&parts.linear).all(|(median, linear)| (median - linear).abs() < 1e-12 * linear.abs().max(1.0)));
+        }
+    };
+    predictor.advance_many(&views, |_| true, sink, None).unwrap();
+    assert_eq!(seen, 2 * (ROWS - 15));
+}
+
+#[test]
+fn snapshots_that_do_not_fit_are_refused() {
+    let mut predictor = Predictor::new(Arc::new(forecaster()));
+    advance(&mut predictor, 0..9);
+    let good = predictor.snapshot();
+    let other = Predictor::new(Arc::new(forecaster_of(&common::config(), 2))).snapshot();
+    let version = Snapshot { format_version: 99, ..good.clone() };
+    let mut short = good.clone();
+    short.hidden.pop();
+    let mut poisoned = good.clone();
+    poisoned.hidden[0] = f32::NAN;
+    let mut miscounted = good.clone();
+    miscounted.samples += 1;
+    for (bad, word) in
+        [(other, "model"), (version, "format_version"), (short, "shapes"), (poisoned, "finite"), (miscounted, "shapes")]
+    {
+        let error = predictor.restore(&bad).unwrap_err().to_string();
+        assert!(error.contains(word), "{word}: {error}");
+    }
+    assert_eq!(predictor.snapshot(), good);
+}
