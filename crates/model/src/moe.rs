@@ -54,7 +54,8 @@ impl MoeConfig {
 /// ```
 pub struct MixtureOfExperts {
     config: MoeConfig,
-    parameters: usize,
+    layout: Layout,
+    weights: Vec<f32>,
     active_parameters: usize,
     engine: Box<dyn Engine>,
     state: State,
@@ -64,23 +65,49 @@ pub struct MixtureOfExperts {
 impl MixtureOfExperts {
     /// A mixture with fresh weights; the same seed gives the same ones.
     pub fn new(config: &MoeConfig, seed: u64) -> Result<Self, ModelError> {
+        let (layer, layout) = Self::build(config)?;
+        let weights = layout.initialise(seed);
+        Ok(Self::with_layer(config, &*layer, layout, weights))
+    }
+
+    /// A mixture with these weights, an arena of [`MixtureOfExperts::layout`].
+    pub fn from_weights(config: &MoeConfig, weights: Vec<f32>) -> Result<Self, ModelError> {
+        let (layer, layout) = Self::build(config)?;
+        if weights.len() != layout.len() {
+            return Err(ModelError::Width { what: "weights", expected: layout.len(), found: weights.len() });
+        }
+        Ok(Self::with_layer(config, &*layer, layout, weights))
+    }
+
+    fn build(config: &MoeConfig) -> Result<(Box<dyn Layer>, Layout), ModelError> {
         let options = toml::Table::try_from(&config.mixture).map_err(|error| ModelError::Syntax(error.to_string()))?;
         let mut layout = Layout::default();
         let layer = LayerConfig { kind: "mixture".into(), options };
         let layer = Registry::default().build(&layer, config.input_dim, config.output_dim, &mut layout)?;
-        Ok(Self::with_layer(config, &*layer, &layout, &layout.initialise(seed)))
+        Ok((layer, layout))
     }
 
-    fn with_layer(config: &MoeConfig, layer: &dyn Layer, layout: &Layout, arena: &[f32]) -> Self {
-        let engine = layer.prepare(arena, true);
+    fn with_layer(config: &MoeConfig, layer: &dyn Layer, layout: Layout, weights: Vec<f32>) -> Self {
+        let engine = layer.prepare(&weights, true);
         Self {
             config: config.clone(),
-            parameters: layout.len(),
+            layout,
+            weights,
             active_parameters: layer.active_parameters(),
             state: engine.state(1),
             workspace: Workspace::default(),
             engine,
         }
+    }
+
+    /// Names and shapes of the weights.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The weights, flat; spans by name are in [`MixtureOfExperts::layout`].
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
     }
 
     fn check(&self, rows: &[f32], exactly_one: bool) -> Result<usize, ModelError> {
@@ -112,7 +139,7 @@ impl MixtureOfExperts {
         Ok(y)
     }
 
-    /// A training pass from an empty state, with its noise and dropout: outputs, and the choices `[row][slot]` it made.
+    /// Outputs of a training pass from an empty state, with its noise and dropout. Counts in the training statistics.
     pub fn forward_training(&self, x_nd: &[f32], seed: u64, step: u64) -> Result<Vec<f32>, ModelError> {
         let rows = self.check(x_nd, false)?;
         let mut y = vec![0.0; rows * self.config.output_dim];
@@ -146,7 +173,7 @@ impl MixtureOfExperts {
 
     /// Number of weights, and how many of them one sample touches.
     pub fn parameters(&self) -> (usize, usize) {
-        (self.parameters, self.active_parameters)
+        (self.layout.len(), self.active_parameters)
     }
 
     /// The configuration.
@@ -190,7 +217,7 @@ impl std::fmt::Display for MixtureOfExperts {
             mixture.top_k(),
             mixture.expert_names().len(),
             mixture.expert_names().join(", "),
-            self.parameters,
+            self.layout.len(),
             self.active_parameters,
         )
     }
