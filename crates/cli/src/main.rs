@@ -1,7 +1,9 @@
 //! `foretoken`: train, backtest, forecast and stream from the command line.
 
 mod command;
+mod draw;
 mod error;
+mod routing;
 mod run;
 mod score;
 mod table;

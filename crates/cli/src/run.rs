@@ -87,8 +87,9 @@ impl DataConfig {
             Some(names) => read_columns(&self.path, names)?,
             None => read_wide(&self.path)?,
         };
-        let ranges = self.split.resolve(signal.len())?;
-        let scale = Standardiser::fit(&signal, ranges.train.clone())?;
+        let named = |error| CliError::file(&self.path, error);
+        let ranges = self.split.resolve(signal.len()).map_err(named)?;
+        let scale = Standardiser::fit(&signal, ranges.train.clone()).map_err(named)?;
         let columns = signal.names.iter().zip(&scale.means).zip(&scale.deviations);
         let columns = columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect();
         Ok(Prepared { standardised: scale.apply(&signal), signal, columns, ranges })

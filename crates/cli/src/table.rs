@@ -12,7 +12,7 @@ pub fn scores(rows: &Rows) -> Table {
     for (name, scores) in rows {
         let figures = [scores.mse, scores.mae, scores.mase, scores.wql].map(|value| format!("{value:.4}"));
         let [mse, mae, mase, wql] = figures;
-        let cover = format!("{:.1}%", 100.0 * scores.coverage_80);
+        let cover = scores.coverage_80.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
         table.add_row([name.clone(), mse, mae, mase, wql, cover, format!("{:+.1}%", 100.0 * (1.0 - scores.mse / floor))]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));

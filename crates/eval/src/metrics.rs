@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! MSE, MAE   over all windows, columns and steps, standardised
-//! MASE       MAE of each column / in-sample MAE of its seasonal naive forecast, mean over columns (Hyndman & Koehler 2006)
+//! MASE       MAE of each column / in-sample MAE of its seasonal naive forecast, mean over the columns
+//!            where that is not zero (Hyndman & Koehler 2006)
 //! WQL        mean over levels τ of 2·Σ pinball_τ / Σ|y|
 //! coverage   share of truths within the 0.1 and 0.9 quantiles
 //! ```
@@ -20,8 +21,8 @@ pub struct Scores {
     pub mase: f64,
     /// Mean weighted quantile loss.
     pub wql: f64,
-    /// Share of truths inside the 80% interval.
-    pub coverage_80: f64,
+    /// Share of truths inside the 80% interval; none without quantiles at 0.1 and 0.9.
+    pub coverage_80: Option<f64>,
     /// Windows scored, over all columns.
     pub windows: u64,
     /// Mean squared error of every step of the horizon.
@@ -42,6 +43,7 @@ pub struct ScoreBoard {
     windows_by_column: Vec<u64>,
     pinball: Vec<f64>,
     magnitude: f64,
+    interval: Option<(usize, usize)>,
     covered: u64,
 }
 
@@ -57,7 +59,9 @@ pub fn naive_scales(columns: &[&[f64]], season: usize) -> Vec<f64> {
 impl ScoreBoard {
     /// An empty board for quantiles at `levels`; `scales` is one MASE unit a column.
     pub fn new(horizon: usize, levels: &[f64], scales: &[f64]) -> Self {
+        let place = |level: f64| levels.iter().position(|&at| at == level);
         Self {
+            interval: place(0.1).zip(place(0.9)),
             levels: levels.to_vec(),
             scales: scales.to_vec(),
             windows: 0,
@@ -74,8 +78,6 @@ impl ScoreBoard {
     /// Adds one window: `truth` and `point` `[horizon]`, `quantiles` `[horizon][levels]`.
     pub fn add(&mut self, column: usize, truth: &[f64], point: impl Iterator<Item = f64>, quantiles: &[f64]) {
         let count = self.levels.len();
-        let place = |level: f64| self.levels.iter().position(|&at| at == level);
-        let interval = place(0.1).zip(place(0.9));
         for (step, ((&truth, point), quantiles)) in truth.iter().zip(point).zip(quantiles.chunks_exact(count)).enumerate() {
             let error = truth - point;
             self.square[step] += error * error;
@@ -86,7 +88,7 @@ impl ScoreBoard {
                 let error = truth - quantile;
                 *sum += (level * error).max((level - 1.0) * error);
             }
-            if let Some((low, high)) = interval {
+            if let Some((low, high)) = self.interval {
                 self.covered += u64::from(quantiles[low] <= truth && truth <= quantiles[high]);
             }
         }
@@ -114,7 +116,7 @@ impl ScoreBoard {
         let by_step = |sums: &[f64]| sums.iter().map(|sum| sum / self.windows.max(1) as f64).collect();
         let columns = self.absolute_by_column.iter().zip(&self.windows_by_column).zip(&self.scales);
         let mase = columns
-            .filter(|((_, windows), _)| **windows > 0)
+            .filter(|((_, windows), scale)| **windows > 0 && **scale > 0.0)
             .map(|((sum, windows), scale)| sum / (*windows * horizon as u64) as f64 / scale);
         let mase: Vec<f64> = mase.collect();
         let wql = self.pinball.iter().map(|sum| 2.0 * sum / self.magnitude).sum::<f64>() / self.levels.len() as f64;
@@ -123,7 +125,7 @@ impl ScoreBoard {
             mae: self.absolute.iter().sum::<f64>() / values,
             mase: mase.iter().sum::<f64>() / mase.len().max(1) as f64,
             wql,
-            coverage_80: self.covered as f64 / values,
+            coverage_80: self.interval.map(|_| self.covered as f64 / values),
             windows: self.windows,
             mse_by_step: by_step(&self.square),
             mae_by_step: by_step(&self.absolute),
@@ -142,7 +144,7 @@ mod tests {
         board.add(0, &[2.0, 1.0], [1.0, 3.0].into_iter(), &[0.0, 1.0, 2.0, 2.0, 3.0, 4.0]);
         let scores = board.scores();
         assert_eq!((scores.mse, scores.mae, scores.mase), (2.5, 1.5, 3.0));
-        assert_eq!((scores.coverage_80, scores.windows), (0.5, 1));
+        assert_eq!((scores.coverage_80, scores.windows), (Some(0.5), 1));
         let expected = 2.0 / 3.0 / 3.0 * ((0.2 + 0.9) + (0.5 + 1.0) + (0.0 + 0.3));
         assert!((scores.wql - expected).abs() < 1e-12, "{} {expected}", scores.wql);
         assert_eq!((scores.mse_by_step, scores.mae_by_step), (vec![1.0, 4.0], vec![1.0, 2.0]));

@@ -215,7 +215,8 @@ impl Predictor {
 
     /// Takes a stretch of samples, `columns[column][row]` in the data's unit, and shows the forecast at each row for which
     /// `wanted(row)` holds to `sink(row, column, parts)`, rows of one column in order. Gives the bits of [`Predictor::advance`]
-    /// row by row. `trace`, if given, collects every choice of every mixture, `row` counting `column * rows + row`.
+    /// row by row. `trace`, if given, collects every choice of every mixture: one entry a stretch, with its number of samples `len`;
+    /// rows of an outermost mixture count `column * len + row`.
     ///
     /// # Errors
     /// As [`Predictor::advance`]; nothing is taken if any value is bad.
@@ -224,7 +225,7 @@ impl Predictor {
         columns: &[&[f64]],
         wanted: impl Fn(usize) -> bool,
         mut sink: impl FnMut(usize, usize, &Parts),
-        mut trace: Option<&mut Vec<Trace>>,
+        mut trace: Option<&mut Vec<(usize, Trace)>>,
     ) -> Result<(), ModelError> {
         self.check_width(columns.len())?;
         let rows = columns[0].len();
@@ -255,7 +256,7 @@ impl Predictor {
             scratch.trace = choices.as_mut();
             network.run(&features, &offsets, &mut self.state, &mut hidden, &mut scratch)?;
             if let (Some(trace), Some(choices)) = (&mut trace, choices) {
-                trace.push(choices);
+                trace.push((len, choices));
             }
             for (index, mut history) in before.into_iter().enumerate() {
                 for row in 0..len {

@@ -1,20 +1,22 @@
 //! `foretoken forecast`: what comes after the last row of a file.
 
 use crate::{
+    draw::{self, forecast::Picture},
     error::CliError,
-    run::{Prepared, read_columns},
+    run::read_columns,
 };
 use foretoken_data::next_stamps;
-use foretoken_eval::{Baseline, Ridge};
-use foretoken_model::{Forecast, Forecaster, Predictor, Registry, file::write_atomically};
+use foretoken_model::{Forecast, Forecaster, Predictor, Registry, file::write_atomically, predictor::Parts};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 /// Forecast what follows the last row of a file.
+///
+/// The CSV has one line a column and step: its stamp `ds`, the column's name `unique_id`, the `point` forecast and the quantiles.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foretoken forecast runs/etth1 examples/data/ETTh1.csv > forecast.csv")]
+#[command(after_help = "Example:\n  foretoken forecast runs/etth1 examples/data/ETTh1.csv --svg forecast.svg > forecast.csv")]
 pub struct Arguments {
     /// The weights file, or a run folder with `model.safetensors`.
     model: PathBuf,
@@ -23,6 +25,9 @@ pub struct Arguments {
     /// Write the CSV here instead of to standard output.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Draw history and forecast here.
+    #[arg(long)]
+    svg: Option<PathBuf>,
 }
 
 /// Loads a model from its file or its run folder.
@@ -36,13 +41,21 @@ pub fn names(forecaster: &Forecaster) -> Vec<String> {
     forecaster.columns().iter().map(|column| column.name.clone()).collect()
 }
 
-/// Runs a predictor over everything in `signal` and forecasts.
-pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<Forecast, CliError> {
+/// What follows the last row of `columns`, and what the linear expert alone says, if it speaks: one forecast a column.
+pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<(Forecast, Option<Vec<Vec<f64>>>), CliError> {
     let mut predictor = Predictor::new(forecaster.clone());
-    predictor.advance_many(columns, |_| false, |_, _, _| {}, None)?;
+    let last = columns[0].len().saturating_sub(1);
+    let mut linear = Vec::new();
+    let sink = |_, index: usize, parts: &Parts| {
+        if parts.linear_spoke {
+            let column = &forecaster.columns()[index];
+            linear.push(parts.linear.iter().map(|value| column.restore(*value)).collect());
+        }
+    };
+    predictor.advance_many(columns, |row| row == last, sink, None)?;
     let mut forecast = predictor.forecast_buffer();
     predictor.predict(&mut forecast)?;
-    Ok(forecast)
+    Ok((forecast, Some(linear).filter(|linear: &Vec<Vec<f64>>| !linear.is_empty())))
 }
 
 /// A forecast as long CSV: stamp, column, point, quantiles.
@@ -68,26 +81,29 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = load(&arguments.model)?;
     let signal = read_columns(&arguments.data, &names(&forecaster))?;
-    let forecast = after(&forecaster, &signal.slice(0..signal.len()))?;
-    let csv = to_csv(&forecaster, &forecast, &next_stamps(&signal.stamps, forecaster.config().horizon))?;
+    let (forecast, linear) = after(&forecaster, &signal.slice(0..signal.len()))?;
+    let next = next_stamps(&signal.stamps, forecaster.config().horizon);
+    let csv = to_csv(&forecaster, &forecast, &next)?;
     match &arguments.out {
         Some(path) => write_atomically(path, &csv)?,
         None => std::io::Write::write_all(&mut std::io::stdout(), &csv)?,
     }
+    if let Some(path) = &arguments.svg {
+        let start = signal.len().saturating_sub(shown(&forecaster));
+        let picture = Picture {
+            forecaster: &forecaster,
+            forecast: &forecast,
+            history: signal.slice(start..signal.len()),
+            stamps: &[&signal.stamps[start..], &next].concat(),
+            truth: None,
+            baseline: linear.map(|forecasts| ("linear expert alone", forecasts)),
+        };
+        draw::forecast::draw(&picture, path)?;
+    }
     Ok(())
 }
 
-/// The forecast from `origin` on, beside the truth, into the run folder.
-pub fn write_example(
-    forecaster: &Arc<Forecaster>,
-    data: &Prepared,
-    ridge: Option<&Ridge>,
-    origin: usize,
-    out: &Path,
-) -> Result<(), CliError> {
-    let forecast = after(forecaster, &data.signal.slice(0..origin))?;
-    let stamps = &data.signal.stamps[origin..origin + forecaster.config().horizon];
-    write_atomically(&out.join("forecast.csv"), &to_csv(forecaster, &forecast, stamps)?)?;
-    let _ = ridge.map(|ridge| ridge.forecast(&data.standardised[0], origin..origin + 1));
-    Ok(())
+/// Rows of history worth showing before a forecast.
+pub fn shown(forecaster: &Forecaster) -> usize {
+    2 * forecaster.config().horizon.max(48)
 }

@@ -9,6 +9,10 @@ use std::{
 };
 
 /// Read samples line by line from standard input, write one prediction a line.
+///
+/// A line in is the model's columns in order, with or without a stamp in front; the first line may be their header. A line out
+/// is the point forecast: for each column in order its values 1 to horizon, separated by commas. A bad line is reported on
+/// standard error with its number and changes nothing.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  head -2000 examples/data/ETTh1.csv | foretoken stream runs/etth1 | tail -1")]
 pub struct Arguments {

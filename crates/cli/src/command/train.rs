@@ -1,12 +1,14 @@
 //! `foretoken train`: from a run's TOML to a run folder.
 
 use crate::{
+    draw::{self, forecast::Picture},
     error::CliError,
+    routing::timelines,
     run::{Prepared, Run},
     score::{Judge, by_name},
     table,
 };
-use foretoken_eval::{Ridge, Scores};
+use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
 use foretoken_model::{Forecaster, ModelError, file::write_atomically, linear_expert::LinearWeights};
 use foretoken_train::{Checkpoint, EpochReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -110,10 +112,51 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;
     write_atomically(&out.join("metrics.json"), json.as_bytes())?;
-    let origin = data.ranges.test.end - run.model.horizon;
-    super::forecast::write_example(&forecaster, &data, ridge.as_ref(), origin, &out)?;
+    pictures(&forecaster, &data, ridge.as_ref(), run.data.season, &out)?;
     println!("{} done, results in {}", table::duration(started.elapsed().as_secs_f64()), out.display());
     Ok(())
+}
+
+/// Rows of `routing.svg`: two weeks of hours.
+const ROUTING_ROWS: usize = 336;
+
+/// The last test window as `forecast.csv` and `forecast.svg`, the last test rows as `routing.svg`.
+fn pictures(
+    forecaster: &Arc<Forecaster>,
+    data: &Prepared,
+    ridge: Option<&Ridge>,
+    season: usize,
+    out: &Path,
+) -> Result<(), CliError> {
+    let horizon = forecaster.config().horizon;
+    let end = data.ranges.test.end;
+    let origin = end - horizon;
+    let (signal, stamps) = (&data.signal, &data.signal.stamps);
+    let (forecast, _) = super::forecast::after(forecaster, &signal.slice(0..origin))?;
+    let csv = super::forecast::to_csv(forecaster, &forecast, &stamps[origin..end])?;
+    write_atomically(&out.join("forecast.csv"), &csv)?;
+    let naive = SeasonalNaive { season, horizon };
+    let (name, baseline): (_, &dyn Baseline) = match ridge {
+        Some(ridge) => ("ridge", ridge),
+        None => ("seasonal naive", &naive),
+    };
+    let restored = data.standardised.iter().zip(forecaster.columns()).map(|(values, column)| {
+        baseline.forecast(values, origin..origin + 1).iter().map(|value| column.restore(*value)).collect()
+    });
+    let start = origin.saturating_sub(super::forecast::shown(forecaster));
+    let picture = Picture {
+        forecaster,
+        forecast: &forecast,
+        history: signal.slice(start..origin),
+        stamps: &stamps[start..end],
+        truth: Some(signal.slice(origin..end)),
+        baseline: Some((name, restored.collect())),
+    };
+    draw::forecast::draw(&picture, &out.join("forecast.svg"))?;
+    let rows = end.saturating_sub(ROUTING_ROWS).max(data.ranges.test.start)..end;
+    let timelines = timelines(forecaster, &signal.slice(0..end), rows.clone())?;
+    let names = super::forecast::names(forecaster);
+    draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &stamps[rows], &out.join("routing.svg"))
 }
 
 struct Trained {

@@ -1,0 +1,63 @@
+//! The routing timeline: the gate weights of every expert at every sample of a stretch.
+
+use crate::error::CliError;
+use foretoken_model::{Forecaster, Predictor, mixture::Trace};
+use std::{ops::Range, sync::Arc};
+
+/// One mixture over a stretch of rows.
+pub struct Timeline {
+    /// Number of the mixture.
+    pub mixture: usize,
+    /// Experts chosen a sample.
+    pub top_k: usize,
+    /// Kind of each expert.
+    pub experts: Vec<String>,
+    rows: usize,
+    /// `[column][row][expert]`; zero where an expert was not chosen.
+    weights: Vec<f32>,
+}
+
+impl Timeline {
+    /// Gate weight of an expert at a row of a column.
+    pub fn weight(&self, column: usize, row: usize, expert: usize) -> f32 {
+        self.weights[(column * self.rows + row) * self.experts.len() + expert]
+    }
+
+    /// The expert with the largest weight.
+    pub fn loudest(&self, column: usize, row: usize) -> usize {
+        let weight = |expert: &usize| self.weight(column, row, *expert);
+        (0..self.experts.len()).max_by(|a, b| weight(a).total_cmp(&weight(b))).unwrap_or(0)
+    }
+}
+
+/// Runs the columns from their first row and keeps the routing of `rows`. Mixtures inside experts see only the samples they were
+/// given, so they have no place on the common axis of time and are left out.
+pub fn timelines(forecaster: &Arc<Forecaster>, columns: &[&[f64]], rows: Range<usize>) -> Result<Vec<Timeline>, CliError> {
+    let mut predictor = Predictor::new(forecaster.clone());
+    let head: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.start]).collect();
+    let tail: Vec<&[f64]> = columns.iter().map(|column| &column[rows.clone()]).collect();
+    predictor.advance_many(&head, |_| false, |_, _, _| {}, None)?;
+    let mut chunks: Vec<(usize, Trace)> = Vec::new();
+    predictor.advance_many(&tail, |_| false, |_, _, _| {}, Some(&mut chunks))?;
+    let count = columns.len();
+    let mut timelines = Vec::new();
+    for mixture in forecaster.network().mixtures() {
+        let experts = mixture.expert_names().to_vec();
+        let mut weights = vec![0.0; count * rows.len() * experts.len()];
+        let mut start = 0;
+        let mut complete = true;
+        for (len, trace) in &chunks {
+            let own = trace.choices.iter().filter(|entry| entry.mixture == mixture.id());
+            complete &= own.clone().count() == count * len * mixture.top_k();
+            for entry in own {
+                let (column, row) = (entry.row / len, start + entry.row % len);
+                weights[(column * rows.len() + row) * experts.len() + entry.expert as usize] = entry.weight;
+            }
+            start += len;
+        }
+        if complete {
+            timelines.push(Timeline { mixture: mixture.id(), top_k: mixture.top_k(), experts, rows: rows.len(), weights });
+        }
+    }
+    Ok(timelines)
+}

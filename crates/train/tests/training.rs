@@ -1,0 +1,189 @@
+//! The training loop: it learns, repeats itself bit for bit, resumes, and says what is wrong.
+
+use foretoken_model::{Column, ForecasterConfig, ModelError, linear_expert::LinearWeights};
+use foretoken_train::{Checkpoint, Task, TrainConfig, Trainer};
+
+const ROWS: usize = 700;
+
+fn model(mixture: &str) -> ForecasterConfig {
+    let text = format!(
+        r#"
+        horizon = 6
+        quantiles = [0.1, 0.5, 0.9]
+        taps = 12
+        width = 16
+        scaler = {{ window = 48 }}
+        [[layers]]
+        type = "s4d"
+        states = 4
+        [[layers]]
+        type = "mixture"
+        num_experts = 3
+        experts = [{{ type = "swiglu" }}, {{ type = "s4d", states = 2 }}]
+        {mixture}
+        "#
+    );
+    toml::from_str(&text).unwrap()
+}
+
+fn config() -> TrainConfig {
+    TrainConfig { epochs: 4, batch: 4, window: 64, burn_in: 8, positions: 12, warm_up: 5, ..TrainConfig::default() }
+}
+
+fn columns() -> [Vec<f64>; 2] {
+    [0.0, 1.3].map(|shift| (0..ROWS).map(|t| (t as f64 * 0.26 + shift).sin() + 0.3 * (t as f64 * 0.9).cos()).collect())
+}
+
+fn task(values: &[Vec<f64>; 2]) -> Task<'_> {
+    Task {
+        columns: ["a", "b"].map(|name| Column { name: name.into(), mean: 0.0, deviation: 0.75 }).to_vec(),
+        values: values.iter().map(Vec::as_slice).collect(),
+        train: 0..520,
+        validation: 520..ROWS,
+        linear: None,
+    }
+}
+
+fn trained(model: &ForecasterConfig, config: &TrainConfig) -> (Vec<u32>, Vec<f64>) {
+    let values = columns();
+    let mut trainer = Trainer::new(model, config, task(&values)).unwrap();
+    let mut errors = Vec::new();
+    while !trainer.finished() {
+        errors.push(trainer.train_epoch(|_| {}).unwrap().validation.network_mse);
+    }
+    (trainer.best().unwrap().weights().iter().map(|weight| weight.to_bits()).collect(), errors)
+}
+
+#[test]
+fn it_learns() {
+    for mixture in ["", "routing_strategy = 'noisy-top-k'\nexpert_dropout = 0.1", "routing_strategy = 'softmax'"] {
+        let (_, errors) = trained(&model(mixture), &TrainConfig { epochs: 12, ..config() });
+        let best = errors.iter().copied().fold(f64::MAX, f64::min);
+        // The signal's variance is one: a forecast of the mean scores about that.
+        assert!(best < 0.35 && best < 0.6 * errors[0], "{mixture}: {errors:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_on_one_thread_and_two() {
+    let model = model("routing_strategy = 'noisy-top-k'\nexpert_dropout = 0.2");
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let one = pool(1).install(|| trained(&model, &config()));
+    assert_eq!(pool(2).install(|| trained(&model, &config())), one);
+    assert_ne!(trained(&model, &TrainConfig { seed: 2, ..config() }).0, one.0);
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let (model, values) = (model("routing_strategy = 'noisy-top-k'"), columns());
+    let mut straight = Trainer::new(&model, &config(), task(&values)).unwrap();
+    while !straight.finished() {
+        straight.train_epoch(|_| {}).unwrap();
+        if straight.epoch() == 2 {
+            straight.checkpoint().save(&path).unwrap();
+        }
+    }
+    let mut resumed = Trainer::new(&model, &config(), task(&values)).unwrap();
+    resumed.resume(Checkpoint::load(&path, resumed.run(), resumed.arena_len(), 6).unwrap());
+    assert_eq!(resumed.epoch(), 2);
+    while !resumed.finished() {
+        resumed.train_epoch(|_| {}).unwrap();
+    }
+    assert_eq!(resumed.checkpoint(), straight.checkpoint());
+}
+
+#[test]
+fn checkpoints_that_do_not_belong_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let (model, values) = (model(""), columns());
+    let trainer = Trainer::new(&model, &config(), task(&values)).unwrap();
+    trainer.checkpoint().save(&path).unwrap();
+    let load = |run: &str| Checkpoint::load(&path, run, trainer.arena_len(), 6);
+    assert_eq!(load(trainer.run()).unwrap(), trainer.checkpoint());
+    let check = |error: ModelError, word: &str| {
+        let text = error.to_string();
+        assert!(text.contains("checkpoint.safetensors") && text.contains(word) && !text.contains('\n'), "{text}");
+    };
+    let other = Trainer::new(&model, &TrainConfig { seed: 9, ..config() }, task(&values)).unwrap();
+    check(load(other.run()).unwrap_err(), "another configuration");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    check(load(trainer.run()).unwrap_err(), "whole checkpoint");
+    std::fs::write(&path, b"").unwrap();
+    check(load(trainer.run()).unwrap_err(), "whole checkpoint");
+}
+
+#[test]
+fn weight_decay_touches_matrices_only() {
+    let values = columns();
+    let mut trainer = Trainer::new(&model(""), &config(), task(&values)).unwrap();
+    let names = |decay: bool| -> Vec<String> {
+        let forecaster = trainer.best().unwrap();
+        let specs = forecaster.blueprint().layout.specs().iter().filter(|spec| spec.decay == decay);
+        specs.map(|spec| spec.name.clone()).collect()
+    };
+    let free = ["bias", "gain", "log_step", "log_neg_re", "im", "c_re", "c_im", "skip"];
+    assert!(names(true).iter().all(|name| !free.iter().any(|free| name.ends_with(free))), "{:?}", names(true));
+    assert!(names(true).iter().any(|name| name == "embed") && names(false).iter().any(|name| name.ends_with("skip")));
+    trainer.train_epoch(|_| {}).unwrap();
+    let decayed = |weight_decay: f64| trained(&model(""), &TrainConfig { weight_decay, epochs: 1, ..config() }).0;
+    assert_ne!(decayed(0.0), decayed(0.5));
+}
+
+#[test]
+fn clipping_bounds_the_step() {
+    let free = trained(&model(""), &TrainConfig { clip_norm: 1e6, epochs: 1, ..config() }).0;
+    let clipped = trained(&model(""), &TrainConfig { clip_norm: 1e-3, epochs: 1, ..config() }).0;
+    assert_ne!(free, clipped);
+}
+
+#[test]
+fn patience_ends_training() {
+    let values = columns();
+    // Too small a rate to get anywhere, and too large a one to stay.
+    let config = TrainConfig { epochs: 50, patience: 2, learning_rate: 1.0, ..config() };
+    let mut trainer = Trainer::new(&model(""), &config, task(&values)).unwrap();
+    while !trainer.finished() {
+        trainer.train_epoch(|_| {}).unwrap();
+    }
+    let progress = trainer.checkpoint().progress;
+    assert!(progress.epoch < 50 && progress.epoch == progress.best_epoch + 2, "{progress:?}");
+}
+
+#[test]
+fn a_fresh_model_is_its_linear_expert_and_sharing_never_hurts_validation() {
+    let values = columns();
+    let mut model = model("");
+    model.linear = Some(foretoken_model::linear_expert::LinearConfig { lookback: 24 });
+    // Persistence: the newest sample, which is what the last row of the map carries.
+    let weights_lh = (0..24 * 6).map(|place| if place >= 23 * 6 { 1.0 } else { 0.0 }).collect();
+    let linear = Some(LinearWeights { weights_lh, bias_h: vec![0.0; 6] });
+    let mut trainer = Trainer::new(&model, &config(), Task { linear, ..task(&values) }).unwrap();
+    assert_eq!(trainer.best().unwrap().network_share(), [0.0; 6]);
+    while !trainer.finished() {
+        let validation = trainer.train_epoch(|_| {}).unwrap().validation;
+        assert!(validation.mse <= validation.linear_mse.unwrap() + 1e-12, "{validation:?}");
+    }
+    assert!(trainer.best().unwrap().network_share().iter().any(|share| *share > 0.5));
+}
+
+#[test]
+fn what_cannot_be_trained_is_an_error() {
+    let values = columns();
+    let check = |config: TrainConfig, words: &[&str]| {
+        let text = Trainer::new(&model(""), &config, task(&values)).err().expect("refused").to_string();
+        assert!(words.iter().all(|word| text.contains(word)) && !text.contains('\n'), "{text}");
+    };
+    check(TrainConfig { epochs: 0, ..config() }, &["train.epochs", "at least 1"]);
+    check(TrainConfig { batch: 0, ..config() }, &["train.batch"]);
+    check(TrainConfig { learning_rate: f64::NAN, ..config() }, &["train.learning_rate", "finite"]);
+    check(TrainConfig { clip_norm: 0.0, ..config() }, &["train.clip_norm", "> 0"]);
+    check(TrainConfig { burn_in: 60, ..config() }, &["train.burn_in", "window"]);
+    check(TrainConfig { window: 600, ..config() }, &["training", "606", "520"]);
+    let mut diverging = Trainer::new(&model(""), &TrainConfig { learning_rate: 1e30, ..config() }, task(&values)).unwrap();
+    let error = (0..4).find_map(|_| diverging.train_epoch(|_| {}).err()).expect("not finite").to_string();
+    assert!(error.contains("step") || error.contains("finite"), "{error}");
+}
