@@ -1,7 +1,6 @@
 //! Every way a command can fail, as one line.
 
 use foretoken_data::DataError;
-use foretoken_eval::EvalError;
 use foretoken_model::ModelError;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +11,6 @@ pub enum CliError {
     Model(#[from] ModelError),
     #[error("{0}")]
     Data(#[from] DataError),
-    #[error("{0}")]
-    Eval(#[from] EvalError),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{0}")]

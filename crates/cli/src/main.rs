@@ -16,6 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "foretoken", version, about = "Predict live signals with a sparse mixture of sequence experts")]
+#[command(after_help = "Example:\n  foretoken train examples/etth1.toml")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

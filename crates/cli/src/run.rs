@@ -1,7 +1,7 @@
 //! A run: one TOML file, complete, saved with its result.
 
 use crate::error::CliError;
-use foretoken_data::{Ranges, Signal, Split, Standardiser, read_wide};
+use foretoken_data::{DataError, Ranges, Signal, Split, Standardiser, read_wide};
 use foretoken_model::{Column, ForecasterConfig, ModelError};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -49,14 +49,18 @@ impl Run {
         Ok(run)
     }
 
-    /// The run as TOML.
+    /// The run as TOML that works from any folder.
     pub fn to_toml(&self) -> Result<String, CliError> {
-        toml::to_string(self).map_err(|error| CliError::file(Path::new("run.toml"), error))
+        let mut run = self.clone();
+        run.data.path = std::path::absolute(&self.data.path).map_err(CliError::io(&self.data.path))?;
+        toml::to_string(&run).map_err(|error| CliError::file(Path::new("run.toml"), error))
     }
 }
 
 /// The data of a run, read and standardised.
 pub struct Prepared {
+    /// Where it came from.
+    pub path: PathBuf,
     /// The signal in its own unit.
     pub signal: Signal,
     /// Its columns, standardised by training rows.
@@ -87,11 +91,15 @@ impl DataConfig {
             Some(names) => read_columns(&self.path, names)?,
             None => read_wide(&self.path)?,
         };
-        let named = |error| CliError::file(&self.path, error);
+        let named = |error| match error {
+            // A split is the run's fault, not the file's.
+            DataError::Split { .. } => CliError::Data(error),
+            error => CliError::file(&self.path, error),
+        };
         let ranges = self.split.resolve(signal.len()).map_err(named)?;
         let scale = Standardiser::fit(&signal, ranges.train.clone()).map_err(named)?;
         let columns = signal.names.iter().zip(&scale.means).zip(&scale.deviations);
         let columns = columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect();
-        Ok(Prepared { standardised: scale.apply(&signal), signal, columns, ranges })
+        Ok(Prepared { path: self.path.clone(), standardised: scale.apply(&signal), signal, columns, ranges })
     }
 }

@@ -1,8 +1,10 @@
 //! Scores of a model and its baselines on one range of rows.
 
 use crate::{error::CliError, run::Prepared};
-use foretoken_eval::{Baseline, Ridge, ScoreBoard, Scores, SeasonalNaive, evaluate, naive_scales, origins, residual_spread};
-use foretoken_model::{Forecaster, Predictor};
+use foretoken_eval::{
+    Baseline, EvalError, Ridge, ScoreBoard, Scores, SeasonalNaive, evaluate, naive_scales, origins, residual_spread,
+};
+use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// Rows of a table: name and scores, in the order to print.
@@ -24,10 +26,24 @@ impl<'a> Judge<'a> {
         Self { data, horizon, levels: levels.to_vec(), scales: naive_scales(&train, season), season }
     }
 
-    /// Fits the ridge on training rows, its strength picked on validation rows.
-    pub fn fit_ridge(&self, lookback: usize) -> Result<Ridge, CliError> {
+    /// The ridge, fitted on training rows, its strength picked on validation rows; with a model's own look-back if it has a linear
+    /// expert, else with the usual one, and then none where the rows are too few for it.
+    pub fn ridge(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
         let ranges = &self.data.ranges;
-        Ok(Ridge::fit(&self.data.standardised, &ranges.train, &ranges.validation, lookback, self.horizon)?)
+        let lookback = linear.unwrap_or(&LinearConfig::default()).lookback;
+        match Ridge::fit(&self.data.standardised, &ranges.train, &ranges.validation, lookback, self.horizon) {
+            Ok(ridge) => Ok(Some(ridge)),
+            Err(error @ EvalError::TooShort { .. }) if linear.is_none() => {
+                println!("no ridge baseline: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(self.named(error)),
+        }
+    }
+
+    /// Names the file whose rows are at fault.
+    fn named(&self, error: EvalError) -> CliError {
+        CliError::file(&self.data.path, error)
     }
 
     /// The baselines on `rows`; their quantiles come from their errors on validation rows.
@@ -43,14 +59,16 @@ impl<'a> Judge<'a> {
 
     fn baseline(&self, baseline: &dyn Baseline, rows: &Range<usize>) -> Result<Scores, CliError> {
         let columns = &self.data.standardised;
-        let fitted = origins(&self.data.ranges.validation, self.horizon)?;
-        let spread = residual_spread(baseline, columns, &fitted, self.horizon, &self.levels)?;
-        Ok(evaluate(baseline, columns, &origins(rows, self.horizon)?, &self.levels, &spread, &self.scales)?)
+        let named = |error| self.named(error);
+        let fitted = origins(&self.data.ranges.validation, self.horizon).map_err(named)?;
+        let spread = residual_spread(baseline, columns, &fitted, self.horizon, &self.levels).map_err(named)?;
+        let origins = origins(rows, self.horizon).map_err(named)?;
+        evaluate(baseline, columns, &origins, &self.levels, &spread, &self.scales).map_err(named)
     }
 
     /// The model and its network alone on `rows`; the stream runs from the first row of the data.
     pub fn model(&self, forecaster: &Arc<Forecaster>, rows: &Range<usize>) -> Result<Rows, CliError> {
-        let origins = origins(rows, self.horizon)?;
+        let origins = origins(rows, self.horizon).map_err(|error| self.named(error))?;
         let board = || ScoreBoard::new(self.horizon, &self.levels, &self.scales);
         let (mut combined, mut network) = (board(), board());
         let (count, middle) = forecaster.blueprint().levels.shape();

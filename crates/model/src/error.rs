@@ -16,8 +16,13 @@ pub enum ModelError {
         found: String,
     },
     /// A configuration text that does not parse, with the parser's own place and reason.
-    #[error("{0}")]
-    Syntax(String),
+    #[error("{place}{}{reason}", if place.is_empty() { "" } else { ": " })]
+    Syntax {
+        /// Path of the field or number of the line, as far as it is known.
+        place: String,
+        /// The parser's reason.
+        reason: String,
+    },
     /// A sample or a buffer of the wrong width.
     #[error("{what}: expected {expected} values, found {found}")]
     Width {
@@ -78,12 +83,17 @@ impl ModelError {
         Self::Config { field: field.into(), expected: expected.to_string(), found: found.to_string() }
     }
 
+    /// A [`ModelError::Syntax`] whose place is not known yet.
+    pub fn syntax(reason: impl ToString) -> Self {
+        Self::Syntax { place: String::new(), reason: reason.to_string() }
+    }
+
     /// A [`ModelError::Syntax`] from TOML's, which draws its place over several lines: the line's number and the reason.
     pub fn toml(text: &str, error: &toml::de::Error) -> Self {
         let reason = error.message().trim().replace('\n', " ");
         match error.span() {
-            Some(span) => Self::Syntax(format!("line {}: {reason}", text[..span.start].matches('\n').count() + 1)),
-            None => Self::Syntax(reason),
+            Some(span) => Self::Syntax { place: format!("line {}", text[..span.start].matches('\n').count() + 1), reason },
+            None => Self::syntax(reason),
         }
     }
 
@@ -91,7 +101,8 @@ impl ModelError {
     pub fn under(self, parent: &str) -> Self {
         match self {
             Self::Config { field, expected, found } => Self::Config { field: format!("{parent}.{field}"), expected, found },
-            Self::Syntax(text) => Self::Syntax(format!("{parent}: {text}")),
+            Self::Syntax { place, reason } if place.is_empty() => Self::Syntax { place: parent.into(), reason },
+            Self::Syntax { place, reason } => Self::Syntax { place: format!("{parent}.{place}"), reason },
             other => other,
         }
     }

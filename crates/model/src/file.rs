@@ -77,7 +77,7 @@ impl Forecaster {
     fn header(&self) -> Result<String, ModelError> {
         let header =
             Header { format_version: FORMAT_VERSION, columns: self.columns().to_vec(), forecaster: self.config().clone() };
-        serde_json::to_string(&header).map_err(|error| ModelError::Syntax(error.to_string()))
+        serde_json::to_string(&header).map_err(|error| ModelError::syntax(error))
     }
 
     /// A name for exactly these weights and this configuration.

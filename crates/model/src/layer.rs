@@ -38,7 +38,7 @@ impl LayerConfig {
     /// Reads the options into the kind's own type.
     pub fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, ModelError> {
         let text = self.options.to_string();
-        toml::from_str(&text).map_err(|error| ModelError::Syntax(format!("{}: {}", self.kind, error.message())))
+        toml::from_str(&text).map_err(|error| ModelError::syntax(format!("{}: {}", self.kind, error.message())))
     }
 }
 

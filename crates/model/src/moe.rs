@@ -37,7 +37,7 @@ impl MoeConfig {
 
     /// Writes the configuration as TOML.
     pub fn to_toml(&self) -> Result<String, ModelError> {
-        toml::to_string(self).map_err(|error| ModelError::Syntax(error.to_string()))
+        toml::to_string(self).map_err(|error| ModelError::syntax(error))
     }
 }
 
@@ -80,7 +80,7 @@ impl MixtureOfExperts {
     }
 
     fn build(config: &MoeConfig) -> Result<(Box<dyn Layer>, Layout), ModelError> {
-        let options = toml::Table::try_from(&config.mixture).map_err(|error| ModelError::Syntax(error.to_string()))?;
+        let options = toml::Table::try_from(&config.mixture).map_err(|error| ModelError::syntax(error))?;
         let mut layout = Layout::default();
         let layer = LayerConfig { kind: "mixture".into(), options };
         let layer = Registry::default().build(&layer, config.input_dim, config.output_dim, &mut layout)?;

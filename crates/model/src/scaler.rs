@@ -220,7 +220,7 @@ mod tests {
     fn features_start_at_the_mean() {
         let scaler = ScalerConfig::default();
         let mut history = ColumnHistory::new(8, &scaler);
-        [3.0, 5.0].map(|value| history.push(value, &scaler));
+        [3.0, 5.0].into_iter().for_each(|value| history.push(value, &scaler));
         let mut features = [9.0; 4];
         history.features(&scaler, &mut features);
         assert_eq!(features, [0.0, 0.0, -1.0, 1.0]);

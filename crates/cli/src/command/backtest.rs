@@ -28,7 +28,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let config = forecaster.config();
     let judge = Judge::new(&data, config.horizon, &config.quantiles, run.data.season);
     let mut rows = judge.model(&forecaster, &data.ranges.test)?;
-    let ridge = config.linear.as_ref().map(|linear| judge.fit_ridge(linear.lookback)).transpose()?;
+    let ridge = judge.ridge(config.linear.as_ref())?;
     rows.extend(judge.baselines(ridge.as_ref(), &data.ranges.test)?);
     println!("test, {} windows of {} columns:", rows[0].1.windows / data.columns.len() as u64, data.columns.len());
     println!("{}", table::scores(&rows));

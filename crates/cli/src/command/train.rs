@@ -9,7 +9,7 @@ use crate::{
     table,
 };
 use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
-use foretoken_model::{Forecaster, ModelError, file::write_atomically, linear_expert::LinearWeights};
+use foretoken_model::{Blueprint, Forecaster, ModelError, Registry, file::write_atomically, linear_expert::LinearWeights};
 use foretoken_train::{Checkpoint, EpochReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -72,9 +72,15 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     run.train.seed = arguments.seed.unwrap_or(run.train.seed);
     let name = arguments.run.file_stem().unwrap_or_default();
     let out = arguments.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
-    let data = run.data.prepare()?;
+    // Before the data, so that a wrong option does not wait for the baselines.
+    Blueprint::new(&run.model, &Registry::default()).map_err(|error| in_file(&arguments.run, error.under("model")))?;
+    run.train.check().map_err(|error| in_file(&arguments.run, error.under("train")))?;
+    let data = run.data.prepare().map_err(|error| match error {
+        CliError::Data(error) => CliError::file(&arguments.run, format!("data.{error}")),
+        error => error,
+    })?;
     let judge = Judge::new(&data, run.model.horizon, &run.model.quantiles, run.data.season);
-    let ridge = run.model.linear.as_ref().map(|linear| judge.fit_ridge(linear.lookback)).transpose()?;
+    let ridge = judge.ridge(run.model.linear.as_ref())?;
     let baselines = judge.baselines(ridge.as_ref(), &data.ranges.test)?;
     println!(
         "baselines on {} test windows of {} columns:",
@@ -82,10 +88,17 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         data.columns.len()
     );
     println!("{}", table::scores(&baselines));
+    let expert = ridge.as_ref().filter(|_| run.model.linear.is_some());
+    let mut trainer = trainer(&run, &data, expert, arguments)?;
     std::fs::create_dir_all(&out).map_err(CliError::io(&out))?;
+    let checkpoint = out.join("checkpoint.safetensors");
+    if arguments.resume {
+        trainer.resume(Checkpoint::load(&checkpoint, trainer.run(), trainer.arena_len(), run.model.horizon)?);
+        println!("resumed after epoch {}", trainer.epoch());
+    }
     write_atomically(&out.join("run.toml"), run.to_toml()?.as_bytes())?;
-    let (forecaster, trained) = train(&run, &data, ridge.as_ref(), &out, arguments)?;
-    let forecaster = Arc::new(forecaster);
+    let rows_a_second = train(&mut trainer, run.train.epochs as u64, &checkpoint)?;
+    let forecaster = Arc::new(trainer.best()?);
     forecaster.save(&out.join("model.safetensors"))?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
     let mut test = judge.model(&forecaster, &data.ranges.test)?;
@@ -103,11 +116,11 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         validation: by_name(validation),
         linear_share: 1.0 - share,
         seconds: started.elapsed().as_secs_f64(),
-        tokens_per_second: trained.rows_a_second,
+        tokens_per_second: rows_a_second,
         parameters: forecaster.parameters(),
         active_parameters: forecaster.active_parameters(),
         seed: run.train.seed,
-        best_epoch: trained.best_epoch,
+        best_epoch: trainer.checkpoint().progress.best_epoch,
         expert_usage,
     };
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;
@@ -159,56 +172,49 @@ fn pictures(
     draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &stamps[rows], &out.join("routing.svg"))
 }
 
-struct Trained {
-    rows_a_second: f64,
-    best_epoch: u64,
-}
-
-fn train(
-    run: &Run,
-    data: &Prepared,
-    ridge: Option<&Ridge>,
-    out: &Path,
-    arguments: &Arguments,
-) -> Result<(Forecaster, Trained), CliError> {
+fn trainer<'a>(run: &Run, data: &'a Prepared, expert: Option<&Ridge>, arguments: &Arguments) -> Result<Trainer<'a>, CliError> {
     let task = Task {
         columns: data.columns.clone(),
         values: data.signal.slice(0..data.ranges.validation.end),
         train: data.ranges.train.clone(),
         validation: data.ranges.validation.clone(),
-        linear: ridge.map(|ridge| LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone() }),
+        linear: expert.map(|ridge| LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone() }),
     };
-    let mut trainer = Trainer::new(&run.model, &run.train, task).map_err(|error| in_file(&arguments.run, error))?;
-    let path = out.join("checkpoint.safetensors");
-    if arguments.resume {
-        trainer.resume(Checkpoint::load(&path, trainer.run(), trainer.arena_len(), run.model.horizon)?);
-        println!("resumed after epoch {}", trainer.epoch());
-    }
-    let left = |epoch: u64| (run.train.epochs as u64 - epoch) * trainer.steps_an_epoch();
-    let bar = ProgressBar::new(left(trainer.epoch()));
+    Trainer::new(&run.model, &run.train, task).map_err(|error| match error {
+        error @ ModelError::TooShort { .. } => CliError::file(&run.data.path, error),
+        error => in_file(&arguments.run, error),
+    })
+}
+
+/// Trains to the end, a checkpoint after every epoch; gives the samples a second.
+fn train(trainer: &mut Trainer<'_>, epochs: u64, checkpoint: &Path) -> Result<f64, CliError> {
+    let first = trainer.epoch();
+    let bar = ProgressBar::new((epochs - first) * trainer.steps_an_epoch());
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} steps, {per_sec}, {msg}, at most {eta} left");
-    bar.set_style(style.map_err(|error| CliError::file(&arguments.run, error))?);
-    let mut trained = Trained { rows_a_second: 0.0, best_epoch: 0 };
+    bar.set_style(style.expect("a template that parses"));
+    let mut rows_a_second = 0.0;
     while !trainer.finished() {
         let epoch = trainer.train_epoch(|step| {
             bar.inc(1);
             bar.set_message(format!("loss {:.4}, balance {:.4}", step.loss, step.auxiliary));
         })?;
-        trainer.checkpoint().save(&path)?;
-        trained.rows_a_second = epoch.rows_a_second;
-        let line = line(&epoch, bar.elapsed().as_secs_f64());
+        trainer.checkpoint().save(checkpoint)?;
+        rows_a_second = epoch.rows_a_second;
+        let seconds = bar.elapsed().as_secs_f64();
+        let left = seconds / (epoch.epoch - first) as f64 * (epochs - epoch.epoch) as f64;
+        // Not inside suspend: the bar's own numbers are locked there.
+        let line = line(&epoch, seconds, left);
         bar.suspend(|| println!("{line}"));
     }
     bar.finish_and_clear();
-    trained.best_epoch = trainer.checkpoint().progress.best_epoch;
-    Ok((trainer.best()?, trained))
+    Ok(rows_a_second)
 }
 
-fn line(epoch: &EpochReport, seconds: f64) -> String {
+fn line(epoch: &EpochReport, seconds: f64, left: f64) -> String {
     let validation = &epoch.validation;
     let linear = validation.linear_mse.map_or(String::new(), |mse| format!(" (linear {mse:.4})"));
     format!(
-        "epoch {:3}  loss {:.4}  validation MSE: model {:.4}, network {:.4}{linear}{}  {:.0} samples/s, {}",
+        "epoch {:3}  loss {:.4}  validation MSE: model {:.4}, network {:.4}{linear}{}  {:.0} samples/s, {}, at most {} left",
         epoch.epoch,
         epoch.loss,
         validation.mse,
@@ -216,13 +222,14 @@ fn line(epoch: &EpochReport, seconds: f64) -> String {
         if epoch.best { " *" } else { "" },
         epoch.rows_a_second,
         table::duration(seconds),
+        table::duration(left),
     )
 }
 
 /// Names the file in which a configuration error stands.
 fn in_file(path: &Path, error: ModelError) -> CliError {
     match error {
-        error @ (ModelError::Config { .. } | ModelError::Syntax(_)) => CliError::file(path, error),
+        error @ (ModelError::Config { .. } | ModelError::Syntax { .. }) => CliError::file(path, error),
         error => error.into(),
     }
 }

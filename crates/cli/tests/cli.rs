@@ -1,0 +1,345 @@
+//! The built command, as a user runs it.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::LazyLock,
+};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn foretoken(arguments: &[&str], folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_foretoken")).args(arguments).current_dir(folder).output().unwrap()
+}
+
+fn with_input(arguments: &[&str], folder: &Path, input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foretoken"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().ok();
+    output
+}
+
+#[track_caller]
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+const SMALL: &str = r#"
+[data]
+path = "data.csv"
+split = { shares = [0.6, 0.2, 0.2] }
+season = 24
+
+[model]
+horizon = 8
+taps = 12
+width = 16
+scaler = { window = 48 }
+linear = { lookback = 48 }
+
+[[model.layers]]
+type = "mixture"
+num_experts = 3
+experts = [{ type = "s4d", states = 4 }, { type = "swiglu" }]
+
+[train]
+epochs = 3
+window = 64
+burn_in = 8
+"#;
+
+fn csv(rows: usize) -> String {
+    let line = |t: usize| format!("{t},{},{}\n", (t as f64 * 0.26).sin() + (t % 5) as f64 * 0.1, (t as f64 * 0.5).cos() * 40.0);
+    "time,load,oil temperature\n".to_string() + &(0..rows).map(line).collect::<String>()
+}
+
+/// A folder with data and a run.
+fn small(run: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data.csv"), csv(900)).unwrap();
+    std::fs::write(folder.path().join("run.toml"), run).unwrap();
+    folder
+}
+
+/// A small run, trained once for all tests.
+static TRAINED: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let folder = small(SMALL);
+    stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder.path()));
+    folder
+});
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn train_fills_the_run_folder() {
+    let folder = TRAINED.path();
+    for name in ["run.toml", "model.safetensors", "checkpoint.safetensors", "forecast.csv", "forecast.svg", "routing.svg"] {
+        assert!(folder.join("out").join(name).metadata().unwrap().len() > 300, "{name}");
+    }
+    let metrics = json(&folder.join("out/metrics.json"));
+    for part in ["test", "validation"] {
+        for name in ["model", "network", "ridge", "seasonal-naive"] {
+            for score in ["mse", "mae", "mase", "wql", "coverage_80"] {
+                let value = metrics[part][name][score].as_f64().unwrap_or(f64::NAN);
+                assert!(value > 0.0, "{part}.{name}.{score}: {value}");
+            }
+            assert_eq!(metrics[part][name]["mse_by_step"].as_array().unwrap().len(), 8);
+        }
+    }
+    // 900 rows, 180 of them test rows, so 173 windows.
+    assert_eq!(metrics["windows"], 173);
+    assert_eq!(metrics["seed"], 1);
+    for number in ["seconds", "tokens_per_second", "parameters", "active_parameters", "linear_share"] {
+        assert!(metrics[number].as_f64().unwrap() >= 0.0, "{number}");
+    }
+    let usage = &metrics["expert_usage"][0];
+    let chosen: u64 = usage["chosen"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(chosen, 2 * usage["samples"].as_u64().unwrap());
+    let forecast = std::fs::read_to_string(folder.join("out/forecast.csv")).unwrap();
+    assert_eq!(forecast.lines().count(), 1 + 2 * 8);
+    assert!(forecast.starts_with("ds,unique_id,point,q0.1,"), "{forecast}");
+}
+
+#[test]
+fn the_resolved_run_gives_the_same_model_again() {
+    let folder = TRAINED.path();
+    stdout(&foretoken(&["train", "out/run.toml", "--out", "again"], folder));
+    let model = |run: &str| std::fs::read(folder.join(run).join("model.safetensors")).unwrap();
+    assert!(model("out") == model("again"));
+    let test = |run: &str| json(&folder.join(run).join("metrics.json"))["test"].clone();
+    assert_eq!(test("out"), test("again"));
+
+    // Resuming a finished run trains no more and gives the same model.
+    let resumed = stdout(&foretoken(&["train", "run.toml", "--out", "again", "--resume"], folder));
+    assert!(resumed.contains("resumed after epoch 3") && model("out") == model("again"), "{resumed}");
+    // Options of the command line are the run's, and a checkpoint of another run is refused.
+    stdout(&foretoken(&["train", "run.toml", "--out", "other", "--seed", "5", "--epochs", "1"], folder));
+    let saved = std::fs::read_to_string(folder.join("other/run.toml")).unwrap();
+    assert!(saved.contains("seed = 5") && saved.contains("epochs = 1"), "{saved}");
+    assert!(model("other") != model("out"));
+    refused(
+        &["train", "run.toml", "--out", "other", "--resume"],
+        folder,
+        &["other/checkpoint.safetensors", "another configuration"],
+    );
+}
+
+#[test]
+fn backtest_repeats_the_scores_of_training() {
+    let folder = TRAINED.path();
+    let table = stdout(&foretoken(&["backtest", "out", "data.csv"], folder));
+    let metrics = json(&folder.join("out/metrics.json"));
+    for name in ["model", "network", "ridge", "seasonal-naive"] {
+        let row = table.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{name} in {table}"));
+        let mse = format!("{:.4}", metrics["test"][name]["mse"].as_f64().unwrap());
+        assert!(row.contains(&mse), "{row} lacks {mse}");
+    }
+    assert!(table.contains("173 windows of 2 columns"), "{table}");
+}
+
+#[test]
+fn inspect_shows_parameters_usage_and_routing() {
+    let folder = TRAINED.path();
+    let shown = stdout(&foretoken(&["inspect", "out", "data.csv", "--last", "40", "--svg", "routing.svg"], folder));
+    for part in ["parameters", "head", "horizon = 8", "2 of 3 experts", "1 swiglu", "gate weight", "last 40 samples"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let line = shown.lines().find(|line| line.trim_start().starts_with("oil temperature  ")).unwrap();
+    let symbols = line.trim_start().trim_start_matches("oil temperature").trim();
+    assert!(symbols.len() == 40 && symbols.chars().all(|symbol| "012".contains(symbol)), "{symbols}");
+    let drawn = std::fs::read_to_string(folder.join("routing.svg")).unwrap();
+    assert!(drawn.contains("0 s4d") && drawn.contains("oil temperature"));
+    assert!(!stdout(&foretoken(&["inspect", "out"], folder)).contains("samples"));
+}
+
+#[test]
+fn forecast_goes_on_after_the_last_row() {
+    let folder = TRAINED.path();
+    let csv = stdout(&foretoken(&["forecast", "out", "data.csv", "--svg", "ahead.svg"], folder));
+    let stamps: Vec<&str> = csv.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(stamps[..8], ["900", "901", "902", "903", "904", "905", "906", "907"]);
+    assert!(std::fs::read_to_string(folder.join("ahead.svg")).unwrap().contains("linear expert alone"));
+    let to_file = foretoken(&["forecast", "out/model.safetensors", "data.csv", "--out", "ahead.csv"], folder);
+    assert_eq!(stdout(&to_file), "");
+    assert_eq!(std::fs::read_to_string(folder.join("ahead.csv")).unwrap(), csv);
+}
+
+/// Points of a forecast CSV in the order of a stream's line.
+fn points(csv: &str) -> Vec<u64> {
+    csv.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse::<f64>().unwrap().to_bits()).collect()
+}
+
+fn bits(line: &str) -> Vec<u64> {
+    line.split(',').map(|value| value.parse::<f64>().unwrap().to_bits()).collect()
+}
+
+#[test]
+fn etth1_streams_to_the_bits_of_forecast_also_when_stopped_half_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let run = repository().join("examples/etth1.toml").display().to_string();
+    stdout(&foretoken(&["train", &run, "--epochs", "1", "--out", &at("run")], folder.path()));
+    let data = std::fs::read_to_string(repository().join("examples/data/ETTh1.csv")).unwrap();
+    let head: String = data.lines().take(2001).flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(at("head.csv"), &head).unwrap();
+    let forecast = points(&stdout(&foretoken(&["forecast", &at("run"), &at("head.csv")], folder.path())));
+    let streamed = stdout(&with_input(&["stream", &at("run")], folder.path(), head.as_bytes()));
+    assert_eq!(streamed.lines().count(), 2000, "one line out a line in, none for the header");
+    assert_eq!(bits(streamed.lines().last().unwrap()), forecast);
+
+    let (first, second) = head.split_at(head.match_indices('\n').nth(1000).unwrap().0 + 1);
+    let snapshot = ["stream", &at("run"), "--snapshot", &at("snapshot.json")];
+    let one = stdout(&with_input(&snapshot, folder.path(), first.as_bytes()));
+    let two = stdout(&with_input(&snapshot, folder.path(), second.as_bytes()));
+    assert_eq!(format!("{one}{two}"), streamed);
+}
+
+#[test]
+fn a_bad_line_is_reported_and_changes_nothing() {
+    let folder = TRAINED.path();
+    let lines: Vec<String> = csv(60).lines().map(String::from).collect();
+    let clean = stdout(&with_input(&["stream", "out"], folder, lines.join("\n").as_bytes()));
+    assert_eq!(clean.lines().count(), 60);
+    let mut dirty: Vec<Vec<u8>> = lines.iter().map(|line| line.clone().into_bytes()).collect();
+    for (place, bad) in [(10, "noon,1,two"), (20, "1"), (30, "5,NaN,1"), (40, "6,1,1e300"), (50, "")] {
+        dirty.insert(place, bad.into());
+    }
+    dirty.insert(55, vec![0xff, 0xfe]);
+    let output = with_input(&["stream", "out"], folder, &dirty.join(&b'\n'));
+    assert_eq!(stdout(&output), clean);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = [
+        "line:11: column `oil temperature`: expected a finite number, found `two`",
+        "line:21: expected 2 or 3 fields, found 1",
+        "line:31: column `load`: expected a finite number, found `NaN`",
+        "line:41: column `oil temperature`: expected a finite value",
+        "line:51: expected 2 or 3 fields, found 1",
+        "line:56: expected UTF-8",
+    ];
+    assert_eq!(errors.lines().count(), expected.len(), "{errors}");
+    assert!(errors.lines().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{errors}");
+    // Without header and stamps it is the same stream.
+    let bare: String = lines[1..].iter().map(|line| line.split_once(',').unwrap().1.to_string() + "\n").collect();
+    assert_eq!(stdout(&with_input(&["stream", "out"], folder, bare.as_bytes())), clean);
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], folder: &Path, words: &[&str]) {
+    let output = foretoken(arguments, folder);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.lines().count() == 1 && text.starts_with("error: "), "{arguments:?}: {text:?}");
+    assert!(words.iter().all(|word| text.contains(word)), "{arguments:?}: {text:?} lacks one of {words:?}");
+}
+
+#[test]
+fn bad_data_is_named_with_its_place() {
+    let good = csv(900);
+    let check = |data: &str, words: &[&str]| {
+        let folder = small(SMALL);
+        std::fs::write(folder.path().join("data.csv"), data).unwrap();
+        refused(&["train", "run.toml", "--out", "out"], folder.path(), words);
+        assert!(!folder.path().join("out").exists(), "nothing is left behind");
+    };
+    check("", &["data.csv", "header", "empty file"]);
+    check(&good[good.find('\n').unwrap() + 1..], &["data.csv", "expected a header"]);
+    check(&good.replacen("\n7,", "\n7,1,", 1), &["data.csv:9", "expected 3 fields, found 4"]);
+    check(&good.replacen("\n7,", "\n7,x", 1), &["data.csv:9", "column `load`", "a finite number", "`x"]);
+    check(&csv(30), &["data.csv", "expected", "found"]);
+    check(&csv(100), &["data.csv", "expected at least", "found"]);
+    let constant: String = good
+        .lines()
+        .enumerate()
+        .map(|(row, line)| match row {
+            0 => format!("{line}\n"),
+            _ => format!("{},3\n", line.rsplit_once(',').unwrap().0),
+        })
+        .collect();
+    check(&constant, &["data.csv", "column `oil temperature`", "vary", "3"]);
+    let folder = small(SMALL);
+    std::fs::remove_file(folder.path().join("data.csv")).unwrap();
+    refused(&["train", "run.toml"], folder.path(), &["data.csv", "No such file"]);
+    refused(&["train", "absent.toml"], folder.path(), &["absent.toml", "No such file"]);
+}
+
+#[test]
+fn a_bad_run_is_named_with_its_field() {
+    let check = |from: &str, to: &str, words: &[&str]| {
+        assert!(SMALL.contains(from), "{from}");
+        let folder = small(&SMALL.replacen(from, to, 1));
+        refused(&["train", "run.toml", "--out", "out"], folder.path(), &[&["run.toml"], words].concat());
+    };
+    check("epochs = 3", "epoch = 3", &["line 20", "unknown field `epoch`", "epochs"]);
+    check("epochs = 3", "epochs = 0", &["train.epochs", "at least 1"]);
+    check("epochs = 3", "epochs = ", &["line 20"]);
+    check("horizon = 8", "horizons = 8", &["line 8", "horizons"]);
+    check("season = 24", "season = 0", &["season", "at least 1"]);
+    check("width = 16", "width = 0", &["model.width", "at least 1", "found 0"]);
+    check("num_experts = 3", "num_experts = 3\ntop_k = 0", &["model.layers.0.top_k", "1 to num_experts (3)", "found 0"]);
+    check("num_experts = 3", "num_experts = 3\ntop_k = 4", &["model.layers.0.top_k", "found 4"]);
+    check("num_experts = 3", "num_experts = 0", &["model.layers.0.num_experts", "found 0"]);
+    check("num_experts = 3", "num_experts = 3\nexperts_dropout = 0.1", &["model.layers.0", "experts_dropout"]);
+    let dense = "num_experts = 3\nrouting_strategy = \"softmax\"\nload_balance_coeff = 0.1";
+    check("num_experts = 3", dense, &["model.layers.0.load_balance_coeff", "no gradient"]);
+    check("\"s4d\"", "\"s5d\"", &["model.layers.0.experts.0.type", "`s5d`"]);
+    check("shares = [0.6, 0.2, 0.2]", "shares = [0.6, 0.2, 0.3]", &["three shares", "sum to 1"]);
+    for (from, to, words) in [
+        ("season = 24", "season = 24\ncolumns = [\"gone\"]", &["data.csv", "expected a column `gone`", "load"]),
+        ("lookback = 48", "lookback = 4800", &["data.csv", "expected at least 4808", "found 540"]),
+        ("window = 64", "window = 640", &["data.csv", "expected at least 648", "found 540"]),
+    ] {
+        refused(&["train", "run.toml", "--out", "out"], small(&SMALL.replacen(from, to, 1)).path(), words);
+    }
+}
+
+#[test]
+fn bad_models_are_named() {
+    let folder = TRAINED.path();
+    let good = std::fs::read(folder.join("out/model.safetensors")).unwrap();
+    std::fs::write(folder.join("short.safetensors"), &good[..good.len() / 2]).unwrap();
+    std::fs::write(folder.join("foreign.safetensors"), b"{}").unwrap();
+    for command in ["forecast", "backtest", "inspect"] {
+        refused(&[command, "short.safetensors", "data.csv"], folder, &["short.safetensors", "whole safetensors file"]);
+        refused(&[command, "foreign.safetensors", "data.csv"], folder, &["foreign.safetensors", "expected"]);
+        refused(&[command, "absent", "data.csv"], folder, &["absent", "No such file"]);
+        refused(&[command, "out", "absent.csv"], folder, &["absent.csv", "No such file"]);
+    }
+    std::fs::write(folder.join("other.csv"), "time,a\n1,2\n2,3\n").unwrap();
+    refused(&["forecast", "out", "other.csv"], folder, &["other.csv", "expected a column `load`", "found a"]);
+    std::fs::write(folder.join("bad.json"), "{").unwrap();
+    refused(&["stream", "out", "--snapshot", "bad.json"], folder, &["bad.json"]);
+}
+
+#[test]
+fn help_shows_an_example() {
+    let folder = repository();
+    for command in ["train", "forecast", "backtest", "stream", "inspect"] {
+        let help = stdout(&foretoken(&[command, "--help"], &folder));
+        assert!(help.contains("Example:\n  ") && help.contains(&format!("foretoken {command}")), "{help}");
+    }
+    assert!(stdout(&foretoken(&["--help"], &folder)).contains("Example"));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_stream_quietly() {
+    let folder = TRAINED.path();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foretoken"));
+    command.args(["stream", "out"]).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || stdin.write_all(csv(5000).as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().ok();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
