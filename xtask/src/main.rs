@@ -1,1 +1,63 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask check`, `cargo xtask setup`, `cargo xtask score [NAME]`.
+
+mod check;
+mod score;
+
+use clap::{Parser, Subcommand};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Tasks of the project")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Exactly what CI runs: format, lints, the lean build, documentation, tests.
+    Check,
+    /// Install what `check` needs beyond Rust itself.
+    Setup,
+    /// Measure the figures that the README claims, afresh; exit code 1 if one falls short of its bound.
+    Score {
+        /// Figures whose name starts so; all if absent.
+        name: Option<String>,
+    },
+}
+
+/// Why a task ended early.
+type Failure = Box<dyn std::error::Error>;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Runs a command at the root of the repository and fails if it fails.
+fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Failure> {
+    println!("$ {program} {}", arguments.join(" "));
+    let status = Command::new(program).args(arguments).envs(variables.iter().copied()).current_dir(root()).status();
+    match status.map_err(|error| format!("{program}: {error}"))?.success() {
+        true => Ok(()),
+        false => Err(format!("{program} {} failed", arguments.join(" ")).into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Check => check::check(),
+        Task::Setup => check::setup(),
+        Task::Score { name } => score::score(name.as_deref().unwrap_or("")),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

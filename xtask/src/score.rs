@@ -1,0 +1,251 @@
+//! Figures that the README or an issue claims, measured afresh.
+//!
+//! One line each: `name value unit bound ok|short`. To add one: a [`Figure`] in a group's list, and the measuring in its function.
+
+use crate::{Failure, root, run};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+/// What a figure must be.
+#[derive(Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+    /// The value, give or take.
+    About(f64, f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(bound) => value <= bound,
+            Self::AtLeast(bound) => value >= bound,
+            Self::About(bound, spread) => (value - bound).abs() <= spread,
+        }
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtMost(bound) => write!(f, "<={bound}"),
+            Self::AtLeast(bound) => write!(f, ">={bound}"),
+            Self::About(bound, spread) => write!(f, "{bound}±{spread}"),
+        }
+    }
+}
+
+struct Figure {
+    name: &'static str,
+    unit: &'static str,
+    bound: Bound,
+}
+
+const fn figure(name: &'static str, unit: &'static str, bound: Bound) -> Figure {
+    Figure { name, unit, bound }
+}
+
+/// Figures that are measured together.
+struct Group {
+    figures: &'static [Figure],
+    measure: fn() -> Result<BTreeMap<String, f64>, Failure>,
+}
+
+use Bound::{About, AtLeast, AtMost};
+
+const GROUPS: [Group; 3] = [
+    Group {
+        figures: &[
+            figure("etth1.windows", "windows", About(2785.0, 0.0)),
+            figure("etth1.baselines_seconds", "s", AtMost(10.0)),
+            figure("etth1.seconds", "s", AtMost(300.0)),
+            figure("etth1.model_over_ridge_mse", "MSE", AtMost(0.003)),
+            figure("etth1.network_mse_worst", "MSE", AtMost(0.395)),
+            figure("etth1.model_mse_spread", "MSE", AtMost(0.005)),
+            figure("etth1.model_mse", "MSE", About(0.3637, 0.003)),
+            figure("etth1.model_mae", "MAE", About(0.392, 0.003)),
+            figure("etth1.model_mase", "MASE", About(0.9486, 0.007)),
+            figure("etth1.model_wql", "WQL", About(0.3992, 0.003)),
+            figure("etth1.model_coverage_80", "share", About(0.798, 0.015)),
+            figure("etth1.network_mse", "MSE", About(0.3819, 0.006)),
+            figure("etth1.network_mae", "MAE", About(0.4078, 0.006)),
+            figure("etth1.network_mase", "MASE", About(0.9878, 0.015)),
+            figure("etth1.network_wql", "WQL", About(0.4113, 0.006)),
+            figure("etth1.network_coverage_80", "share", About(0.787, 0.015)),
+            figure("etth1.ridge_mse", "MSE", About(0.367, 0.0005)),
+            figure("etth1.ridge_mae", "MAE", About(0.3914, 0.0005)),
+            figure("etth1.ridge_mase", "MASE", About(0.947, 0.0005)),
+            figure("etth1.ridge_wql", "WQL", About(0.4173, 0.0005)),
+            figure("etth1.ridge_coverage_80", "share", About(0.886, 0.002)),
+            figure("etth1.seasonal_naive_mse", "MSE", About(0.5122, 0.0005)),
+            figure("etth1.seasonal_naive_mae", "MAE", About(0.4333, 0.0005)),
+            figure("etth1.seasonal_naive_mase", "MASE", About(1.0498, 0.0005)),
+            figure("etth1.seasonal_naive_wql", "WQL", About(0.4639, 0.0005)),
+            figure("etth1.seasonal_naive_coverage_80", "share", About(0.887, 0.002)),
+            figure("etth1.linear_share", "share", About(0.62, 0.2)),
+            figure("etth1.tokens_per_second", "samples/s", AtLeast(40_000.0)),
+        ],
+        measure: etth1,
+    },
+    Group {
+        figures: &[
+            figure("stream.same_bits_as_forecast", "of 672 values", AtLeast(672.0)),
+            figure("stream.same_lines_after_restore", "of 2000 lines", AtLeast(2000.0)),
+        ],
+        measure: stream,
+    },
+    Group {
+        figures: &[
+            figure("kernels.linear_speedup", "×", AtLeast(2.0)),
+            figure("kernels.silu_speedup", "×", AtLeast(5.0)),
+            figure("kernels.s4d_speedup", "×", AtLeast(40.0)),
+            figure("live.one_column_advance_us", "µs", AtMost(10.0)),
+            figure("live.one_column_predict_us", "µs", AtMost(20.0)),
+            figure("live.seven_columns_advance_us", "µs", AtMost(45.0)),
+            figure("live.seven_columns_predict_us", "µs", AtMost(140.0)),
+        ],
+        measure: timings,
+    },
+];
+
+/// Measures the groups that hold a figure of this name, and prints those figures.
+pub fn score(name: &str) -> Result<bool, Failure> {
+    let wanted = |figure: &&Figure| figure.name.starts_with(name);
+    if !GROUPS.iter().any(|group| group.figures.iter().any(|figure| wanted(&figure))) {
+        let names: Vec<_> = GROUPS.iter().flat_map(|group| group.figures).map(|figure| figure.name).collect();
+        return Err(format!("no figure starts with `{name}`; there are {}", names.join(", ")).into());
+    }
+    let mut all_hold = true;
+    for group in GROUPS.iter().filter(|group| group.figures.iter().any(|figure| wanted(&figure))) {
+        run("cargo", &["build", "--release", "--quiet"], &[])?;
+        let started = Instant::now();
+        let measured = (group.measure)()?;
+        for figure in group.figures.iter().filter(wanted) {
+            let value = *measured.get(figure.name).ok_or_else(|| format!("{} was not measured", figure.name))?;
+            let holds = figure.bound.holds(value);
+            all_hold &= holds;
+            let digits = if value.abs() >= 100.0 { 0 } else { 4 };
+            println!("{} {value:.digits$} {} {} {}", figure.name, figure.unit, figure.bound, if holds { "ok" } else { "short" });
+        }
+        println!("# {:.0} s", started.elapsed().as_secs_f64());
+    }
+    Ok(all_hold)
+}
+
+fn binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release").join("foretoken")
+}
+
+/// The example, trained with three seeds.
+fn etth1() -> Result<BTreeMap<String, f64>, Failure> {
+    let folder = tempfile::tempdir()?;
+    let mut figures = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+    let mut worst = |name: &str, value: f64| {
+        let entry = figures.entry(format!("etth1.{name}")).or_insert(value);
+        *entry = entry.max(value);
+    };
+    let mut slowest_rate = f64::MAX;
+    let mut shares = Vec::new();
+    for seed in ["1", "2", "3"] {
+        let out = folder.path().join(seed);
+        let started = Instant::now();
+        let mut command = Command::new(binary());
+        command.args(["train", "examples/etth1.toml", "--seed", seed, "--out"]).arg(&out).current_dir(root());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        for line in BufReader::new(child.stdout.take().ok_or("no output")?).lines() {
+            if line?.contains("seasonal-naive") && !out.join("model.safetensors").exists() {
+                worst("baselines_seconds", started.elapsed().as_secs_f64());
+            }
+        }
+        if !child.wait()?.success() {
+            return Err(format!("training with seed {seed} failed").into());
+        }
+        worst("seconds", started.elapsed().as_secs_f64());
+        let metrics: Value = serde_json::from_str(&std::fs::read_to_string(out.join("metrics.json"))?)?;
+        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        let mse = |name: &str| number(&metrics["test"][name]["mse"]);
+        worst("windows", number(&metrics["windows"]));
+        worst("model_over_ridge_mse", mse("model") - mse("ridge"));
+        worst("network_mse_worst", mse("network"));
+        shares.push(number(&metrics["linear_share"]));
+        slowest_rate = slowest_rate.min(number(&metrics["tokens_per_second"]));
+        for name in ["model", "network", "ridge", "seasonal-naive"] {
+            for score in ["mse", "mae", "mase", "wql", "coverage_80"] {
+                seen.entry((name, score)).or_default().push(number(&metrics["test"][name][score]));
+            }
+        }
+    }
+    for ((name, score), values) in seen {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let spread = values.iter().copied().fold(f64::MIN, f64::max) - values.iter().copied().fold(f64::MAX, f64::min);
+        println!("# {name} {score}: {mean:.4} ± {:.4} over three seeds", spread / 2.0);
+        let name = name.replace('-', "_");
+        figures.insert(format!("etth1.{name}_{score}"), mean);
+        figures.insert(format!("etth1.{name}_{score}_spread"), spread / 2.0);
+    }
+    figures.insert("etth1.linear_share".into(), shares.iter().sum::<f64>() / shares.len() as f64);
+    figures.insert("etth1.tokens_per_second".into(), slowest_rate);
+    Ok(figures)
+}
+
+fn foretoken(arguments: &[&str], input: &str, folder: &Path) -> Result<String, Failure> {
+    let mut command = Command::new(binary());
+    let mut child =
+        command.args(arguments).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let (mut stdin, input) = (child.stdin.take().ok_or("no input")?, input.to_string());
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output()?;
+    writer.join().map_err(|_| "the input was not written")??;
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout)?),
+        false => Err(format!("foretoken {} failed", arguments.join(" ")).into()),
+    }
+}
+
+/// The first 2,000 samples of ETTh1 through `stream`, whole and in two halves, beside `forecast`.
+fn stream() -> Result<BTreeMap<String, f64>, Failure> {
+    let folder = tempfile::tempdir()?;
+    let at = folder.path();
+    let example = root().join("examples/etth1.toml").display().to_string();
+    foretoken(&["train", &example, "--epochs", "2", "--out", "run"], "", at)?;
+    let data = std::fs::read_to_string(root().join("examples/data/ETTh1.csv"))?;
+    let lines: Vec<&str> = data.lines().take(2001).collect();
+    let text = |lines: &[&str]| lines.iter().flat_map(|line| [*line, "\n"]).collect::<String>();
+    std::fs::write(at.join("head.csv"), text(&lines))?;
+    let csv = foretoken(&["forecast", "run", "head.csv"], "", at)?;
+    let forecast: Vec<&str> = csv.lines().skip(1).filter_map(|line| line.split(',').nth(2)).collect();
+    let whole = foretoken(&["stream", "run"], &text(&lines), at)?;
+    let last: Vec<&str> = whole.lines().last().unwrap_or("").split(',').collect();
+    // Values are printed in the shortest form that reads back to the same bits, so equal text is equal bits.
+    let same = last.iter().zip(&forecast).filter(|(a, b)| a == b).count();
+    let snapshot = ["stream", "run", "--snapshot", "snapshot.json"];
+    let halves = foretoken(&snapshot, &text(&lines[..1001]), at)? + &foretoken(&snapshot, &text(&lines[1001..]), at)?;
+    let equal = whole.lines().zip(halves.lines()).filter(|(a, b)| a == b).count();
+    Ok(BTreeMap::from([
+        ("stream.same_bits_as_forecast".into(), same as f64),
+        ("stream.same_lines_after_restore".into(), equal as f64),
+    ]))
+}
+
+/// What `crates/foretoken/benches/figures.rs` prints.
+fn timings() -> Result<BTreeMap<String, f64>, Failure> {
+    let mut command = Command::new("cargo");
+    let output = command.args(["bench", "--quiet", "--workspace", "--bench", "figures"]).current_dir(root()).output()?;
+    if !output.status.success() {
+        return Err("the bench `figures` failed".into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_string(), words.next()?.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
