@@ -136,6 +136,20 @@ fn the_resolved_run_gives_the_same_model_again() {
 }
 
 #[test]
+fn a_model_without_linear_expert_and_mixture_is_still_whole() {
+    let mixture = SMALL.find("[[model.layers]]").unwrap()..SMALL.find("[train]").unwrap();
+    let run = SMALL.replace(&SMALL[mixture], "[[model.layers]]\ntype = \"s4d\"\nstates = 4\n\n");
+    let folder = small(&run.replace("linear = { lookback = 48 }", "quantiles = [0.25, 0.5, 0.75]"));
+    let shown = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder.path()));
+    assert!(shown.contains("no ridge baseline") && shown.contains("seasonal-naive"), "{shown}");
+    let metrics = json(&folder.path().join("out/metrics.json"));
+    assert_eq!(metrics["linear_share"], 0.0);
+    assert!(metrics["test"]["model"]["coverage_80"].is_null(), "no such quantiles");
+    assert_eq!(metrics["expert_usage"].as_array().unwrap().len(), 0);
+    assert!(std::fs::read_to_string(folder.path().join("out/routing.svg")).unwrap().contains("no mixture"));
+}
+
+#[test]
 fn backtest_repeats_the_scores_of_training() {
     let folder = TRAINED.path();
     let table = stdout(&foretoken(&["backtest", "out", "data.csv"], folder));

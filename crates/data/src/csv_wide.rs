@@ -64,6 +64,7 @@ pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
     if signal.is_empty() {
         return Err(whole("rows under the header", "none".into()));
     }
+    tracing::info!(path = %path.display(), rows = signal.len(), columns = signal.names.len(), "signal read");
     Ok(signal)
 }
 

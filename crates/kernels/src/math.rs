@@ -70,7 +70,7 @@ pub fn tanh<S: Simd>(simd: S, x: S::F) -> S::F {
     let (zero, one, two) = (simd.splat(0.0), simd.splat(1.0), simd.splat(2.0));
     let size = simd.abs(x);
     let square = simd.mul(x, x);
-    let coefficients = [-5.704_988_7e-3, 2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_82];
+    let coefficients = [-5.704_988_7e-3, 2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8];
     let small = simd.fma(simd.mul(polynomial(simd, square, coefficients), square), x, x);
     let large = simd.sub(one, simd.div(two, simd.add(one, exp(simd, simd.mul(two, size)))));
     let large = simd.select_less(x, zero, simd.sub(zero, large), large);

@@ -7,7 +7,7 @@ pub const RMS_EPSILON: f32 = 1e-6;
 
 /// Rows of `x` and `y` are as wide as `gain`.
 pub fn rms_norm(x_nd: &[f32], gain_d: &[f32], y_nd: &mut [f32]) {
-    assert!(x_nd.len() == y_nd.len() && x_nd.len() % gain_d.len() == 0, "rows of a norm");
+    assert!(x_nd.len() == y_nd.len() && x_nd.len().is_multiple_of(gain_d.len()), "rows of a norm");
     dispatch(Forward { x_nd, gain_d, y_nd });
 }
 

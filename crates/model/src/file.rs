@@ -77,7 +77,7 @@ impl Forecaster {
     fn header(&self) -> Result<String, ModelError> {
         let header =
             Header { format_version: FORMAT_VERSION, columns: self.columns().to_vec(), forecaster: self.config().clone() };
-        serde_json::to_string(&header).map_err(|error| ModelError::syntax(error))
+        serde_json::to_string(&header).map_err(ModelError::syntax)
     }
 
     /// A name for exactly these weights and this configuration.
@@ -110,7 +110,9 @@ impl Forecaster {
     pub fn load(path: &Path, registry: &Registry) -> Result<Self, ModelError> {
         let file = path.to_path_buf();
         let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: file.clone(), source })?;
-        Reader { path: file }.read(&bytes, registry)
+        let forecaster = Reader { path: file }.read(&bytes, registry)?;
+        tracing::info!(path = %path.display(), parameters = forecaster.parameters(), "model loaded");
+        Ok(forecaster)
     }
 }
 

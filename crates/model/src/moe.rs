@@ -37,7 +37,7 @@ impl MoeConfig {
 
     /// Writes the configuration as TOML.
     pub fn to_toml(&self) -> Result<String, ModelError> {
-        toml::to_string(self).map_err(|error| ModelError::syntax(error))
+        toml::to_string(self).map_err(ModelError::syntax)
     }
 }
 
@@ -80,7 +80,7 @@ impl MixtureOfExperts {
     }
 
     fn build(config: &MoeConfig) -> Result<(Box<dyn Layer>, Layout), ModelError> {
-        let options = toml::Table::try_from(&config.mixture).map_err(|error| ModelError::syntax(error))?;
+        let options = toml::Table::try_from(&config.mixture).map_err(ModelError::syntax)?;
         let mut layout = Layout::default();
         let layer = LayerConfig { kind: "mixture".into(), options };
         let layer = Registry::default().build(&layer, config.input_dim, config.output_dim, &mut layout)?;
@@ -112,7 +112,7 @@ impl MixtureOfExperts {
 
     fn check(&self, rows: &[f32], exactly_one: bool) -> Result<usize, ModelError> {
         let width = self.config.input_dim;
-        if rows.len() % width != 0 || (exactly_one && rows.len() != width) {
+        if !rows.len().is_multiple_of(width) || (exactly_one && rows.len() != width) {
             return Err(ModelError::Width { what: "sample", expected: width, found: rows.len() });
         }
         match rows.iter().position(|value| !value.is_finite()) {

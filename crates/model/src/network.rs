@@ -92,7 +92,7 @@ impl Network {
 }
 
 fn layer_values(layers: &[LayerConfig]) -> Result<Vec<toml::Value>, ModelError> {
-    let value = |layer: &LayerConfig| toml::Value::try_from(layer).map_err(|error| ModelError::syntax(error));
+    let value = |layer: &LayerConfig| toml::Value::try_from(layer).map_err(ModelError::syntax);
     layers.iter().map(value).collect()
 }
 

@@ -5,7 +5,7 @@
 //! prefix        of all samples (Welford 1962)
 //! exponential   of all samples, weighted by exp(−age/window)
 //! ```
-//! Everything is `f64` and updated by differences, never as E[x²] − E[x]². The window form is summed afresh from its ring every
+//! Everything is `f64` and updated by differences, never as a mean of squares less a squared mean. The window form is summed afresh from its ring every
 //! `window` samples, so rounding does not gather over years. A forecast is de-normalised with the statistics at its origin.
 
 use crate::{ModelError, weights::positive};
@@ -111,7 +111,7 @@ impl ColumnHistory {
         self.ring[place] = value;
         self.seen += 1;
         match (scaler.kind, oldest) {
-            (ScalerKind::Window, _) if self.seen % window == 0 => self.sum_afresh(window),
+            (ScalerKind::Window, _) if self.seen.is_multiple_of(window) => self.sum_afresh(window),
             (ScalerKind::Window, Some(oldest)) => {
                 let before = self.mean;
                 self.mean += (value - oldest) / window as f64;
@@ -181,7 +181,7 @@ mod tests {
         let mut history = ColumnHistory::new(8, &scaler);
         for t in 0..500 {
             history.push(signal(t), &scaler);
-            let total: f64 = (0..=t).map(|age| weight(age)).sum();
+            let total: f64 = (0..=t).map(&weight).sum();
             let mean = (0..=t).map(|age| weight(age) * signal(t - age)).sum::<f64>() / total;
             let variance = (0..=t).map(|age| weight(age) * (signal(t - age) - mean).powi(2)).sum::<f64>() / total;
             let (got_mean, got) = history.scale(&scaler);

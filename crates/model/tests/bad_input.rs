@@ -75,7 +75,7 @@ fn forecasters() {
 }
 
 fn load(path: &Path) -> ModelError {
-    Forecaster::load(path, &Registry::default()).err().expect("a bad file")
+    Forecaster::load(path, &Registry::default()).expect_err("a bad file")
 }
 
 #[test]

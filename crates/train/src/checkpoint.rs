@@ -64,7 +64,7 @@ impl Checkpoint {
             .map(|(name, bytes)| TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map(|view| (name, view)))
             .collect::<Result<Vec<_>, _>>()
             .map_err(problem)?;
-        let progress = serde_json::to_string(&self.progress).map_err(|error| ModelError::syntax(error))?;
+        let progress = serde_json::to_string(&self.progress).map_err(ModelError::syntax)?;
         let bytes = safetensors::serialize(views, Some(HashMap::from([(KEY.to_string(), progress)]))).map_err(problem)?;
         write_atomically(path, &bytes)
     }

@@ -41,8 +41,14 @@ pub fn names(forecaster: &Forecaster) -> Vec<String> {
     forecaster.columns().iter().map(|column| column.name.clone()).collect()
 }
 
-/// What follows the last row of `columns`, and what the linear expert alone says, if it speaks: one forecast a column.
-pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<(Forecast, Option<Vec<Vec<f64>>>), CliError> {
+/// A forecast, and what the linear expert alone says, if it speaks: one forecast a column.
+pub struct After {
+    pub forecast: Forecast,
+    pub linear: Option<Vec<Vec<f64>>>,
+}
+
+/// What follows the last row of `columns`.
+pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<After, CliError> {
     let mut predictor = Predictor::new(forecaster.clone());
     let last = columns[0].len().saturating_sub(1);
     let mut linear = Vec::new();
@@ -55,7 +61,7 @@ pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<(Foreca
     predictor.advance_many(columns, |row| row == last, sink, None)?;
     let mut forecast = predictor.forecast_buffer();
     predictor.predict(&mut forecast)?;
-    Ok((forecast, Some(linear).filter(|linear: &Vec<Vec<f64>>| !linear.is_empty())))
+    Ok(After { forecast, linear: Some(linear).filter(|linear: &Vec<Vec<f64>>| !linear.is_empty()) })
 }
 
 /// A forecast as long CSV: stamp, column, point, quantiles.
@@ -81,7 +87,7 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = load(&arguments.model)?;
     let signal = read_columns(&arguments.data, &names(&forecaster))?;
-    let (forecast, linear) = after(&forecaster, &signal.slice(0..signal.len()))?;
+    let After { forecast, linear } = after(&forecaster, &signal.slice(0..signal.len()))?;
     let next = next_stamps(&signal.stamps, forecaster.config().horizon);
     let csv = to_csv(&forecaster, &forecast, &next)?;
     match &arguments.out {

@@ -60,7 +60,7 @@ struct Metrics {
     seed: u64,
     /// Epoch whose weights were kept.
     best_epoch: u64,
-    /// One entry a mixture: choices of each expert over the test rows.
+    /// One entry a mixture: the choices of each expert from the first row to the end of the test rows.
     expert_usage: Vec<foretoken_model::ExpertUsage>,
 }
 
@@ -145,7 +145,7 @@ fn pictures(
     let end = data.ranges.test.end;
     let origin = end - horizon;
     let (signal, stamps) = (&data.signal, &data.signal.stamps);
-    let (forecast, _) = super::forecast::after(forecaster, &signal.slice(0..origin))?;
+    let forecast = super::forecast::after(forecaster, &signal.slice(0..origin))?.forecast;
     let csv = super::forecast::to_csv(forecaster, &forecast, &stamps[origin..end])?;
     write_atomically(&out.join("forecast.csv"), &csv)?;
     let naive = SeasonalNaive { season, horizon };

@@ -14,6 +14,8 @@ const STRIP: i32 = 13;
 const GAP: i32 = 22;
 const HEAD: i32 = 34;
 const FOOT: i32 = 30;
+/// Shades of a colour.
+const SHADES: f64 = 12.0;
 
 /// Writes the picture of these rows; `signals` is one slice a column, as long as the timelines.
 pub fn draw(
@@ -25,11 +27,14 @@ pub fn draw(
 ) -> Result<(), CliError> {
     let column = |timeline: &Timeline| SIGNAL + STRIP * timeline.experts.len() as i32 + GAP;
     let panel = |timeline: &Timeline| HEAD + FOOT + column(timeline) * names.len() as i32;
-    let height = TOP + timelines.iter().map(panel).sum::<i32>();
+    let height = TOP + timelines.iter().map(panel).sum::<i32>().max(HEAD);
     write(path, (WIDTH as u32, height as u32), |area| {
         area.draw(&Text::new("Which expert spoke when".to_string(), (16, 12), text(20, INK)))?;
         let note = "strength of colour: gate weight · line: the signal · right: share of the gate weight over all samples shown";
         area.draw(&Text::new(note.to_string(), (16, 40), text(13, GREY)))?;
+        if timelines.is_empty() {
+            area.draw(&Text::new("This model has no mixture.".to_string(), (16, TOP), text(15, INK)))?;
+        }
         let mut top = TOP;
         for timeline in timelines {
             let title =
@@ -71,10 +76,18 @@ fn strips(
         area.draw(&Text::new(format!("{expert} {kind}"), (LEFT - 8, y + STRIP / 2), text_left_of(11, INK)))?;
         area.draw(&Rectangle::new([(LEFT, y), (WIDTH - RIGHT, y + STRIP - 2)], GREY.mix(0.08).filled()))?;
         let weights = |row: usize| timeline.weight(column, row, expert);
-        for row in (0..rows).filter(|&row| weights(row) > 0.0) {
-            let strength = f64::from(weights(row)).sqrt();
-            let cell = [(place(row, rows), y), (place(row + 1, rows), y + STRIP - 2)];
-            area.draw(&Rectangle::new(cell, colour.mix(strength).filled()))?;
+        // Neighbours of one shade are one rectangle: the picture stays small.
+        let shade = |row: usize| (f64::from(weights(row)).sqrt() * SHADES).round();
+        let mut start = 0;
+        for row in 1..=rows {
+            if row < rows && shade(row) == shade(start) {
+                continue;
+            }
+            if shade(start) > 0.0 {
+                let cell = [(place(start, rows), y), (place(row, rows), y + STRIP - 2)];
+                area.draw(&Rectangle::new(cell, colour.mix(shade(start) / SHADES).filled()))?;
+            }
+            start = row;
         }
         let share = (0..rows).map(|row| f64::from(weights(row))).sum::<f64>() / rows.max(1) as f64;
         area.draw(&Text::new(format!("{:.0}%", 100.0 * share), (WIDTH - 40, y + STRIP / 2), text_left_of(11, INK)))?;
