@@ -1,39 +1,12 @@
-//! Contract 7: `run`, `advance` and `predict` allocate nothing. One test, as the allocator is the process's.
-#![allow(unsafe_code)]
+//! Contract 7: `run`, `advance` and `predict` allocate nothing.
 
 mod common;
 
 use foretoken_model::{LayerConfig, Predictor, Registry, layer::Workspace, weights::Layout};
-use std::{
-    alloc::{GlobalAlloc, Layout as Memory, System},
-    cell::Cell,
-    sync::Arc,
-};
+use std::sync::Arc;
 
-thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
-
-struct Counting;
-
-// SAFETY: everything is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(memory) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, memory: Memory) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, memory) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations(work: impl FnOnce()) -> usize {
-    let before = COUNT.with(Cell::get);
-    work();
-    COUNT.with(Cell::get) - before
+fn allocations(work: impl FnOnce()) -> u64 {
+    allocation_counter::measure(work).count_total
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! AVX-512 and AVX2 with FMA.
+
+use super::{LANES, Simd, Task};
+use std::arch::x86_64::*;
+
+/// Proof of AVX-512F.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+/// Proof of AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+/// # Safety
+/// The machine has AVX-512F, AVX2 and FMA.
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub unsafe fn with_avx512<T: Task>(task: T) -> T::Output {
+    task.run(Avx512(()))
+}
+
+/// # Safety
+/// The machine has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn with_avx2<T: Task>(task: T) -> T::Output {
+    task.run(Avx2(()))
+}
+
+const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+// SAFETY of every block below: `self` exists, so the machine has the instructions; pointers come from arrays of sixteen or
+// are masked to the slice's length.
+impl Simd for Avx512 {
+    type F = __m512;
+    const TILE: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> __m512 {
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, value: __m512, to: &mut [f32; LANES]) {
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), value) }
+    }
+    #[inline(always)]
+    fn load_part(self, from: &[f32]) -> __m512 {
+        debug_assert!(from.len() <= LANES);
+        unsafe { _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store_part(self, value: __m512, to: &mut [f32]) {
+        debug_assert!(to.len() <= LANES);
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), value) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn neg_fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        unsafe { _mm512_roundscale_ps::<NEAREST>(a) }
+    }
+    #[inline(always)]
+    fn scale(self, a: __m512, n: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(a, n) }
+    }
+    #[inline(always)]
+    fn select_less(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes) }
+    }
+}
+
+#[inline(always)]
+fn mask(len: usize) -> u16 {
+    ((1u32 << len) - 1) as u16
+}
+
+#[inline(always)]
+fn both(f: impl Fn(usize) -> __m256) -> [__m256; 2] {
+    [f(0), f(1)]
+}
+
+// SAFETY of every block below: as above, with pointers to the two halves of arrays of sixteen.
+impl Simd for Avx2 {
+    type F = [__m256; 2];
+    const TILE: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F {
+        both(|_| unsafe { _mm256_set1_ps(value) })
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> Self::F {
+        both(|half| unsafe { _mm256_loadu_ps(from.as_ptr().add(8 * half)) })
+    }
+    #[inline(always)]
+    fn store(self, value: Self::F, to: &mut [f32; LANES]) {
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), value[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), value[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_add_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_sub_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_mul_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_div_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_fmadd_ps(a[i], b[i], c[i]) })
+    }
+    #[inline(always)]
+    fn neg_fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_fnmadd_ps(a[i], b[i], c[i]) })
+    }
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_max_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn min(self, a: Self::F, b: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_min_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn round(self, a: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_round_ps::<NEAREST>(a[i]) })
+    }
+    #[inline(always)]
+    fn scale(self, a: Self::F, n: Self::F) -> Self::F {
+        // In two steps, so that both powers are normal numbers; only the second can round.
+        both(|i| unsafe {
+            let n = _mm256_cvtps_epi32(n[i]);
+            let half = _mm256_srai_epi32::<1>(n);
+            let rest = _mm256_sub_epi32(n, half);
+            let power = |n| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127))));
+            _mm256_mul_ps(_mm256_mul_ps(a[i], power(half)), power(rest))
+        })
+    }
+    #[inline(always)]
+    fn select_less(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F {
+        both(|i| unsafe { _mm256_blendv_ps(no[i], yes[i], _mm256_cmp_ps::<_CMP_LT_OQ>(a[i], b[i])) })
+    }
+}
