@@ -33,7 +33,7 @@ importance = masked.softmax(dim=1).sum(dim=0)
 importance_loss = squared_variation(importance)
 dclean_importance, draw_importance = torch.autograd.grad(importance_loss, (clean, raw), retain_graph=True)
 
-# The k-th largest noisy value of the others, which autograd follows too: the paper's words, and what implementations do.
+# The k-th largest noisy value of the others, by the paper's words and as implementations have it; it has a gradient too.
 others = [torch.cat([h[:, :expert], h[:, expert + 1 :]], dim=1) for expert in range(EXPERTS)]
 threshold = torch.stack([other.topk(TOP_K).values[:, TOP_K - 1] for other in others], dim=1)
 assert torch.equal(threshold, torch.where(masked.isfinite(), ordered[:, TOP_K, None], ordered[:, TOP_K - 1, None]))
@@ -44,9 +44,9 @@ dclean_load, draw_load = torch.autograd.grad(load_loss, (clean, raw))
 
 tensors = {"clean": clean.detach(), "raw": raw.detach(), "noise": noise, "dweights": dweights, "h": h.detach()}
 tensors |= {"choice": choice, "weights": weights.detach(), "dclean": dclean, "draw": draw}
-tensors |= {"importance": importance.detach().reshape(1, EXPERTS), "importance_loss": importance_loss.detach().reshape(1, 1)}
+tensors |= {"importance": importance.detach()[None], "importance_loss": importance_loss.detach().reshape(1, 1)}
 tensors |= {"dclean_importance": dclean_importance, "draw_importance": draw_importance}
-tensors |= {"load": load.detach().reshape(1, EXPERTS), "load_loss": load_loss.detach().reshape(1, 1)}
+tensors |= {"load": load.detach()[None], "load_loss": load_loss.detach().reshape(1, 1)}
 tensors |= {"dclean_load": dclean_load, "draw_load": draw_load}
 path = pathlib.Path(__file__).parent.parent / "testdata" / "noisy_top_k.safetensors"
 save_file({name: value.float().contiguous() for name, value in tensors.items()}, path)
