@@ -1,7 +1,7 @@
 //! The routing timeline: the gate weights of every expert at every sample of a stretch.
 
 use crate::error::CliError;
-use foretoken_model::{Forecaster, Predictor, mixture::Trace};
+use foretoken_model::{Forecaster, Predictor, Trace, trace::StreamTrace};
 use std::{ops::Range, sync::Arc};
 
 /// One mixture over a stretch of rows.
@@ -37,27 +37,22 @@ pub fn timelines(forecaster: &Arc<Forecaster>, columns: &[&[f64]], rows: Range<u
     let head: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.start]).collect();
     let tail: Vec<&[f64]> = columns.iter().map(|column| &column[rows.clone()]).collect();
     predictor.advance_many(&head, |_| false, |_, _, _| {}, None)?;
-    let mut chunks: Vec<(usize, Trace)> = Vec::new();
-    predictor.advance_many(&tail, |_| false, |_, _, _| {}, Some(&mut chunks))?;
-    let count = columns.len();
+    let mut trace = Trace::default();
+    predictor.advance_many(&tail, |_| false, |_, _, _| {}, Some(&mut trace))?;
     let mut timelines = Vec::new();
-    for mixture in forecaster.network().mixtures() {
-        let experts = mixture.expert_names().to_vec();
-        let mut weights = vec![0.0; count * rows.len() * experts.len()];
-        let mut start = 0;
-        let mut complete = true;
-        for (len, trace) in &chunks {
-            let own = trace.choices.iter().filter(|entry| entry.mixture == mixture.id());
-            complete &= own.clone().count() == count * len * mixture.top_k();
-            for entry in own {
-                let (column, row) = (entry.row / len, start + entry.row % len);
-                weights[(column * rows.len() + row) * experts.len() + entry.expert as usize] = entry.weight;
+    for (mixture, own) in forecaster.network().mixtures().iter().zip(&trace.mixtures) {
+        let (experts, top_k) = (mixture.expert_names().to_vec(), mixture.top_k());
+        let whole = |stream: &StreamTrace| stream.choices.len() == rows.len() * top_k;
+        if own.streams.len() != columns.len() || !own.streams.iter().all(whole) {
+            continue;
+        }
+        let mut weights = vec![0.0; columns.len() * rows.len() * experts.len()];
+        for (stream, weights) in own.streams.iter().zip(weights.chunks_exact_mut(rows.len() * experts.len())) {
+            for (place, (&expert, &weight)) in stream.choices.iter().zip(&stream.weights).enumerate() {
+                weights[place / top_k * experts.len() + expert as usize] = weight;
             }
-            start += len;
         }
-        if complete {
-            timelines.push(Timeline { mixture: mixture.id(), top_k: mixture.top_k(), experts, rows: rows.len(), weights });
-        }
+        timelines.push(Timeline { mixture: mixture.id(), top_k, experts, rows: rows.len(), weights });
     }
     Ok(timelines)
 }

@@ -54,7 +54,7 @@ fn kernels() {
     let system = S4dSystem::discretise(64, 16, &parameters);
     let (mut state, mut plain_state) = (vec![0.0; system.state_len()], vec![0.0; 2 * 1024]);
     let (mut y, mut z) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-    let mut fast = || system.scan(black_box(&x), &[0, ROWS], &mut state, &mut y);
+    let mut fast = || system.scan(black_box(&x), &[0, ROWS], &[], &mut state, &mut y);
     let mut slow = || {
         for (u, z) in black_box(&x).chunks_exact(64).zip(z.chunks_exact_mut(64)) {
             s4d::plain_step(&parameters, u, &mut plain_state, z);

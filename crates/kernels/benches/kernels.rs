@@ -80,7 +80,7 @@ fn s4d_fast(bencher: Bencher<'_, '_>, rows: usize) {
     let scan = Scan::new();
     let system = S4dSystem::discretise(D, STATES, &scan.parameters());
     let (u, mut y, mut state) = (values(rows * D), vec![0.0; rows * D], vec![0.0; system.state_len()]);
-    bencher.counter(ItemsCount::new(rows)).bench_local(|| system.scan(black_box(&u), &[0, rows], &mut state, &mut y));
+    bencher.counter(ItemsCount::new(rows)).bench_local(|| system.scan(black_box(&u), &[0, rows], &[], &mut state, &mut y));
 }
 
 #[divan::bench(args = [1, ROWS])]
@@ -100,11 +100,11 @@ fn s4d_backward(bencher: Bencher<'_, '_>) {
     let system = S4dSystem::discretise(D, STATES, &scan.parameters());
     let (u, mut y, mut du) = (values(ROWS * D), vec![0.0; ROWS * D], vec![0.0; ROWS * D]);
     let mut saved = vec![0.0; system.checkpoint_len(&[0, ROWS])];
-    system.scan_saved(&u, &[0, ROWS], &mut vec![0.0; system.state_len()], &mut y, &mut saved);
+    system.scan_saved(&u, &[0, ROWS], &[], &mut vec![0.0; system.state_len()], &mut y, &mut saved);
     let mut gradient = S4dGradient::new(&system);
     bencher
         .counter(ItemsCount::new(ROWS))
-        .bench_local(|| system.scan_backward(&u, &[0, ROWS], &saved, black_box(&y), &mut du, &mut gradient));
+        .bench_local(|| system.scan_backward(&u, &[0, ROWS], &[], &saved, black_box(&y), &mut du, &mut gradient));
 }
 
 /// The same product on every instruction set, last, as it changes the process's choice.

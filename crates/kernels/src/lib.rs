@@ -5,8 +5,9 @@
 //! math        exp, sigmoid, silu, softplus, tanh of 16 lanes, with their errors in ULP
 //! linear      packed panels: one row or many, the same bits
 //! activation  silu, SwiGLU, GLU, softplus          norm     RMSNorm
-//! s4d         diagonal complex scan                router   scores → choice → weights, balance loss
-//! experts     grouping rows by expert              plain    every definition, generic over f32 and f64: the oracle
+//! s4d         diagonal complex scan                router   scores → choice → weights
+//! experts     grouping rows by expert              balance  losses that keep experts in use
+//! evidence    a filter over models of the signal   plain    every definition, generic over f32 and f64: the oracle
 //! ```
 //! Every sum runs in one order, whatever the instruction set, the number of rows in a call or the number of threads; so a
 //! sample gets the same bits alone and among thousands. Shapes are asserted: a wrong one is a bug of the caller.
@@ -14,6 +15,8 @@
 #![allow(unsafe_code)]
 
 pub mod activation;
+pub mod balance;
+pub mod evidence;
 pub mod experts;
 pub mod linear;
 pub mod math;

@@ -101,10 +101,16 @@ pub fn top_k<R: Real>(logits: &[R], k: usize) -> Vec<u32> {
     order
 }
 
-/// `E·Σ f_e·P_e` of rows of scores, with `counts[e]` assignments.
-pub fn switch_loss<R: Real>(logits: &[Vec<R>], counts: &[u64]) -> R {
-    let total = R::from_f64(counts.iter().sum::<u64>() as f64 * logits.len() as f64);
+/// `E·Σ f_e·P_e` of rows of probabilities, with `counts[e]` assignments.
+pub fn switch_loss<R: Real>(probabilities: &[Vec<R>], counts: &[u64]) -> R {
+    let total = R::from_f64(counts.iter().sum::<u64>() as f64 * probabilities.len() as f64);
     let f: Vec<R> = counts.iter().map(|&count| R::from_f64(count as f64)).collect();
-    let sum = logits.iter().fold(zero(), |sum, row| sum + dot(&softmax(row), &f));
+    let sum = probabilities.iter().fold(zero(), |sum, row| sum + dot(row, &f));
     R::from_f64(counts.len() as f64) * sum / total
+}
+
+/// The mean square of `ln Σ exp(l)` over rows of scores.
+pub fn z_loss(logits: &[Vec<f64>]) -> f64 {
+    let square = |row: &Vec<f64>| row.iter().map(|logit| logit.exp()).sum::<f64>().ln().powi(2);
+    logits.iter().map(square).sum::<f64>() / logits.len() as f64
 }

@@ -1,13 +1,11 @@
-//! The router's arithmetic: scores → choice → weights, its gradients, and the balance loss.
+//! The router's arithmetic: scores → choice → weights, and its gradients.
 //!
 //! ```text
 //! softmax   G = exp(l − max)/Σ, over every expert
 //! top-k     the k largest scores (ties: lower index), G = softmax over them      (Mixtral, arXiv:2401.04088)
 //! noisy     H = l + std·z·softplus(r), z ~ N(0, 1)                              (Shazeer et al. 2017, arXiv:1701.06538)
-//! Switch    L = E·Σ f_e·P_e,  f_e = share of the assignments, P_e = mean of softmax(l)_e   (Fedus et al. 2021, arXiv:2101.03961)
 //! ```
-//! Rows have a handful of experts, so these are plain loops; exponentials are [`math`]'s, the same on every machine. f is a
-//! count and has no gradient.
+//! Rows have a handful of experts, so these are plain loops; exponentials are [`math`]'s, the same on every machine.
 
 use crate::{
     activation, math,
@@ -26,7 +24,11 @@ pub struct NonFiniteLogit {
     pub expert: usize,
 }
 
-fn all_finite(logits_ne: &[f32], experts: usize) -> Result<(), NonFiniteLogit> {
+/// Checks every score.
+///
+/// # Errors
+/// The first that is NaN or infinite.
+pub fn all_finite(logits_ne: &[f32], experts: usize) -> Result<(), NonFiniteLogit> {
     match logits_ne.iter().position(|logit| !logit.is_finite()) {
         Some(place) => Err(NonFiniteLogit { row: place / experts, expert: place % experts }),
         None => Ok(()),
@@ -61,14 +63,9 @@ fn softmax_rows(rows: &mut [f32], width: usize) {
 }
 
 /// Weights of every expert, each row summing to one.
-///
-/// # Errors
-/// A score that is not finite.
-pub fn softmax(logits_ne: &[f32], experts: usize, weights_ne: &mut [f32]) -> Result<(), NonFiniteLogit> {
-    all_finite(logits_ne, experts)?;
+pub fn softmax(logits_ne: &[f32], experts: usize, weights_ne: &mut [f32]) {
     weights_ne.copy_from_slice(logits_ne);
     softmax_rows(weights_ne, experts);
-    Ok(())
 }
 
 /// Adds the scores' gradient: `dl += G ⊙ (dG − ⟨G, dG⟩)`.
@@ -82,43 +79,96 @@ pub fn softmax_backward(weights_ne: &[f32], experts: usize, dweights_ne: &[f32],
     }
 }
 
-/// The k best experts of each row, best first, and their weights; gives the number of near ties at the edge of the choice.
-///
-/// # Errors
-/// A score that is not finite.
-pub fn top_k(
-    logits_ne: &[f32],
-    experts: usize,
-    k: usize,
-    choice_nk: &mut [u32],
-    weights_nk: &mut [f32],
-) -> Result<u64, NonFiniteLogit> {
-    assert!((1..=experts).contains(&k), "1 to {experts} experts, not {k}");
-    all_finite(logits_ne, experts)?;
-    let mut near_ties = 0;
-    let rows = logits_ne.chunks_exact(experts).zip(choice_nk.chunks_exact_mut(k)).zip(weights_nk.chunks_exact_mut(k));
-    for ((logits, choice), weights) in rows {
-        for slot in 0..k {
-            let (taken, free) = choice.split_at_mut(slot);
-            let best = best_of(logits, taken).expect("fewer slots than experts");
-            free[0] = best;
-            weights[slot] = logits[best as usize];
-        }
-        let last = weights[k - 1];
-        near_ties += u64::from(best_of(logits, choice).is_some_and(|next| last - logits[next as usize] < NEAR_TIE));
+/// The `choice.len()` best of one row of scores, best first, ties to the lower index; gives the margin between the last chosen and
+/// the best of the others, infinite if there are none.
+pub fn choose(scores_e: &[f32], choice_k: &mut [u32]) -> f32 {
+    assert!((1..=scores_e.len()).contains(&choice_k.len()), "1 to {} experts, not {}", scores_e.len(), choice_k.len());
+    for slot in 0..choice_k.len() {
+        let (taken, free) = choice_k.split_at_mut(slot);
+        free[0] = best_of(scores_e, taken).expect("fewer slots than experts");
     }
-    softmax_rows(weights_nk, k);
-    Ok(near_ties)
+    let last = scores_e[choice_k[choice_k.len() - 1] as usize];
+    best_of(scores_e, choice_k).map_or(f32::INFINITY, |next| last - scores_e[next as usize])
 }
 
 /// The largest score not yet taken; of equals the first.
-fn best_of(logits: &[f32], taken: &[u32]) -> Option<u32> {
-    let free = (0..logits.len() as u32).filter(|expert| !taken.contains(expert));
-    free.reduce(|best, expert| if logits[expert as usize] > logits[best as usize] { expert } else { best })
+fn best_of(scores: &[f32], taken: &[u32]) -> Option<u32> {
+    let mut best: Option<(u32, f32)> = None;
+    for (expert, &score) in scores.iter().enumerate() {
+        if best.is_none_or(|(_, top)| score > top) && !taken.contains(&(expert as u32)) {
+            best = Some((expert as u32, score));
+        }
+    }
+    best.map(|(expert, _)| expert)
+}
+
+/// Each row's chosen values: `picked[slot] = values[choice[slot]]`.
+pub fn pick(values_ne: &[f32], experts: usize, choice_nk: &[u32], k: usize, picked_nk: &mut [f32]) {
+    let rows = values_ne.chunks_exact(experts).zip(choice_nk.chunks_exact(k)).zip(picked_nk.chunks_exact_mut(k));
+    for ((values, choice), picked) in rows {
+        picked.iter_mut().zip(choice).for_each(|(picked, &expert)| *picked = values[expert as usize]);
+    }
+}
+
+/// Adds the gradient of [`pick`]'s values.
+pub fn pick_backward(dpicked_nk: &[f32], choice_nk: &[u32], k: usize, experts: usize, dvalues_ne: &mut [f32]) {
+    let rows = dpicked_nk.chunks_exact(k).zip(choice_nk.chunks_exact(k)).zip(dvalues_ne.chunks_exact_mut(experts));
+    for ((dpicked, choice), dvalues) in rows {
+        choice.iter().zip(dpicked).for_each(|(&expert, dpicked)| dvalues[expert as usize] += dpicked);
+    }
+}
+
+/// The softmax of one row of scores, of which only the chosen are wanted.
+pub fn softmax_part(scores_e: &[f32], choice_k: &[u32], weights_k: &mut [f32]) {
+    dispatch(SoftmaxPart { scores_e, choice_k, weights_k });
+}
+
+struct SoftmaxPart<'a> {
+    scores_e: &'a [f32],
+    choice_k: &'a [u32],
+    weights_k: &'a mut [f32],
+}
+
+impl Task for SoftmaxPart<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let top = self.scores_e.iter().fold(f32::MIN, |top, &value| top.max(value));
+        let mut total = 0.0;
+        for (index, part) in self.scores_e.chunks(LANES).enumerate() {
+            let mut lanes = [0.0; LANES];
+            simd.store(math::exp(simd, simd.sub(simd.load_part(part), simd.splat(top))), &mut lanes);
+            for (lane, &value) in lanes[..part.len()].iter().enumerate() {
+                total += value;
+                for (&expert, weight) in self.choice_k.iter().zip(&mut *self.weights_k) {
+                    if expert as usize == index * LANES + lane {
+                        *weight = value;
+                    }
+                }
+            }
+        }
+        self.weights_k.iter_mut().for_each(|weight| *weight /= total);
+    }
+}
+
+/// The sigmoid of the chosen scores of one row.
+pub fn sigmoid_part(scores_e: &[f32], choice_k: &[u32], weights_k: &mut [f32]) {
+    for (weight, &expert) in weights_k.iter_mut().zip(choice_k) {
+        let mut value = [0.0];
+        activation::sigmoid(&[scores_e[expert as usize]], &mut value);
+        *weight = value[0];
+    }
+}
+
+/// Softmax over the chosen scores alone.
+pub fn softmax_of_chosen(logits_ne: &[f32], experts: usize, choice_nk: &[u32], k: usize, weights_nk: &mut [f32]) {
+    pick(logits_ne, experts, choice_nk, k, weights_nk);
+    softmax_rows(weights_nk, k);
 }
 
 /// Adds the scores' gradient; the choice itself has none.
-pub fn top_k_backward(
+pub fn softmax_of_chosen_backward(
     choice_nk: &[u32],
     weights_nk: &[f32],
     dweights_nk: &[f32],
@@ -132,38 +182,6 @@ pub fn top_k_backward(
         for ((&expert, w), dw) in choice.iter().zip(weights).zip(dweights) {
             dlogits[expert as usize] += w * (dw - mean);
         }
-    }
-}
-
-/// The Switch loss of these scores, with `counts[e]` assignments to each expert: 1 at perfect balance. Zero without rows.
-pub fn switch_loss(logits_ne: &[f32], experts: usize, counts: &[u64]) -> f32 {
-    let rows = logits_ne.len() / experts;
-    let assignments: u64 = counts.iter().sum();
-    if rows == 0 || assignments == 0 {
-        return 0.0;
-    }
-    let mut probabilities = logits_ne.to_vec();
-    softmax_rows(&mut probabilities, experts);
-    let mut total = 0.0;
-    for row in probabilities.chunks_exact(experts) {
-        total += row.iter().zip(counts).map(|(&p, &count)| f64::from(p) * count as f64).sum::<f64>();
-    }
-    (experts as f64 * total / (rows as f64 * assignments as f64)) as f32
-}
-
-/// Adds `scale` times the gradient of [`switch_loss`].
-pub fn switch_loss_backward(logits_ne: &[f32], experts: usize, counts: &[u64], scale: f32, dlogits_ne: &mut [f32]) {
-    let rows = logits_ne.len() / experts;
-    let assignments: u64 = counts.iter().sum();
-    if rows == 0 || assignments == 0 {
-        return;
-    }
-    let mut probabilities = logits_ne.to_vec();
-    softmax_rows(&mut probabilities, experts);
-    let scale = f64::from(scale) * experts as f64 / (rows as f64 * assignments as f64);
-    let slope: Vec<f32> = counts.iter().map(|&count| (scale * count as f64) as f32).collect();
-    for (probabilities, dlogits) in probabilities.chunks_exact(experts).zip(dlogits_ne.chunks_exact_mut(experts)) {
-        softmax_backward(probabilities, experts, &slope, dlogits);
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! Ā = exp(ΔA),  C̄ = 2·C·(Ā − 1)/A,   A = −exp(log_neg_re) + i·im,  Δ = exp(log_step)
 //! h_t = Ā ⊙ h_{t−1} + u_t             y_t = skip·u_t + Re⟨C̄, h_t⟩
+//! h_t = Ā^(g + 1) ⊙ h_{t−1} + u_t     after a gap of g samples: what g samples of zero input would have done
 //! ```
 //! Sixteen channels ride in the lanes; a state is `[block of channels][state][re 16 | im 16]`, channels beyond the last are
 //! zero. Groups of states stay in registers while a stretch of samples passes; an output adds its states in order whatever the
@@ -122,23 +123,40 @@ impl S4dSystem {
         offsets.windows(2).map(|pair| (pair[1] - pair[0]).div_ceil(STRETCH) * self.state_len()).sum()
     }
 
-    /// `y = scan(u)`, segment `s` from and to state `s`.
-    pub fn scan(&self, u_nd: &[f32], offsets: &[usize], states: &mut [f32], y_nd: &mut [f32]) {
-        self.split(u_nd, offsets, states, y_nd, None);
+    /// `y = scan(u)`, segment `s` from and to state `s`. `gaps` holds the samples missed before each row; empty, there are none.
+    pub fn scan(&self, u_nd: &[f32], offsets: &[usize], gaps: &[usize], states: &mut [f32], y_nd: &mut [f32]) {
+        self.split(u_nd, offsets, gaps, states, y_nd, None);
     }
 
     /// [`S4dSystem::scan`] that also keeps the state before every stretch.
-    pub fn scan_saved(&self, u_nd: &[f32], offsets: &[usize], states: &mut [f32], y_nd: &mut [f32], checkpoints: &mut [f32]) {
+    pub fn scan_saved(
+        &self,
+        u_nd: &[f32],
+        offsets: &[usize],
+        gaps: &[usize],
+        states: &mut [f32],
+        y_nd: &mut [f32],
+        checkpoints: &mut [f32],
+    ) {
         assert_eq!(checkpoints.len(), self.checkpoint_len(offsets), "checkpoints");
-        self.split(u_nd, offsets, states, y_nd, Some(checkpoints));
+        self.split(u_nd, offsets, gaps, states, y_nd, Some(checkpoints));
     }
 
-    fn split(&self, u_nd: &[f32], offsets: &[usize], states: &mut [f32], y_nd: &mut [f32], saved: Option<&mut [f32]>) {
+    fn split(
+        &self,
+        u_nd: &[f32],
+        offsets: &[usize],
+        gaps: &[usize],
+        states: &mut [f32],
+        y_nd: &mut [f32],
+        saved: Option<&mut [f32]>,
+    ) {
         let (d, streams) = (self.channels, offsets.len() - 1);
         let rows = offsets[streams] - offsets[0];
         assert!(u_nd.len() == rows * d && y_nd.len() == rows * d && states.len() == streams * self.state_len(), "scan shapes");
+        assert!(gaps.is_empty() || gaps.len() == rows, "a gap a row");
         if streams < 2 || rows * d * self.states < 2 * SPLIT || rayon::current_num_threads() < 2 {
-            dispatch(Scan { system: self, u_nd, offsets, states, y_nd, saved });
+            dispatch(Scan { system: self, u_nd, offsets, gaps, states, y_nd, saved });
             return;
         }
         let half = streams / 2;
@@ -147,9 +165,10 @@ impl S4dSystem {
         let (y_low, y_high) = y_nd.split_at_mut(middle);
         let (state_low, state_high) = states.split_at_mut(half * self.state_len());
         let (saved_low, saved_high) = saved.map(|saved| saved.split_at_mut(self.checkpoint_len(&offsets[..=half]))).unzip();
+        let (gaps_low, gaps_high) = gaps.split_at(gaps.len().min(middle / d));
         rayon::join(
-            || self.split(u_low, &offsets[..=half], state_low, y_low, saved_low),
-            || self.split(u_high, &offsets[half..], state_high, y_high, saved_high),
+            || self.split(u_low, &offsets[..=half], gaps_low, state_low, y_low, saved_low),
+            || self.split(u_high, &offsets[half..], gaps_high, state_high, y_high, saved_high),
         );
     }
 
@@ -158,6 +177,7 @@ impl S4dSystem {
         &self,
         u_nd: &[f32],
         offsets: &[usize],
+        gaps: &[usize],
         checkpoints: &[f32],
         dy_nd: &[f32],
         du_nd: &mut [f32],
@@ -168,7 +188,7 @@ impl S4dSystem {
         assert_eq!(checkpoints.len(), self.checkpoint_len(offsets), "checkpoints");
         // One sum a stream, added up in the order of the streams: independent of threads.
         let mut sums = vec![0.0; streams * self.sum_len()];
-        self.split_backward(u_nd, offsets, checkpoints, dy_nd, du_nd, &mut sums);
+        self.split_backward(u_nd, offsets, gaps, checkpoints, dy_nd, du_nd, &mut sums);
         for sums in sums.chunks_exact(self.sum_len()) {
             self.collect(sums, gradient);
         }
@@ -179,7 +199,16 @@ impl S4dSystem {
         self.blocks() * (4 * self.states + 1) * LANES
     }
 
-    fn split_backward(&self, u: &[f32], offsets: &[usize], saved: &[f32], dy: &[f32], du: &mut [f32], sums: &mut [f32]) {
+    fn split_backward(
+        &self,
+        u: &[f32],
+        offsets: &[usize],
+        gaps: &[usize],
+        saved: &[f32],
+        dy: &[f32],
+        du: &mut [f32],
+        sums: &mut [f32],
+    ) {
         let (d, streams) = (self.channels, offsets.len() - 1);
         if streams < 2 || u.len() * self.states < SPLIT || rayon::current_num_threads() < 2 {
             let mut scratch = vec![0.0; self.state_len() + STRETCH * CELL];
@@ -189,6 +218,7 @@ impl S4dSystem {
                 dispatch(ScanBackward {
                     system: self,
                     u_td: &u[rows.clone()],
+                    gaps: if gaps.is_empty() { gaps } else { &gaps[rows.start / d..rows.end / d] },
                     checkpoints: &saved[kept..kept + len],
                     dy_td: &dy[rows.clone()],
                     du_td: &mut du[rows.clone()],
@@ -205,10 +235,11 @@ impl S4dSystem {
         let (dy_low, dy_high) = dy.split_at(middle);
         let (du_low, du_high) = du.split_at_mut(middle);
         let (saved_low, saved_high) = saved.split_at(self.checkpoint_len(&offsets[..=half]));
+        let (gaps_low, gaps_high) = gaps.split_at(gaps.len().min(middle / d));
         let (sums_low, sums_high) = sums.split_at_mut(half * self.sum_len());
         rayon::join(
-            || self.split_backward(u_low, &offsets[..=half], saved_low, dy_low, du_low, sums_low),
-            || self.split_backward(u_high, &offsets[half..], saved_high, dy_high, du_high, sums_high),
+            || self.split_backward(u_low, &offsets[..=half], gaps_low, saved_low, dy_low, du_low, sums_low),
+            || self.split_backward(u_high, &offsets[half..], gaps_high, saved_high, dy_high, du_high, sums_high),
         );
     }
 
@@ -273,6 +304,7 @@ struct Scan<'a> {
     system: &'a S4dSystem,
     u_nd: &'a [f32],
     offsets: &'a [usize],
+    gaps: &'a [usize],
     states: &'a mut [f32],
     y_nd: &'a mut [f32],
     saved: Option<&'a mut [f32]>,
@@ -283,7 +315,7 @@ impl Task for Scan<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { system, u_nd, offsets, states, y_nd, mut saved } = self;
+        let Self { system, u_nd, offsets, gaps, states, y_nd, mut saved } = self;
         let (d, len) = (system.channels, system.state_len());
         let (mut row, mut kept) = (0, 0);
         for (pair, state) in offsets.windows(2).zip(states.chunks_exact_mut(len)) {
@@ -295,7 +327,8 @@ impl Task for Scan<'_> {
                     kept += len;
                 }
                 let rows = row * d..(row + stretch) * d;
-                advance(simd, system, &u_nd[rows.clone()], state, &mut y_nd[rows]);
+                let gaps = if gaps.is_empty() { gaps } else { &gaps[row..row + stretch] };
+                advance(simd, system, &u_nd[rows.clone()], gaps, state, &mut y_nd[rows]);
                 row += stretch;
             }
         }
@@ -304,7 +337,7 @@ impl Task for Scan<'_> {
 
 /// One stretch of one stream.
 #[inline(always)]
-fn advance<S: Simd>(simd: S, system: &S4dSystem, u_td: &[f32], state: &mut [f32], y_td: &mut [f32]) {
+fn advance<S: Simd>(simd: S, system: &S4dSystem, u_td: &[f32], gaps: &[usize], state: &mut [f32], y_td: &mut [f32]) {
     let (d, states) = (system.channels, system.states);
     for block in 0..system.blocks() {
         let first = block * LANES;
@@ -320,10 +353,10 @@ fn advance<S: Simd>(simd: S, system: &S4dSystem, u_td: &[f32], state: &mut [f32]
         let (wide, narrow) = cells.split_at(grouped * 2 * CELL);
         let (wide_state, narrow_state) = state.split_at_mut(grouped * CELL);
         for (cells, state) in wide.chunks_exact(8 * CELL).zip(wide_state.chunks_exact_mut(4 * CELL)) {
-            group::<S, 4>(simd, cells, state, d, first, width, u_td, y_td);
+            group::<S, 4>(simd, cells, state, d, first, width, u_td, gaps, y_td);
         }
         for (cells, state) in narrow.chunks_exact(2 * CELL).zip(narrow_state.chunks_exact_mut(CELL)) {
-            group::<S, 1>(simd, cells, state, d, first, width, u_td, y_td);
+            group::<S, 1>(simd, cells, state, d, first, width, u_td, gaps, y_td);
         }
     }
 }
@@ -338,6 +371,7 @@ fn group<S: Simd, const G: usize>(
     first: usize,
     width: usize,
     u_td: &[f32],
+    gaps: &[usize],
     y_td: &mut [f32],
 ) {
     let zero = simd.splat(0.0);
@@ -347,7 +381,13 @@ fn group<S: Simd, const G: usize>(
         c[g] = (load(simd, cells, 4 * g + 2), load(simd, cells, 4 * g + 3));
         h[g] = (load(simd, state, 2 * g), load(simd, state, 2 * g + 1));
     }
-    for (u, y) in u_td.chunks_exact(d).zip(y_td.chunks_exact_mut(d)) {
+    for (t, (u, y)) in u_td.chunks_exact(d).zip(y_td.chunks_exact_mut(d)).enumerate() {
+        let gap = gaps.get(t).copied().unwrap_or(0);
+        if gap > 0 {
+            for g in 0..G {
+                h[g] = times(simd, power(simd, a[g], gap), h[g]);
+            }
+        }
         let u = read(simd, &u[first..], width);
         let mut total = read(simd, &y[first..], width);
         for g in 0..G {
@@ -371,10 +411,39 @@ fn step<S: Simd>(simd: S, a: (S::F, S::F), h: (S::F, S::F), u: S::F) -> (S::F, S
     (re, im)
 }
 
+/// `a·b` of complex numbers.
+#[inline(always)]
+fn times<S: Simd>(simd: S, a: (S::F, S::F), b: (S::F, S::F)) -> (S::F, S::F) {
+    let re = simd.neg_fma(a.1, b.1, simd.mul(a.0, b.0));
+    let im = simd.fma(a.0, b.1, simd.mul(a.1, b.0));
+    (re, im)
+}
+
+/// `aⁿ` by squaring, n ≥ 1.
+#[inline(always)]
+fn power<S: Simd>(simd: S, a: (S::F, S::F), n: usize) -> (S::F, S::F) {
+    let (mut square, mut left) = (a, n);
+    while left & 1 == 0 {
+        square = times(simd, square, square);
+        left >>= 1;
+    }
+    let mut total = square;
+    left >>= 1;
+    while left > 0 {
+        square = times(simd, square, square);
+        if left & 1 == 1 {
+            total = times(simd, total, square);
+        }
+        left >>= 1;
+    }
+    total
+}
+
 /// One stream. `scratch` holds the adjoint of the state and the states of a stretch.
 struct ScanBackward<'a> {
     system: &'a S4dSystem,
     u_td: &'a [f32],
+    gaps: &'a [usize],
     checkpoints: &'a [f32],
     dy_td: &'a [f32],
     du_td: &'a mut [f32],
@@ -387,13 +456,14 @@ impl Task for ScanBackward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { system, u_td, checkpoints, dy_td, du_td, sums, scratch } = self;
+        let Self { system, u_td, gaps, checkpoints, dy_td, du_td, sums, scratch } = self;
         let (d, states, len) = (system.channels, system.states, system.state_len());
         let (adjoint, history) = scratch.split_at_mut(len);
         adjoint.fill(0.0);
         let rows = u_td.len() / d.max(1);
         for (index, checkpoint) in checkpoints.chunks_exact(len).enumerate().rev() {
             let rows = index * STRETCH * d..((index + 1) * STRETCH).min(rows) * d;
+            let gaps = if gaps.is_empty() { gaps } else { &gaps[rows.start / d..rows.end / d] };
             let (u_td, dy_td, du_td) = (&u_td[rows.clone()], &dy_td[rows.clone()], &mut du_td[rows]);
             for block in 0..system.blocks() {
                 let first = block * LANES;
@@ -417,6 +487,7 @@ impl Task for ScanBackward<'_> {
                         &mut sums[4 * state * LANES..][..4 * LANES],
                         history,
                         (d, first, width),
+                        gaps,
                         (u_td, dy_td, &mut *du_td),
                     );
                 }
@@ -435,16 +506,22 @@ fn stretch_backward<S: Simd>(
     sums: &mut [f32],
     history: &mut [f32],
     (d, first, width): (usize, usize, usize),
+    gaps: &[usize],
     (u_td, dy_td, du_td): (&[f32], &[f32], &mut [f32]),
 ) {
     let (a, c) = ((load(simd, cell, 0), load(simd, cell, 1)), (load(simd, cell, 2), load(simd, cell, 3)));
     let mut h = (load(simd, checkpoint, 0), load(simd, checkpoint, 1));
+    let gap = |t: usize| gaps.get(t).copied().unwrap_or(0);
     for (t, u) in u_td.chunks_exact(d).enumerate() {
+        if gap(t) > 0 {
+            h = times(simd, power(simd, a, gap(t)), h);
+        }
         h = step(simd, a, h, read(simd, &u[first..], width));
         store(simd, h.0, history, 2 * t);
         store(simd, h.1, history, 2 * t + 1);
     }
     let mut g = (load(simd, adjoint, 0), load(simd, adjoint, 1));
+    let mut adjoint_gap = None;
     let (mut da, mut dc) = ((load(simd, sums, 0), load(simd, sums, 1)), (load(simd, sums, 2), load(simd, sums, 3)));
     for (t, (dy, du)) in dy_td.chunks_exact(d).zip(du_td.chunks_exact_mut(d)).enumerate().rev() {
         let dy = read(simd, &dy[first..], width);
@@ -459,13 +536,38 @@ fn stretch_backward<S: Simd>(
             0 => (load(simd, checkpoint, 0), load(simd, checkpoint, 1)),
             _ => (load(simd, history, 2 * t - 2), load(simd, history, 2 * t - 1)),
         };
+        // After a gap the transition is Ā^(gap + 1), whose slope is (gap + 1)·Ā^gap.
+        let before = h;
+        if gap(t) > 0 {
+            let (decay, count) = (power(simd, a, gap(t)), simd.splat((gap(t) + 1) as f32));
+            let gone = times(simd, decay, h);
+            h = (simd.mul(count, gone.0), simd.mul(count, gone.1));
+            adjoint_gap = Some(decay);
+        }
         da.0 = simd.fma(g.1, h.1, simd.fma(g.0, h.0, da.0));
         da.1 = simd.neg_fma(g.0, h.1, simd.fma(g.1, h.0, da.1));
+        if let Some((re, im)) = adjoint_gap.take() {
+            g = times(simd, (re, simd.sub(simd.splat(0.0), im)), g);
+        }
+        h = before;
     }
     store(simd, g.0, adjoint, 0);
     store(simd, g.1, adjoint, 1);
     for (vector, value) in [da.0, da.1, dc.0, dc.1].into_iter().enumerate() {
         store(simd, value, sums, vector);
+    }
+}
+
+/// The definition of a gap: `state` after `gap` samples of zero input, in one exact step.
+pub fn plain_gap<R: Real>(parameters: &S4dParameters<'_, R>, gap: u64, state: &mut [R]) {
+    let channels = parameters.skip.len();
+    let states = parameters.im.len() / channels.max(1);
+    for i in 0..channels * states {
+        let span = parameters.log_step[i / states].exp() * R::from_f64(gap as f64);
+        let (size, angle) = ((span * (-parameters.log_neg_re[i].exp())).exp(), span * parameters.im[i]);
+        let (re, im) = (size * angle.cos(), size * angle.sin());
+        let (h_re, h_im) = (state[2 * i], state[2 * i + 1]);
+        (state[2 * i], state[2 * i + 1]) = (re * h_re - im * h_im, re * h_im + im * h_re);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every kernel against its definition in `f64`, and every backward against finite differences of that definition.
 
 use foretoken_kernels::{
-    activation, experts,
+    activation, balance, experts,
     linear::{Panels, bias_gradient, linear, linear_add, weight_gradient},
     norm, plain, router,
     s4d::{self, S4dGradient, S4dParameters, S4dSystem},
@@ -155,6 +155,7 @@ proptest! {
 
     #[test]
     fn scans(d in 1usize..40, states in 1usize..7, lengths in prop::collection::vec(0usize..40, 1..4), seed: u64) {
+        let missed = seed % 3;
         let offsets: Vec<usize> = lengths.iter().scan(0, |end, len| { *end += len; Some(*end) }).collect();
         let offsets = [vec![0], offsets].concat();
         let rows = offsets[offsets.len() - 1];
@@ -165,11 +166,18 @@ proptest! {
             between(-1.0, 1.0, d * states), between(-1.0, 1.0, d * states), between(-1.0, 1.0, d),
         ];
         let (u, dy) = (between(-1.0, 1.0, rows * d), between(-1.0, 1.0, rows * d));
+        // No gaps, gaps that are all zero, gaps of every size.
+        let gaps: Vec<usize> = match missed {
+            0 => Vec::new(),
+            1 => vec![0; rows],
+            _ => (0..rows).map(|row| [0, 1, 0, 2, 7, 0, 31, 300][(row * 5 + d) % 8]).collect(),
+        };
         let value = |parts: &[Vec<f64>; 6], u: &[f64]| {
             let mut y = vec![0.0; rows * d];
             for pair in offsets.windows(2) {
                 let mut state = vec![0.0; 2 * d * states];
                 for row in pair[0]..pair[1] {
+                    s4d::plain_gap(&parameters(parts), gaps.get(row).map_or(0, |&gap| gap as u64), &mut state);
                     s4d::plain_step(&parameters(parts), &u[row * d..][..d], &mut state, &mut y[row * d..][..d]);
                 }
             }
@@ -181,15 +189,15 @@ proptest! {
         let (mut y, mut again) = (vec![f32::NAN; rows * d], vec![f32::NAN; rows * d]);
         let mut state = vec![0.0; streams * system.state_len()];
         let mut saved = vec![f32::NAN; system.checkpoint_len(&offsets)];
-        system.scan(&u, &offsets, &mut state, &mut y);
+        system.scan(&u, &offsets, &gaps, &mut state, &mut y);
         close(&y, &value(&wide_parts, &wide(&u)), VALUES);
         let mut fresh = vec![0.0; state.len()];
-        system.scan_saved(&u, &offsets, &mut fresh, &mut again, &mut saved);
+        system.scan_saved(&u, &offsets, &gaps, &mut fresh, &mut again, &mut saved);
         prop_assert_eq!((&y, &state), (&again, &fresh));
 
         let mut du = vec![f32::NAN; rows * d];
         let mut gradient = S4dGradient::new(&system);
-        system.scan_backward(&u, &offsets, &saved, &dy, &mut du, &mut gradient);
+        system.scan_backward(&u, &offsets, &gaps, &saved, &dy, &mut du, &mut gradient);
         close_to_differences(&du, &u, |u| dot(&value(&wide_parts, u), &dy));
         let mut dparts = parts.each_ref().map(|part| vec![0.0f32; part.len()]);
         system.parameter_gradient(&parameters(&parts), &gradient, dparts.each_mut().map(Vec::as_mut_slice));
@@ -209,7 +217,7 @@ proptest! {
         let each = |logits: &[f64]| logits.chunks(experts).map(<[f64]>::to_vec).collect::<Vec<_>>();
 
         let mut weights = vec![f32::NAN; rows * experts];
-        router::softmax(&logits, experts, &mut weights).unwrap();
+        router::softmax(&logits, experts, &mut weights);
         let value = |logits: &[f64]| each(logits).iter().flat_map(|row| plain::softmax(row)).collect::<Vec<_>>();
         close(&weights, &value(&wide(&logits)), VALUES);
         let mut dlogits = vec![0.0; rows * experts];
@@ -217,7 +225,8 @@ proptest! {
         close_to_differences(&dlogits, &logits, |logits| dot(&value(logits), &dweights));
 
         let (mut choice, mut weights) = (vec![u32::MAX; rows * k], vec![f32::NAN; rows * k]);
-        router::top_k(&logits, experts, k, &mut choice, &mut weights).unwrap();
+        logits.chunks(experts).zip(choice.chunks_mut(k)).for_each(|(row, choice)| _ = router::choose(row, choice));
+        router::softmax_of_chosen(&logits, experts, &choice, k, &mut weights);
         let chosen: Vec<u32> = each(&wide(&logits)).iter().flat_map(|row| plain::top_k(row, k)).collect();
         prop_assert_eq!(&choice, &chosen);
         let value = |logits: &[f64]| each(logits).iter().zip(chosen.chunks(k)).flat_map(|(row, chosen)| {
@@ -225,16 +234,27 @@ proptest! {
         }).collect::<Vec<_>>();
         close(&weights, &value(&wide(&logits)), VALUES);
         let mut dlogits = vec![0.0; rows * experts];
-        router::top_k_backward(&choice, &weights, &dweights[..rows * k], experts, k, &mut dlogits);
+        router::softmax_of_chosen_backward(&choice, &weights, &dweights[..rows * k], experts, k, &mut dlogits);
         close_to_differences(&dlogits, &logits, |logits| dot(&value(logits), &dweights[..rows * k]));
 
         let mut counts = vec![0; experts];
         choice.iter().for_each(|&expert| counts[expert as usize] += 1);
-        let loss = |logits: &[f64]| plain::switch_loss(&each(logits), &counts);
-        close(&[router::switch_loss(&logits, experts, &counts)], &[loss(&wide(&logits))], VALUES);
+        let mut probabilities = vec![f32::NAN; rows * experts];
+        router::softmax(&logits, experts, &mut probabilities);
+        let loss = |p: &[f64]| plain::switch_loss(&each(p), &counts);
+        close(&[balance::switch_loss(&probabilities, &counts) as f32], &[loss(&wide(&probabilities))], VALUES);
+        let slope: Vec<f32> = balance::switch_slope(&probabilities, &counts).iter().map(|&slope| slope as f32).collect();
+        close_to_differences(&slope.repeat(rows), &probabilities, loss);
+
+        let loss = |logits: &[f64]| plain::z_loss(&each(logits));
+        close(&[balance::z_loss(&logits, experts) as f32], &[loss(&wide(&logits))], VALUES);
         let mut dlogits = vec![0.0; rows * experts];
-        router::switch_loss_backward(&logits, experts, &counts, 3.0, &mut dlogits);
+        balance::z_loss_backward(&logits, experts, 3.0, &mut dlogits);
         close_to_differences(&dlogits, &logits, |logits| 3.0 * loss(logits));
+
+        let values: Vec<f32> = (0..experts).map(|i| 1.5 + logits[i]).collect();
+        let slope: Vec<f32> = balance::squared_variation_slope(&wide(&values)).iter().map(|&slope| slope as f32).collect();
+        close_to_differences(&slope, &values, balance::squared_variation);
 
         let (raw, normal) = (draws(seed + 2, logits.len()), draws(seed + 3, logits.len()));
         let value = |raw: &[f64]| {
@@ -289,11 +309,11 @@ proptest! {
         experts::combine(&out, d, k, &place, &weights, &mut y);
         close(&y, &value(&wide(&x), &wide(&weights)), VALUES);
         let (mut dout, mut dweights) = (vec![f32::NAN; out.len()], vec![f32::NAN; rows * k]);
-        experts::combine_backward(&out, d, k, &place, &weights, &dy, &mut dout, &mut dweights);
+        experts::combine_backward(&out, d, k, &order, &place, &weights, &dy, &mut dout, &mut dweights);
         close_to_differences(&dweights, &weights, |weights| dot(&value(&wide(&x), weights), &dy));
         dout.iter_mut().enumerate().for_each(|(i, value)| *value *= at(i));
         let mut dx = vec![0.0; rows * d];
-        experts::gather_backward(&dout, d, k, &order, &mut dx);
+        experts::gather_backward(&dout, d, k, &place, &mut dx);
         close_to_differences(&dx, &x, |x| dot(&value(x, &wide(&weights)), &dy));
     }
 }
@@ -306,10 +326,11 @@ fn parameters<R>(parts: &[Vec<R>; 6]) -> S4dParameters<'_, R> {
 #[test]
 fn ties_go_to_the_lower_index_and_are_counted() {
     let (mut choice, mut weights) = ([9; 2], [0.0; 2]);
-    let ties = router::top_k(&[0.5, 1.0, 0.5, 1.0], 4, 2, &mut choice, &mut weights);
-    assert_eq!((ties, choice, weights), (Ok(0), [1, 3], [0.5, 0.5]));
-    let ties = router::top_k(&[1.0, 1.0, 1.0, 0.0], 4, 2, &mut choice, &mut weights);
-    assert_eq!((ties, choice), (Ok(1), [0, 1]));
+    assert_eq!((router::choose(&[0.5, 1.0, 0.5, 1.0], &mut choice), choice), (0.5, [1, 3]));
+    router::softmax_of_chosen(&[0.5, 1.0, 0.5, 1.0], 4, &choice, 2, &mut weights);
+    assert_eq!(weights, [0.5, 0.5]);
+    assert_eq!((router::choose(&[1.0, 1.0, 1.0, 0.0], &mut choice), choice), (0.0, [0, 1]));
+    assert_eq!(router::choose(&[0.0, 1.0], &mut choice), f32::INFINITY);
 }
 
 #[test]
@@ -317,12 +338,12 @@ fn a_score_that_is_not_finite_is_named() {
     let mut logits = [0.0; 6];
     logits[4] = f32::NAN;
     let error = Err(router::NonFiniteLogit { row: 1, expert: 1 });
-    assert_eq!(router::softmax(&logits, 3, &mut [0.0; 6]), error);
-    assert_eq!(router::top_k(&logits, 3, 1, &mut [0; 2], &mut [0.0; 2]).map(|_| ()), error);
+    assert_eq!(router::all_finite(&logits, 3), error);
 }
 
 #[test]
 fn balance_loss_is_one_at_perfect_balance() {
-    let loss = router::switch_loss(&[0.3; 12], 4, &[3, 3, 3, 3]);
-    assert!((loss - 1.0).abs() < 1e-6, "{loss}");
+    let loss = balance::switch_loss(&[0.25; 12], &[3, 3, 3, 3]);
+    assert!((loss - 1.0).abs() < 1e-12, "{loss}");
+    assert_eq!(balance::squared_variation(&[3.0; 4]), 0.0);
 }

@@ -45,10 +45,10 @@ fn everything(streams: usize, rows: usize, step: usize) -> Vec<Vec<u32>> {
         linear(&part, &panels, Some(&bias), &mut y);
         norm::rms_norm(&y, &gain, &mut z);
         activation::silu(&z, &mut y);
-        system.scan(&y, &offsets, &mut state, &mut z);
+        system.scan(&y, &offsets, &[], &mut state, &mut z);
         activation::tanh(&z, &mut y);
         activation::softplus(&y, &mut z);
-        router::softmax(&z, m, &mut y).unwrap();
+        router::softmax(&z, m, &mut y);
         for (stream, result) in results.iter_mut().enumerate() {
             result.extend(y[stream * len * m..][..len * m].iter().map(|value| value.to_bits()));
         }
@@ -63,9 +63,9 @@ fn gradients() -> Vec<u32> {
     let offsets: Vec<usize> = (0..=streams).map(|stream| stream * rows).collect();
     let (mut y, mut du) = (vec![f32::NAN; u.len()], vec![f32::NAN; u.len()]);
     let mut saved = vec![f32::NAN; system.checkpoint_len(&offsets)];
-    system.scan_saved(&u, &offsets, &mut vec![0.0; streams * system.state_len()], &mut y, &mut saved);
+    system.scan_saved(&u, &offsets, &[], &mut vec![0.0; streams * system.state_len()], &mut y, &mut saved);
     let mut gradient = S4dGradient::new(&system);
-    system.scan_backward(&u, &offsets, &saved, &dy, &mut du, &mut gradient);
+    system.scan_backward(&u, &offsets, &[], &saved, &dy, &mut du, &mut gradient);
     let mut dw = vec![0.0; d * d];
     weight_gradient(&u, &dy, d, d, &mut dw);
     let system = format!("{gradient:?}").bytes().map(u32::from).collect::<Vec<_>>();

@@ -1,12 +1,13 @@
 //! What a layer is: a map from sequences to sequences, with one state per stream.
 //!
-//! Rows are packed samples `x_nd`; segment `s` is rows `offsets[s]..offsets[s + 1]` and belongs to stream `s`. Padding does not
-//! exist: what is missing is not in the rows. Many streams, ragged windows and the compacted samples of one expert are all the
-//! same thing.
+//! [`Rows`] are packed samples; segment `s` is rows `offsets[s]..offsets[s + 1]` and belongs to stream `s`. Padding does not
+//! exist: what is missing is not in the rows, at most counted in `gaps`. Many streams, ragged windows and the compacted samples
+//! of one expert are all the same thing.
 
 use crate::{
     ModelError,
-    plain::{PlainPass, PlainState},
+    plain::{PlainPass, PlainState, Sample},
+    trace::{Replay, Trace},
     weights::Layout,
 };
 use serde::{Deserialize, Serialize};
@@ -64,7 +65,16 @@ pub struct Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { kinds: vec![crate::s4d::KIND, crate::swiglu::KIND, crate::mixture::KIND, crate::stack::KIND] }
+        Self {
+            kinds: vec![
+                crate::s4d::KIND,
+                crate::swiglu::KIND,
+                crate::linear::KIND,
+                crate::mixture::KIND,
+                crate::stack::KIND,
+                crate::projected::KIND,
+            ],
+        }
     }
 }
 
@@ -98,6 +108,46 @@ impl Registry {
     }
 }
 
+/// Packed samples of several streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// `[row][width]`.
+    pub x_nd: &'a [f32],
+    /// Segment `s` is rows `offsets[s]..offsets[s + 1]`.
+    pub offsets: &'a [usize],
+    /// Samples of its stream, before each row, that were not given to this layer and count as time all the same; empty: none.
+    pub gaps: &'a [usize],
+    /// What the model itself was shown at each row, `[row][any]`; empty inside an expert and without a model around.
+    pub context_nc: &'a [f32],
+}
+
+impl<'a> Rows<'a> {
+    /// Rows without gaps and context.
+    pub fn new(x_nd: &'a [f32], offsets: &'a [usize]) -> Self {
+        Self { x_nd, offsets, gaps: &[], context_nc: &[] }
+    }
+
+    /// The same rows with other values.
+    pub fn with(self, x_nd: &'a [f32]) -> Self {
+        Self { x_nd, ..self }
+    }
+
+    /// Number of rows.
+    pub fn count(&self) -> usize {
+        self.offsets[self.offsets.len() - 1]
+    }
+
+    /// Number of streams.
+    pub fn streams(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Samples missed before a row.
+    pub fn gap(&self, row: usize) -> usize {
+        self.gaps.get(row).copied().unwrap_or(0)
+    }
+}
+
 /// A layer: where its weights lie in the arena.
 pub trait Layer: std::fmt::Debug + Send + Sync {
     /// Packs the weights of `arena` for use. `train` also prepares what [`Engine::backward`] needs.
@@ -106,11 +156,21 @@ pub trait Layer: std::fmt::Debug + Send + Sync {
     /// Weights that one sample touches; less than all where experts are chosen.
     fn active_parameters(&self) -> usize;
 
+    /// Whether the layer knows what to do in a gap: a mixture with the clock `elapsed` refuses experts that do not.
+    fn can_elapse(&self) -> bool {
+        false
+    }
+
     /// An empty state of the plain step.
     fn plain_state(&self) -> PlainState;
 
     /// The definition: one sample in `f64`.
-    fn plain_step(&self, arena: &[f64], x: &[f64], state: &mut PlainState, pass: &mut PlainPass) -> Vec<f64>;
+    fn plain_step(&self, arena: &[f64], sample: Sample<'_>, state: &mut PlainState, pass: &mut PlainPass) -> Vec<f64>;
+
+    /// The definition of the auxiliary losses of a pass: those of the mixtures inside.
+    fn plain_auxiliary(&self, _pass: &PlainPass) -> f64 {
+        0.0
+    }
 }
 
 /// A layer with its weights packed. `run` and `forward` give the same bits.
@@ -125,36 +185,13 @@ pub trait Engine: Send + Sync {
     fn scratch(&self, rows: usize, streams: usize) -> Need;
 
     /// Inference: any number of samples of any number of streams; a step is a run of one. Allocates nothing for small calls.
-    fn run(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        state: &mut State,
-        y_nd: &mut [f32],
-        scratch: &mut Scratch<'_>,
-    ) -> Result<(), ModelError>;
+    fn run(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError>;
 
     /// Training: the same values, and what [`Engine::backward`] needs of them.
-    fn forward(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        state: &mut State,
-        y_nd: &mut [f32],
-        pass: &mut Pass,
-    ) -> Result<Saved, ModelError>;
+    fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], pass: &mut Pass) -> Result<Saved, ModelError>;
 
     /// Gradients: `dx_nd` is overwritten; the weights' are added to `gradient`, an arena of the layout's length.
-    fn backward(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        saved: Saved,
-        dy_nd: &[f32],
-        dx_nd: &mut [f32],
-        gradient: &mut [f32],
-        pass: &BackwardPass,
-    );
+    fn backward(&self, rows: Rows<'_>, saved: Saved, dy_nd: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], pass: &BackwardPass);
 
     /// The mixtures in this layer, outermost first, in a fixed order.
     fn mixtures(&self) -> Vec<&crate::mixture::MixtureEngine> {
@@ -170,6 +207,8 @@ pub type Saved = Box<dyn Any + Send>;
 pub struct State {
     /// Own numbers `[stream][len]`.
     pub floats: Vec<f32>,
+    /// Own counts `[stream][len]`: clocks and choices.
+    pub counters: Vec<u64>,
     /// States of the layers inside.
     pub children: Vec<State>,
 }
@@ -177,20 +216,27 @@ pub struct State {
 impl State {
     /// `len` zeros for each stream.
     pub fn zeros(streams: usize, len: usize) -> Self {
-        Self { floats: vec![0.0; streams * len], children: Vec::new() }
+        Self { floats: vec![0.0; streams * len], ..Self::default() }
     }
 
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.floats.fill(0.0);
+        self.counters.fill(0);
         self.children.iter_mut().for_each(State::reset);
     }
 
     /// Whether both have the same shape, children included.
     pub fn same_shape(&self, other: &Self) -> bool {
         self.floats.len() == other.floats.len()
+            && self.counters.len() == other.counters.len()
             && self.children.len() == other.children.len()
             && self.children.iter().zip(&other.children).all(|(a, b)| a.same_shape(b))
+    }
+
+    /// Whether the layer remembers anything of the signal. (A mixture's clocks and last choices are not of the signal.)
+    pub fn is_empty(&self) -> bool {
+        self.floats.is_empty() && self.children.iter().all(State::is_empty)
     }
 
     /// Whether every number is finite.
@@ -255,7 +301,7 @@ impl Workspace {
 
     /// A view to take scratch from.
     pub fn scratch(&mut self) -> Scratch<'_> {
-        Scratch { floats: &mut self.floats, choices: &mut self.choices, offsets: &mut self.offsets, trace: None }
+        Scratch { floats: &mut self.floats, choices: &mut self.choices, offsets: &mut self.offsets, trace: None, replay: None }
     }
 }
 
@@ -266,7 +312,9 @@ pub struct Scratch<'a> {
     choices: &'a mut [u32],
     offsets: &'a mut [usize],
     /// Where mixtures note their choices, if somebody wants to see them.
-    pub trace: Option<&'a mut crate::mixture::Trace>,
+    pub trace: Option<&'a mut Trace>,
+    /// Choices that mixtures are to make, if somebody forces them.
+    pub replay: Option<&'a mut Replay>,
 }
 
 impl<'a> Scratch<'a> {
@@ -287,7 +335,13 @@ impl<'a> Scratch<'a> {
 
     /// Lends what is left to a callee; it comes back when the callee is done.
     pub fn rest(&mut self) -> Scratch<'_> {
-        Scratch { floats: self.floats, choices: self.choices, offsets: self.offsets, trace: self.trace.as_deref_mut() }
+        Scratch {
+            floats: self.floats,
+            choices: self.choices,
+            offsets: self.offsets,
+            trace: self.trace.as_deref_mut(),
+            replay: self.replay.as_deref_mut(),
+        }
     }
 }
 
@@ -297,28 +351,48 @@ fn take<'a, T>(from: &mut &'a mut [T], len: usize) -> &'a mut [T] {
     taken
 }
 
-/// One training pass: where its random draws come from, and the auxiliary loss it collects.
+/// One training pass: where its random draws come from, and what it collects besides the outputs.
 #[derive(Debug, Clone)]
 pub struct Pass {
     /// Seed of the run.
     pub seed: u64,
     /// Step of the optimiser; with the seed and a mixture's place it fixes every draw.
     pub step: u64,
-    /// Draws noise and drops experts; off, `forward` computes what `run` does.
+    /// Draws noise, drops experts and counts usage; off, `forward` computes what `run` does.
     pub training: bool,
     /// Sum of the auxiliary losses, each with its coefficient.
     pub auxiliary: f32,
+    /// Changes of weights that are not the gradient's: to be added after the optimiser's step.
+    pub nudges: Vec<Nudge>,
+    /// Choices that mixtures are to make, if somebody forces them.
+    pub replay: Option<Replay>,
+}
+
+/// A change of some weights outside the gradient, such as a selection bias.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nudge {
+    /// Where in the arena.
+    pub start: usize,
+    /// What to add.
+    pub by: Vec<f32>,
+}
+
+impl Nudge {
+    /// Adds it.
+    pub fn apply(&self, arena: &mut [f32]) {
+        arena[self.start..][..self.by.len()].iter_mut().zip(&self.by).for_each(|(weight, by)| *weight += by);
+    }
 }
 
 impl Pass {
     /// A pass of training.
     pub fn training(seed: u64, step: u64) -> Self {
-        Self { seed, step, training: true, auxiliary: 0.0 }
+        Self { seed, step, training: true, ..Self::quiet() }
     }
 
     /// A pass without noise and dropout.
     pub fn quiet() -> Self {
-        Self { seed: 0, step: 0, training: false, auxiliary: 0.0 }
+        Self { seed: 0, step: 0, training: false, auxiliary: 0.0, nudges: Vec::new(), replay: None }
     }
 }
 

@@ -4,22 +4,27 @@
 //! instruction, and its backward is written by hand on the kernels. burn appears only behind the feature `train`, where a
 //! whole network is one operation of its autodiff.
 
+pub mod balance;
 mod error;
 pub mod file;
 pub mod forecaster;
+pub mod gate;
 pub mod layer;
+pub mod linear;
 pub mod linear_expert;
 pub mod mixture;
 pub mod moe;
 pub mod network;
 pub mod plain;
 pub mod predictor;
+pub mod projected;
 pub mod quantiles;
 pub mod router;
 pub mod s4d;
 pub mod scaler;
 pub mod stack;
 pub mod swiglu;
+pub mod trace;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod usage;
@@ -28,8 +33,9 @@ pub mod weights;
 pub use error::ModelError;
 pub use forecaster::{Blueprint, Column, Forecaster, ForecasterConfig};
 pub use layer::{LayerConfig, Registry};
-pub use mixture::MixtureConfig;
+pub use mixture::{Clock, MixtureConfig};
 pub use moe::{MixtureOfExperts, MoeConfig};
 pub use predictor::{Forecast, Predictor, SignalPredictor, Snapshot};
 pub use router::{Router, RoutingStrategy};
+pub use trace::{Replay, Trace};
 pub use usage::ExpertUsage;

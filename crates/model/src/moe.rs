@@ -2,10 +2,9 @@
 
 use crate::{
     ModelError,
-    layer::{Engine, Layer, LayerConfig, Pass, Registry, State, Workspace},
+    layer::{Engine, Layer, LayerConfig, Pass, Registry, Rows, State, Workspace},
     mixture::MixtureConfig,
     predictor::SignalPredictor,
-    router::RoutingStrategy,
     usage::ExpertUsage,
     weights::Layout,
 };
@@ -126,7 +125,9 @@ impl MixtureOfExperts {
         self.check(x, true)?;
         let router = self.engine.mixtures()[0].router();
         self.workspace.reserve(router.scratch(1));
-        let choice = router.route(x, &mut self.workspace.scratch())?;
+        let mut state = self.state.clone();
+        let rows = Rows::new(x, &[0, 1]);
+        let choice = router.route(rows, &mut state.floats, &mut state.counters, 0, &mut self.workspace.scratch())?;
         Ok((choice.experts_nk.iter().map(|&expert| expert as usize).collect(), choice.weights_nk.to_vec()))
     }
 
@@ -135,7 +136,7 @@ impl MixtureOfExperts {
         let rows = self.check(x_nd, false)?;
         self.workspace.reserve(self.engine.scratch(rows, 1));
         let mut y = vec![0.0; rows * self.config.output_dim];
-        self.engine.run(x_nd, &[0, rows], &mut self.state, &mut y, &mut self.workspace.scratch())?;
+        self.engine.run(Rows::new(x_nd, &[0, rows]), &mut self.state, &mut y, &mut self.workspace.scratch())?;
         Ok(y)
     }
 
@@ -143,7 +144,7 @@ impl MixtureOfExperts {
     pub fn forward_training(&self, x_nd: &[f32], seed: u64, step: u64) -> Result<Vec<f32>, ModelError> {
         let rows = self.check(x_nd, false)?;
         let mut y = vec![0.0; rows * self.config.output_dim];
-        self.engine.forward(x_nd, &[0, rows], &mut self.engine.state(1), &mut y, &mut Pass::training(seed, step))?;
+        self.engine.forward(Rows::new(x_nd, &[0, rows]), &mut self.engine.state(1), &mut y, &mut Pass::training(seed, step))?;
         Ok(y)
     }
 
@@ -152,7 +153,7 @@ impl MixtureOfExperts {
         let rows = self.check(x_nd, false)?;
         let mut pass = Pass::training(seed, step);
         let mut y = vec![0.0; rows * self.config.output_dim];
-        self.engine.forward(x_nd, &[0, rows], &mut self.engine.state(1), &mut y, &mut pass)?;
+        self.engine.forward(Rows::new(x_nd, &[0, rows]), &mut self.engine.state(1), &mut y, &mut pass)?;
         Ok(pass.auxiliary)
     }
 
@@ -193,22 +194,17 @@ impl SignalPredictor for MixtureOfExperts {
     }
 
     fn context_window(&self) -> Option<usize> {
-        // One sample if no expert has a state, all of them otherwise.
-        fn stateless(state: &State) -> bool {
-            state.floats.is_empty() && state.children.iter().all(stateless)
-        }
-        stateless(&self.state).then_some(1)
+        // One sample if no expert has a state and no choice hangs on the last one, all of them otherwise.
+        let stateless =
+            self.state.is_empty() && self.engine.mixtures().iter().all(|mixture| mixture.router().options().switch_cost == 0.0);
+        stateless.then_some(1)
     }
 }
 
 impl std::fmt::Display for MixtureOfExperts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mixture = self.engine.mixtures()[0];
-        let strategy = match self.config.mixture.routing_strategy {
-            RoutingStrategy::Softmax => "softmax",
-            RoutingStrategy::TopK => "top-k",
-            RoutingStrategy::NoisyTopK => "noisy top-k",
-        };
+        let strategy = self.config.mixture.routing_strategy;
         write!(
             f,
             "MixtureOfExperts({} → {}, {} of {} experts by {strategy}: {}; {} parameters, {} active)",

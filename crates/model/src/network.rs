@@ -8,9 +8,9 @@
 
 use crate::{
     ModelError,
-    layer::{BackwardPass, Engine, Layer, LayerConfig, Need, Pass, Registry, Saved, Scratch, State},
+    layer::{BackwardPass, Engine, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State},
     mixture::MixtureEngine,
-    plain::{self, PlainPass, PlainState},
+    plain::{self, PlainPass, PlainState, Sample},
     quantiles::Levels,
     weights::{Init, Layout, Weight, fan_in},
 };
@@ -47,7 +47,7 @@ impl Network {
         Ok(Self {
             embed_kd: layout.matrix("embed", [taps, width], fan_in(taps)),
             embed_bias_d: layout.free("embed_bias", [1, width], Init::Constant(0.0)),
-            stack: registry.build(&stack, width, width, layout)?,
+            stack: layout.with_context(taps, |layout| registry.build(&stack, width, width, layout))?,
             gain_d: layout.free("gain", [1, width], Init::Constant(1.0)),
             // Small: a fresh network forecasts the scaler's mean.
             head_dq: layout.matrix("head", [width, outputs], Init::Normal(0.02)),
@@ -87,7 +87,8 @@ impl Network {
     pub fn plain_step(&self, arena: &[f64], features: &[f64], state: &mut PlainState, pass: &mut PlainPass) -> Vec<f64> {
         let mut x = plain::multiply(features, &arena[self.embed_kd.range()], self.embed_kd.shape[1]);
         x.iter_mut().zip(&arena[self.embed_bias_d.range()]).for_each(|(x, bias)| *x += bias);
-        plain::rms_norm(&self.stack.plain_step(arena, &x, state, pass), &arena[self.gain_d.range()])
+        let sample = Sample { x: &x, gap: 0, context: features };
+        plain::rms_norm(&self.stack.plain_step(arena, sample, state, pass), &arena[self.gain_d.range()])
     }
 }
 
@@ -107,6 +108,11 @@ pub struct NetworkEngine {
     head_t: Option<Panels>,
     spans: [Weight; 5],
     levels: Levels,
+}
+
+/// The trunk's rows; mixtures in it may look at the features themselves.
+fn rows<'a>(x_nd: &'a [f32], features_nk: &'a [f32], offsets: &'a [usize]) -> Rows<'a> {
+    Rows { x_nd, offsets, gaps: &[], context_nc: features_nk }
 }
 
 /// What a training pass keeps.
@@ -161,7 +167,7 @@ impl NetworkEngine {
     ) -> Result<(), ModelError> {
         let (x_nd, y_nd) = (scratch.floats(hidden_nd.len()), scratch.floats(hidden_nd.len()));
         linear::linear(features_nk, &self.embed, Some(&self.embed_bias_d), x_nd);
-        self.stack.run(x_nd, offsets, state, y_nd, &mut scratch.rest())?;
+        self.stack.run(rows(x_nd, features_nk, offsets), state, y_nd, &mut scratch.rest())?;
         norm::rms_norm(y_nd, &self.gain_d, hidden_nd);
         Ok(())
     }
@@ -186,7 +192,7 @@ impl NetworkEngine {
         let (mut x_nd, mut stack_nd) = (vec![0.0; rows * width], vec![0.0; rows * width]);
         linear::linear(features_nk, &self.embed, Some(&self.embed_bias_d), &mut x_nd);
         let mut state = self.stack.state(offsets.len() - 1);
-        let stack = self.stack.forward(&x_nd, offsets, &mut state, &mut stack_nd, pass)?;
+        let stack = self.stack.forward(self::rows(&x_nd, features_nk, offsets), &mut state, &mut stack_nd, pass)?;
         let picked_md: Vec<f32> = positions.iter().flat_map(|&row| &stack_nd[row * width..][..width]).copied().collect();
         let mut hidden_md = vec![0.0; picked_md.len()];
         norm::rms_norm(&picked_md, &self.gain_d, &mut hidden_md);
@@ -222,7 +228,7 @@ impl NetworkEngine {
             dstack_nd[row * width..][..width].iter_mut().zip(dpicked).for_each(|(total, part)| *total += part);
         }
         let mut dx_nd = vec![0.0; kept.x_nd.len()];
-        self.stack.backward(&kept.x_nd, offsets, kept.stack, &dstack_nd, &mut dx_nd, gradient, pass);
+        self.stack.backward(rows(&kept.x_nd, features_nk, offsets), kept.stack, &dstack_nd, &mut dx_nd, gradient, pass);
         linear::weight_gradient(features_nk, &dx_nd, self.taps(), width, embed.of_mut(gradient));
         linear::bias_gradient(&dx_nd, embed_bias.of_mut(gradient));
     }

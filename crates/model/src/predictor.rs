@@ -7,8 +7,8 @@ use crate::{
     ModelError,
     forecaster::Forecaster,
     layer::{State, Workspace},
-    mixture::Trace,
     scaler::ColumnHistory,
+    trace::{Replay, Trace},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -90,6 +90,7 @@ pub struct Predictor {
     quantiles: Vec<f32>,
     linear_scratch: Vec<f32>,
     parts: Parts,
+    replay: Option<Replay>,
     workspace: Workspace,
 }
 
@@ -117,6 +118,7 @@ impl Predictor {
                 linear: vec![0.0; config.horizon],
                 linear_spoke: false,
             },
+            replay: None,
             workspace,
             forecaster,
         }
@@ -172,7 +174,15 @@ impl Predictor {
             history.features(scaler, features);
         }
         self.samples += 1;
-        network.run(&self.features_ck, &self.offsets, &mut self.state, &mut self.hidden_cd, &mut self.workspace.scratch())
+        let mut scratch = self.workspace.scratch();
+        scratch.replay = self.replay.as_mut();
+        network.run(&self.features_ck, &self.offsets, &mut self.state, &mut self.hidden_cd, &mut scratch)
+    }
+
+    /// Forces the choices that `replay` holds on every mixture, from the next sample on; a sample that it holds none for is an error.
+    /// `None` ends it.
+    pub fn force(&mut self, replay: Option<Replay>) {
+        self.replay = replay;
     }
 
     /// An empty forecast of the right size.
@@ -215,8 +225,7 @@ impl Predictor {
 
     /// Takes a stretch of samples, `columns[column][row]` in the data's unit, and shows the forecast at each row for which
     /// `wanted(row)` holds to `sink(row, column, parts)`, rows of one column in order. Gives the bits of [`Predictor::advance`]
-    /// row by row. `trace`, if given, collects every choice of every mixture: one entry a stretch, with its number of samples `len`;
-    /// rows of an outermost mixture count `column * len + row`.
+    /// row by row. `trace`, if given, collects every choice of every mixture; a column is a stream.
     ///
     /// # Errors
     /// As [`Predictor::advance`]; nothing is taken if any value is bad.
@@ -225,7 +234,7 @@ impl Predictor {
         columns: &[&[f64]],
         wanted: impl Fn(usize) -> bool,
         mut sink: impl FnMut(usize, usize, &Parts),
-        mut trace: Option<&mut Vec<(usize, Trace)>>,
+        mut trace: Option<&mut Trace>,
     ) -> Result<(), ModelError> {
         self.check_width(columns.len())?;
         let rows = columns[0].len();
@@ -252,12 +261,9 @@ impl Predictor {
             }
             self.workspace.reserve(network.scratch(count * len, count));
             let mut scratch = self.workspace.scratch();
-            let mut choices = trace.is_some().then(Trace::default);
-            scratch.trace = choices.as_mut();
+            scratch.trace = trace.as_deref_mut();
+            scratch.replay = self.replay.as_mut();
             network.run(&features, &offsets, &mut self.state, &mut hidden, &mut scratch)?;
-            if let (Some(trace), Some(choices)) = (&mut trace, choices) {
-                trace.push((len, choices));
-            }
             for (index, mut history) in before.into_iter().enumerate() {
                 for row in 0..len {
                     history.push(forecaster.columns()[index].standardise(columns[index][start + row]), scaler);

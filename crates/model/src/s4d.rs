@@ -10,8 +10,8 @@
 
 use crate::{
     ModelError,
-    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Saved, Scratch, State},
-    plain::{self, PlainPass, PlainState},
+    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State},
+    plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight, fan_in, positive},
 };
 use foretoken_kernels::{
@@ -93,8 +93,9 @@ impl S4d {
     }
 
     /// The definition: one sample, straight from the weights. `state` holds `[channel][state][re, im]`.
-    fn step<R: Real>(&self, arena: &[R], u: &[R], state: &mut [R]) -> Vec<R> {
+    fn step<R: Real>(&self, arena: &[R], u: &[R], gap: u64, state: &mut [R]) -> Vec<R> {
         let parameters = parameters(self.system().map(|weight| &arena[weight.range()]));
+        foretoken_kernels::s4d::plain_gap(&parameters, gap, state);
         let mut z = vec![R::from_f64(0.0); self.im_ds.shape[0]];
         foretoken_kernels::s4d::plain_step(&parameters, u, state, &mut z);
         z.iter_mut().for_each(|z| *z = plain::silu(*z));
@@ -127,12 +128,16 @@ impl Layer for S4d {
         self.system().iter().chain([&self.out_d2o, &self.bias_2o]).map(|weight| weight.range().len()).sum()
     }
 
-    fn plain_state(&self) -> PlainState {
-        PlainState { floats: vec![0.0; 2 * self.im_ds.range().len()], children: Vec::new() }
+    fn can_elapse(&self) -> bool {
+        true
     }
 
-    fn plain_step(&self, arena: &[f64], x: &[f64], state: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
-        self.step(arena, x, &mut state.floats)
+    fn plain_state(&self) -> PlainState {
+        PlainState { floats: vec![0.0; 2 * self.im_ds.range().len()], ..PlainState::default() }
+    }
+
+    fn plain_step(&self, arena: &[f64], sample: Sample<'_>, state: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
+        self.step(arena, sample.x, sample.gap, &mut state.floats)
     }
 }
 
@@ -178,50 +183,27 @@ impl Engine for S4dEngine {
         Need::floats(rows * (2 * self.out.shape[0] + self.out.shape[1]))
     }
 
-    fn run(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        state: &mut State,
-        y_nd: &mut [f32],
-        scratch: &mut Scratch<'_>,
-    ) -> Result<(), ModelError> {
-        let rows = offsets[offsets.len() - 1];
-        let (s_nd, z_nd) = (scratch.floats(x_nd.len()), scratch.floats(x_nd.len()));
-        self.system.scan(x_nd, offsets, &mut state.floats, s_nd);
-        self.read_out(s_nd, z_nd, scratch.floats(rows * self.out.shape[1]), y_nd);
+    fn run(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError> {
+        let (s_nd, z_nd) = (scratch.floats(rows.x_nd.len()), scratch.floats(rows.x_nd.len()));
+        self.system.scan(rows.x_nd, rows.offsets, rows.gaps, &mut state.floats, s_nd);
+        self.read_out(s_nd, z_nd, scratch.floats(rows.count() * self.out.shape[1]), y_nd);
         Ok(())
     }
 
-    fn forward(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        state: &mut State,
-        y_nd: &mut [f32],
-        _: &mut Pass,
-    ) -> Result<Saved, ModelError> {
-        let rows = offsets[offsets.len() - 1];
+    fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
+        let Rows { x_nd, offsets, gaps, .. } = rows;
         let mut kept = Kept {
             s_nd: vec![0.0; x_nd.len()],
-            ab_n2o: vec![0.0; rows * self.out.shape[1]],
+            ab_n2o: vec![0.0; rows.count() * self.out.shape[1]],
             checkpoints: vec![0.0; self.system.checkpoint_len(offsets)],
         };
-        self.system.scan_saved(x_nd, offsets, &mut state.floats, &mut kept.s_nd, &mut kept.checkpoints);
+        self.system.scan_saved(x_nd, offsets, gaps, &mut state.floats, &mut kept.s_nd, &mut kept.checkpoints);
         self.read_out(&kept.s_nd, &mut vec![0.0; x_nd.len()], &mut kept.ab_n2o, y_nd);
         Ok(Box::new(kept))
     }
 
-    fn backward(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        saved: Saved,
-        dy_no: &[f32],
-        dx_nd: &mut [f32],
-        gradient: &mut [f32],
-        _: &BackwardPass,
-    ) {
+    fn backward(&self, rows: Rows<'_>, saved: Saved, dy_no: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], _: &BackwardPass) {
+        let Rows { x_nd, offsets, gaps, .. } = rows;
         let kept = saved.downcast::<Kept>().expect("saved by this layer");
         let training = self.training.as_ref().expect("prepared for training");
         let [inputs, outputs] = self.out.shape;
@@ -234,7 +216,7 @@ impl Engine for S4dEngine {
         linear::linear(&dab_n2o, &training.transposed, None, &mut dz_nd);
         activation::silu_backward(&kept.s_nd, &dz_nd, &mut ds_nd);
         let mut system = S4dGradient::new(&self.system);
-        self.system.scan_backward(x_nd, offsets, &kept.checkpoints, &ds_nd, dx_nd, &mut system);
+        self.system.scan_backward(x_nd, offsets, gaps, &kept.checkpoints, &ds_nd, dx_nd, &mut system);
         let mut parts = self.spans.map(|span| vec![0.0f32; span.range().len()]);
         let trained = parameters(training.parameters.each_ref().map(Vec::as_slice));
         self.system.parameter_gradient(&trained, &system, parts.each_mut().map(Vec::as_mut_slice));

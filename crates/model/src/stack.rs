@@ -7,9 +7,9 @@
 
 use crate::{
     ModelError,
-    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Saved, Scratch, State},
+    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State},
     mixture::MixtureEngine,
-    plain::{self, PlainPass, PlainState},
+    plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight},
 };
 use foretoken_kernels::norm;
@@ -86,14 +86,22 @@ impl Layer for Stack {
     }
 
     fn plain_state(&self) -> PlainState {
-        PlainState { floats: Vec::new(), children: self.blocks.iter().map(|block| block.layer.plain_state()).collect() }
+        PlainState { children: self.blocks.iter().map(|block| block.layer.plain_state()).collect(), ..PlainState::default() }
     }
 
-    fn plain_step(&self, arena: &[f64], x: &[f64], state: &mut PlainState, pass: &mut PlainPass) -> Vec<f64> {
-        let mut x = x.to_vec();
+    fn can_elapse(&self) -> bool {
+        self.blocks.iter().all(|block| block.layer.can_elapse())
+    }
+
+    fn plain_auxiliary(&self, pass: &PlainPass) -> f64 {
+        self.blocks.iter().map(|block| block.layer.plain_auxiliary(pass)).sum()
+    }
+
+    fn plain_step(&self, arena: &[f64], sample: Sample<'_>, state: &mut PlainState, pass: &mut PlainPass) -> Vec<f64> {
+        let mut x = sample.x.to_vec();
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
             let h = plain::rms_norm(&x, &arena[block.gain_d.range()]);
-            let y = block.layer.plain_step(arena, &h, state, pass);
+            let y = block.layer.plain_step(arena, sample.with(&h), state, pass);
             x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
         }
         x
@@ -126,7 +134,7 @@ impl Engine for StackEngine {
     }
 
     fn state(&self, streams: usize) -> State {
-        State { floats: Vec::new(), children: self.blocks.iter().map(|block| block.layer.state(streams)).collect() }
+        State { children: self.blocks.iter().map(|block| block.layer.state(streams)).collect(), ..State::default() }
     }
 
     fn scratch(&self, rows: usize, streams: usize) -> Need {
@@ -134,38 +142,26 @@ impl Engine for StackEngine {
         layers.plus(Need::floats(2 * rows * self.width))
     }
 
-    fn run(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        state: &mut State,
-        y_nd: &mut [f32],
-        scratch: &mut Scratch<'_>,
-    ) -> Result<(), ModelError> {
+    fn run(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError> {
+        let x_nd = rows.x_nd;
         let (h_nd, out_nd) = (scratch.floats(x_nd.len()), scratch.floats(x_nd.len()));
         y_nd.copy_from_slice(x_nd);
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
             norm::rms_norm(y_nd, &block.gain_d, h_nd);
-            block.layer.run(h_nd, offsets, state, out_nd, &mut scratch.rest())?;
+            block.layer.run(rows.with(h_nd), state, out_nd, &mut scratch.rest())?;
             add(y_nd, out_nd);
         }
         Ok(())
     }
 
-    fn forward(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        state: &mut State,
-        y_nd: &mut [f32],
-        pass: &mut Pass,
-    ) -> Result<Saved, ModelError> {
+    fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], pass: &mut Pass) -> Result<Saved, ModelError> {
+        let x_nd = rows.x_nd;
         let (mut h_nd, mut out_nd) = (vec![0.0; x_nd.len()], vec![0.0; x_nd.len()]);
         let mut kept = Vec::with_capacity(self.blocks.len());
         y_nd.copy_from_slice(x_nd);
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
             norm::rms_norm(y_nd, &block.gain_d, &mut h_nd);
-            let layer = block.layer.forward(&h_nd, offsets, state, &mut out_nd, pass)?;
+            let layer = block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass)?;
             kept.push(Kept { x_nd: y_nd.to_vec(), layer });
             add(y_nd, &out_nd);
         }
@@ -174,8 +170,7 @@ impl Engine for StackEngine {
 
     fn backward(
         &self,
-        _: &[f32],
-        offsets: &[usize],
+        rows: Rows<'_>,
         saved: Saved,
         dy_nd: &[f32],
         dx_nd: &mut [f32],
@@ -187,7 +182,7 @@ impl Engine for StackEngine {
         dx_nd.copy_from_slice(dy_nd);
         for (block, kept) in self.blocks.iter().zip(*kept).rev() {
             norm::rms_norm(&kept.x_nd, &block.gain_d, &mut h_nd);
-            block.layer.backward(&h_nd, offsets, kept.layer, dx_nd, &mut dh_nd, gradient, pass);
+            block.layer.backward(rows.with(&h_nd), kept.layer, dx_nd, &mut dh_nd, gradient, pass);
             norm::rms_norm_backward(&kept.x_nd, &block.gain_d, &dh_nd, dx_nd, block.span.of_mut(gradient));
         }
     }

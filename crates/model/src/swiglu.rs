@@ -7,8 +7,8 @@
 
 use crate::{
     ModelError,
-    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Saved, Scratch, State},
-    plain::{PlainPass, PlainState},
+    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State},
+    plain::{PlainPass, PlainState, Sample},
     weights::{Layout, Weight, fan_in, positive},
 };
 use foretoken_kernels::{
@@ -72,9 +72,13 @@ impl Layer for Swiglu {
         PlainState::default()
     }
 
-    fn plain_step(&self, arena: &[f64], x: &[f64], _: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
+    fn can_elapse(&self) -> bool {
+        true
+    }
+
+    fn plain_step(&self, arena: &[f64], sample: Sample<'_>, _: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
         let [gate, up, down] = [self.gate_dh, self.up_dh, self.down_ho].map(|weight| &arena[weight.range()]);
-        plain::swiglu(x, gate, up, down, self.gate_dh.shape[1], self.down_ho.shape[1])
+        plain::swiglu(sample.x, gate, up, down, self.gate_dh.shape[1], self.down_ho.shape[1])
     }
 }
 
@@ -116,43 +120,20 @@ impl Engine for SwigluEngine {
         Need::floats(3 * rows * self.hidden())
     }
 
-    fn run(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        _: &mut State,
-        y_nd: &mut [f32],
-        scratch: &mut Scratch<'_>,
-    ) -> Result<(), ModelError> {
-        let len = offsets[offsets.len() - 1] * self.hidden();
-        self.compute(x_nd, scratch.floats(len), scratch.floats(len), scratch.floats(len), y_nd);
+    fn run(&self, rows: Rows<'_>, _: &mut State, y_nd: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError> {
+        let len = rows.count() * self.hidden();
+        self.compute(rows.x_nd, scratch.floats(len), scratch.floats(len), scratch.floats(len), y_nd);
         Ok(())
     }
 
-    fn forward(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        _: &mut State,
-        y_nd: &mut [f32],
-        _: &mut Pass,
-    ) -> Result<Saved, ModelError> {
-        let len = offsets[offsets.len() - 1] * self.hidden();
+    fn forward(&self, rows: Rows<'_>, _: &mut State, y_nd: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
+        let len = rows.count() * self.hidden();
         let mut kept = Kept { gate_nh: vec![0.0; len], up_nh: vec![0.0; len] };
-        self.compute(x_nd, &mut kept.gate_nh, &mut kept.up_nh, &mut vec![0.0; len], y_nd);
+        self.compute(rows.x_nd, &mut kept.gate_nh, &mut kept.up_nh, &mut vec![0.0; len], y_nd);
         Ok(Box::new(kept))
     }
 
-    fn backward(
-        &self,
-        x_nd: &[f32],
-        _: &[usize],
-        saved: Saved,
-        dy_no: &[f32],
-        dx_nd: &mut [f32],
-        gradient: &mut [f32],
-        _: &BackwardPass,
-    ) {
+    fn backward(&self, rows: Rows<'_>, saved: Saved, dy_no: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], _: &BackwardPass) {
         let kept = saved.downcast::<Kept>().expect("saved by this layer");
         let [gate_t, up_t, down_t] = self.transposed.as_ref().expect("prepared for training");
         let [gate, up, down] = &self.weights;
@@ -164,8 +145,8 @@ impl Engine for SwigluEngine {
         linear::linear(dy_no, down_t, None, &mut dz_nh);
         linear::weight_gradient(&z_nh, dy_no, hidden, outputs, down.of_mut(gradient));
         activation::swiglu_backward(&kept.gate_nh, &kept.up_nh, &dz_nh, &mut dgate_nh, &mut dup_nh);
-        linear::weight_gradient(x_nd, &dgate_nh, inputs, hidden, gate.of_mut(gradient));
-        linear::weight_gradient(x_nd, &dup_nh, inputs, hidden, up.of_mut(gradient));
+        linear::weight_gradient(rows.x_nd, &dgate_nh, inputs, hidden, gate.of_mut(gradient));
+        linear::weight_gradient(rows.x_nd, &dup_nh, inputs, hidden, up.of_mut(gradient));
         linear::linear(&dgate_nh, gate_t, None, dx_nd);
         linear::linear_add(&dup_nh, up_t, dx_nd);
     }

@@ -5,7 +5,7 @@
 //! own, on slices. Back ends other than `Flex` are refused by burn.
 
 use crate::{
-    layer::{BackwardPass, Pass},
+    layer::{BackwardPass, Nudge, Pass},
     network::{Network, NetworkEngine, NetworkKept},
 };
 use burn::{
@@ -43,6 +43,7 @@ pub struct Call {
     network: Arc<Network>,
     batch: Arc<Batch>,
     error: Arc<Mutex<Option<crate::ModelError>>>,
+    nudges: Arc<Mutex<Vec<Nudge>>>,
 }
 
 impl std::fmt::Debug for Call {
@@ -98,6 +99,7 @@ impl NetworkKernels for Flex {
             }
         };
         quantiles.push(pass.auxiliary);
+        *call.nudges.lock().expect("no panic while locked") = pass.nudges;
         let tape = Tape { len: arena.len(), call, kept: Arc::new(Mutex::new(kept)) };
         (tensor(quantiles), tape)
     }
@@ -147,16 +149,17 @@ impl<B: NetworkBackend + NetworkKernels, C: CheckpointStrategy> NetworkBackend f
     }
 }
 
-/// Runs `batch` through `network` with the flat `weights`: quantiles `[positions * horizon * levels]` and, last, the auxiliary loss.
+/// Runs `batch` through `network` with the flat `weights`: quantiles `[positions * horizon * levels]` and, last, the auxiliary loss; and
+/// what is to be added to the weights after the optimiser's step.
 ///
 /// # Errors
 /// What [`NetworkEngine::forward`] refuses.
-pub fn network(network: &Arc<Network>, weights: Tensor<1>, batch: Batch) -> Result<Tensor<1>, crate::ModelError> {
-    let call = Call { network: network.clone(), batch: Arc::new(batch), error: Arc::default() };
-    let error = call.error.clone();
+pub fn network(network: &Arc<Network>, weights: Tensor<1>, batch: Batch) -> Result<(Tensor<1>, Vec<Nudge>), crate::ModelError> {
+    let call = Call { network: network.clone(), batch: Arc::new(batch), error: Arc::default(), nudges: Arc::default() };
+    let (error, nudges) = (call.error.clone(), call.nudges.clone());
     let output = Tensor::from_dispatch(Dispatch::network(weights.into_dispatch(), call));
     match error.lock().expect("no panic while locked").take() {
         Some(error) => Err(error),
-        None => Ok(output),
+        None => Ok((output, std::mem::take(&mut *nudges.lock().expect("no panic while locked")))),
     }
 }

@@ -69,6 +69,7 @@ pub struct Layout {
     prefix: Vec<String>,
     len: usize,
     mixtures: usize,
+    context: usize,
 }
 
 impl Layout {
@@ -95,6 +96,19 @@ impl Layout {
         self.prefix.push(name.into());
         let built = build(self);
         self.prefix.pop();
+        built
+    }
+
+    /// Values that the model is shown at each sample, where layers can see them; 0 where they cannot.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Everything built inside sees `context` values a sample.
+    pub fn with_context<T>(&mut self, context: usize, build: impl FnOnce(&mut Self) -> T) -> T {
+        let outside = std::mem::replace(&mut self.context, context);
+        let built = build(self);
+        self.context = outside;
         built
     }
 

@@ -2,7 +2,11 @@
 
 mod common;
 
-use foretoken_model::{LayerConfig, Predictor, Registry, layer::Workspace, weights::Layout};
+use foretoken_model::{
+    LayerConfig, Predictor, Registry,
+    layer::{Rows, Workspace},
+    weights::Layout,
+};
 use std::sync::Arc;
 
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -17,14 +21,15 @@ fn nothing_is_allocated() {
         for example in kind.examples {
             let config = LayerConfig { kind: kind.name.into(), options: toml::from_str(example).unwrap() };
             let mut layout = Layout::default();
-            let layer = registry.build(&config, 9, 9, &mut layout).unwrap();
+            let layer = layout.with_context(9, |layout| registry.build(&config, 9, 9, layout)).unwrap();
             let engine = layer.prepare(&layout.initialise(1), false);
             let mut workspace = Workspace::default();
             workspace.reserve(engine.scratch(40, 2));
             let (mut state, x, mut y) = (engine.state(2), vec![0.3; 40 * 9], vec![0.0; 40 * 9]);
             let mut run = || {
-                engine.run(&x, &[0, 25, 40], &mut state, &mut y, &mut workspace.scratch()).unwrap();
-                engine.run(&x[..18], &[0, 1, 2], &mut state, &mut y[..18], &mut workspace.scratch()).unwrap();
+                let rows = |x, offsets| Rows { context_nc: x, ..Rows::new(x, offsets) };
+                engine.run(rows(&x, &[0, 25, 40]), &mut state, &mut y, &mut workspace.scratch()).unwrap();
+                engine.run(rows(&x[..18], &[0, 1, 2]), &mut state, &mut y[..18], &mut workspace.scratch()).unwrap();
             };
             // The first call may look up the instruction set.
             run();

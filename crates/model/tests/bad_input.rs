@@ -40,11 +40,39 @@ fn mixtures() {
     bad_mixture("routing_strategy = 'noisy-top-k'\nnoise_std = -1.0", &["noise_std", ">= 0"]);
     bad_mixture("experts = []", &["experts", "1 to num_experts (8)"]);
     bad_mixture("num_experts = 1\ntop_k = 1\nexperts = [{type='s4d'}, {type='swiglu'}]", &["experts", "found 2"]);
-    bad_mixture("experts = [{ type = 'mamba9' }]", &["experts.0", "one of s4d, swiglu, mixture, stack", "`mamba9`"]);
+    bad_mixture(
+        "experts = [{ type = 'mamba9' }]",
+        &["experts.0", "one of s4d, swiglu, linear, mixture, stack, projected", "`mamba9`"],
+    );
     bad_mixture("experts = [{ type = 's4d', states = 0 }]", &["experts.0", "states", "at least 1"]);
     bad_mixture("experts = [{ type = 's4d', step_min = 2.0 }]", &["experts.0", "step_min"]);
     bad_mixture("experts = [{ type = 'swiglu', hiden = 3 }]", &["experts.0", "swiglu", "hiden"]);
     bad_mixture("experts = [{ type = 'stack', layers = [] }]", &["experts.0", "layers", "at least one layer"]);
+    bad_mixture("renormalise = false\nrouting_strategy = 'softmax'", &["renormalise", "top-k, sigmoid or evidence", "false"]);
+    bad_mixture("gate_scale = 0.0", &["gate_scale", "> 0"]);
+    bad_mixture("bias_rate = 0.1\nrouting_strategy = 'noisy-top-k'", &["bias_rate", "sigmoid", "0.1"]);
+    bad_mixture("load_coeff = 0.1", &["load_coeff", "noisy-top-k", "0.1"]);
+    bad_mixture(
+        "num_experts = 2\nload_coeff = 0.1\nrouting_strategy = 'noisy-top-k'\nload_balance_coeff = 0.0",
+        &["load_coeff", "fewer"],
+    );
+    bad_mixture("importance_coeff = -1.0", &["importance_coeff", ">= 0"]);
+    bad_mixture("z_loss_coeff = inf", &["z_loss_coeff", "finite"]);
+    bad_mixture("switch_cost = -0.5", &["switch_cost", ">= 0"]);
+    bad_mixture("num_experts = 2\nswitch_cost = 0.5", &["switch_cost", "nothing switches"]);
+    bad_mixture("switch_cost = 0.5\nload_coeff = 0.1\nrouting_strategy = 'noisy-top-k'", &["switch_cost", "load_coeff"]);
+    bad_mixture("evidence = { lags = 3 }", &["evidence", "routing_strategy"]);
+    bad_mixture("routing_strategy = 'evidence'", &["routing_strategy", "trunk", "0 taps"]);
+    bad_mixture("routing_strategy = 'evidence'\nevidence = { lags = 0 }", &["evidence.lags", "at least 1"]);
+    bad_mixture("routing_strategy = 'evidence'\nevidence = { switching = 1.0 }", &["evidence.switching", "0 < p < 1"]);
+    bad_mixture("shared_gate = true", &["shared_gate", "shared experts"]);
+    bad_mixture("shared = [{ type = 'swiglu', hidden = 0 }]", &["shared.0", "hidden", "at least 1"]);
+    bad_mixture("clock = 'often'", &["often", "routed"]);
+    bad_mixture("experts = [{ type = 'projected', width = 0, layer = { type = 's4d' } }]", &["experts.0", "width", "at least 1"]);
+    bad_mixture(
+        "experts = [{ type = 'projected', width = 3, layer = { type = 's4d', states = 0 } }]",
+        &["experts.0.layer", "states"],
+    );
     for width in ["input_dim = 0\noutput_dim = 4", "input_dim = 4\noutput_dim = 0"] {
         let config = MoeConfig::from_toml(&format!("{width}\n[mixture]")).unwrap();
         refused(&MixtureOfExperts::new(&config, 1).err().unwrap(), &["width", "at least 1", "found 0"]);

@@ -3,7 +3,7 @@
 use foretoken_kernels::router;
 use foretoken_model::{
     LayerConfig, Registry,
-    layer::{BackwardPass, Pass},
+    layer::{BackwardPass, Pass, Rows},
     weights::Layout,
 };
 use safetensors::SafeTensors;
@@ -49,12 +49,12 @@ fn check_layer(golden: &Golden, config: &LayerConfig, input: usize, output: usiz
     let rows = x.len() / input;
     let (mut y, mut dx, mut gradient) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()], vec![0.0; arena.len()]);
     let mut pass = Pass::training(0, 0);
-    let saved = engine.forward(&x, &[0, rows], &mut engine.state(1), &mut y, &mut pass).unwrap();
+    let saved = engine.forward(Rows::new(&x, &[0, rows]), &mut engine.state(1), &mut y, &mut pass).unwrap();
     golden.check("y", &y);
     if let Some(coefficient) = auxiliary {
         golden.check("balance", &[pass.auxiliary / coefficient]);
     }
-    engine.backward(&x, &[0, rows], saved, &dy, &mut dx, &mut gradient, &BackwardPass { auxiliary: 1.0 });
+    engine.backward(Rows::new(&x, &[0, rows]), saved, &dy, &mut dx, &mut gradient, &BackwardPass { auxiliary: 1.0 });
     golden.check("dx", &dx);
     for spec in layout.specs() {
         golden.check(&format!("dw.{}", spec.name), spec.weight.of(&gradient));
@@ -86,11 +86,12 @@ fn noisy_top_k_is_the_paper() {
     router::noisy_logits(&clean, &raw, &noise, 0.8, &mut h);
     golden.check("h", &h);
     let (mut choice, mut weights) = (vec![0; dweights.len()], vec![f32::NAN; dweights.len()]);
-    router::top_k(&h, 6, 3, &mut choice, &mut weights).unwrap();
+    h.chunks(6).zip(choice.chunks_mut(3)).for_each(|(h, choice)| _ = router::choose(h, choice));
+    router::softmax_of_chosen(&h, 6, &choice, 3, &mut weights);
     golden.check("choice", &choice.iter().map(|&expert| expert as f32).collect::<Vec<_>>());
     golden.check("weights", &weights);
     let (mut dclean, mut draw) = (vec![0.0; clean.len()], vec![0.0; clean.len()]);
-    router::top_k_backward(&choice, &weights, &dweights, 6, 3, &mut dclean);
+    router::softmax_of_chosen_backward(&choice, &weights, &dweights, 6, 3, &mut dclean);
     router::noisy_logits_backward(&raw, &noise, 0.8, &dclean, &mut draw);
     golden.check("dclean", &dclean);
     golden.check("draw", &draw);

@@ -2,7 +2,7 @@
 
 use foretoken_model::{
     LayerConfig, Registry,
-    layer::{BackwardPass, Engine, Pass},
+    layer::{BackwardPass, Engine, Pass, Rows},
     weights::Layout,
 };
 
@@ -27,7 +27,7 @@ fn x() -> Vec<f32> {
 
 fn forward(engine: &dyn Engine, pass: &mut Pass) -> Vec<f32> {
     let mut y = vec![f32::NAN; ROWS * WIDTH];
-    engine.forward(&x(), &[0, ROWS], &mut engine.state(1), &mut y, pass).unwrap();
+    engine.forward(Rows::new(&x(), &[0, ROWS]), &mut engine.state(1), &mut y, pass).unwrap();
     y
 }
 
@@ -43,9 +43,16 @@ fn compute_with(options: &str, seed: u64) -> Computed {
     let run = forward(&*engine, &mut Pass::quiet());
     let mut pass = Pass::training(seed, 4);
     let mut training = vec![f32::NAN; ROWS * WIDTH];
-    let saved = engine.forward(&x(), &[0, ROWS], &mut engine.state(1), &mut training, &mut pass).unwrap();
+    let saved = engine.forward(Rows::new(&x(), &[0, ROWS]), &mut engine.state(1), &mut training, &mut pass).unwrap();
     let (mut dx, mut gradient) = (vec![0.0; ROWS * WIDTH], vec![0.0; layout.len()]);
-    engine.backward(&x(), &[0, ROWS], saved, &[0.5; ROWS * WIDTH], &mut dx, &mut gradient, &BackwardPass { auxiliary: 1.0 });
+    engine.backward(
+        Rows::new(&x(), &[0, ROWS]),
+        saved,
+        &[0.5; ROWS * WIDTH],
+        &mut dx,
+        &mut gradient,
+        &BackwardPass { auxiliary: 1.0 },
+    );
     let router = layout.specs().iter().find(|spec| spec.name == "router.gate").unwrap();
     Computed {
         parameters: layout.len(),

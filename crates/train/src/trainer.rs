@@ -236,7 +236,7 @@ impl<'a> Trainer<'a> {
         let step = self.progress.step;
         let tracked = Tensor::<1>::from_inner(self.weights.clone()).require_grad();
         let positions = lesson.batch.positions.len();
-        let output = network(&self.network, tracked.clone(), lesson.batch)?;
+        let (output, nudges) = network(&self.network, tracked.clone(), lesson.batch)?;
         let (horizon, count) = (self.model.horizon, self.levels.count());
         let values = positions * horizon * count;
         let quantiles = output.clone().narrow(0, 0, values).reshape([positions, horizon, count]);
@@ -266,6 +266,12 @@ impl<'a> Trainer<'a> {
         let (weights, moments) =
             self.optimiser.step(rate, self.weights.clone() * decay, gradient.mul_scalar(clip), self.moments.take());
         self.weights = weights;
+        if !nudges.is_empty() {
+            let mut arena = floats(&self.weights);
+            nudges.iter().for_each(|nudge| nudge.apply(&mut arena));
+            let shape = [arena.len()];
+            self.weights = Tensor::from_data(TensorData::new(arena, shape), &self.device);
+        }
         self.progress.moments = moments.as_ref().map_or(0, |state| state.momentum.time);
         self.moments = moments;
         self.progress.step += 1;

@@ -2,9 +2,9 @@
 
 use foretoken_model::{
     LayerConfig, Registry,
-    layer::{Engine, Kind, Layer, State, Workspace},
-    mixture::Trace,
-    plain::PlainPass,
+    layer::{Engine, Kind, Layer, Rows, State, Workspace},
+    plain::{PlainPass, Sample},
+    trace::Trace,
     weights::Layout,
 };
 use rand::{Rng, SeedableRng};
@@ -12,6 +12,9 @@ use rand_chacha::ChaCha8Rng;
 
 /// Widths in and out: small, uneven, and large enough for work to be split over threads.
 const WIDTHS: [(usize, usize); 3] = [(6, 6), (7, 19), (32, 32)];
+
+/// What the model around a layer is shown at each sample: a function of the row, so that it is the same in every way of running.
+const CONTEXT: usize = 4;
 
 /// The layers of the product and one that a stranger added.
 pub fn registry() -> Registry {
@@ -41,7 +44,8 @@ pub fn all() -> Vec<Case> {
         for example in kind.examples {
             for widths in WIDTHS {
                 let mut layout = Layout::default();
-                match registry.build(&config(kind, example), widths.0, widths.1, &mut layout) {
+                let build = |layout: &mut Layout| registry.build(&config(kind, example), widths.0, widths.1, layout);
+                match layout.with_context(CONTEXT, build) {
                     Ok(layer) => cases.push(Case::new(format!("{} [{example}] {widths:?}", kind.name), layout, layer, widths)),
                     // Only a layer that must keep its width may refuse, and says so.
                     Err(error) => assert!(widths.0 != widths.1 && error.to_string().contains("equal widths"), "{error}"),
@@ -85,8 +89,14 @@ impl Case {
         let mut y = vec![f32::NAN; offsets[rows.len()] * self.widths.1];
         let mut scratch = workspace.scratch();
         scratch.trace = trace;
-        self.engine.run(&packed, &offsets, state, &mut y, &mut scratch).expect("finite rows");
+        let context = self.context(&packed);
+        self.engine.run(rows_of(&packed, &offsets, &context), state, &mut y, &mut scratch).expect("finite rows");
         offsets.windows(2).map(|pair| y[pair[0] * self.widths.1..pair[1] * self.widths.1].to_vec()).collect()
+    }
+
+    /// The context of packed rows: some of their own values.
+    pub fn context<R: Copy>(&self, packed: &[R]) -> Vec<R> {
+        packed.chunks_exact(self.widths.0).flat_map(|x| &x[..CONTEXT]).copied().collect()
     }
 
     pub fn pack(&self, rows: &[&[f32]]) -> (Vec<f32>, Vec<usize>) {
@@ -118,11 +128,17 @@ impl Case {
         for stream in streams {
             let mut state = self.layer.plain_state();
             for x in stream.chunks_exact(self.widths.0) {
-                y.extend(self.layer.plain_step(arena, x, &mut state, pass));
+                let sample = Sample { x, gap: 0, context: &x[..CONTEXT] };
+                y.extend(self.layer.plain_step(arena, sample, &mut state, pass));
             }
         }
         y
     }
+}
+
+/// Rows with their context.
+pub fn rows_of<'a>(x_nd: &'a [f32], offsets: &'a [usize], context_nc: &'a [f32]) -> Rows<'a> {
+    Rows { x_nd, offsets, gaps: &[], context_nc }
 }
 
 pub fn wide(values: &[f32]) -> Vec<f64> {

@@ -1,9 +1,9 @@
 //! Contract 4: the fast backward against finite differences of the plain step in `f64`, choices and draws fixed.
 
-use crate::case::{Case, draws, small, wide};
+use crate::case::{Case, draws, rows_of, small, wide};
 use foretoken_model::{
     layer::{BackwardPass, Pass},
-    plain::{self, PlainPass},
+    plain::PlainPass,
 };
 
 /// Central differences with this step are good to about 1e-9.
@@ -26,11 +26,13 @@ pub fn fast(case: &Case, streams: &[Vec<f32>], seed: u64, step: u64) -> Fast {
     let (x, offsets) = case.pack(&rows);
     let mut y = vec![f32::NAN; offsets[rows.len()] * case.widths.1];
     let mut pass = Pass::training(seed, step);
-    let saved = case.engine.forward(&x, &offsets, &mut case.engine.state(rows.len()), &mut y, &mut pass).unwrap();
+    let context = case.context(&x);
+    let packed = rows_of(&x, &offsets, &context);
+    let saved = case.engine.forward(packed, &mut case.engine.state(rows.len()), &mut y, &mut pass).unwrap();
     let dy = draws(SEED, y.len());
     let (mut dx, mut gradient) = (vec![f32::NAN; x.len()], vec![0.0; case.arena.len()]);
     let backward = BackwardPass { auxiliary: AUXILIARY };
-    case.engine.backward(&x, &offsets, saved, &dy, &mut dx, &mut gradient, &backward);
+    case.engine.backward(packed, saved, &dy, &mut dx, &mut gradient, &backward);
     (y, pass.auxiliary, dx, gradient)
 }
 
@@ -38,13 +40,7 @@ pub fn fast(case: &Case, streams: &[Vec<f32>], seed: u64, step: u64) -> Fast {
 fn plain_loss(case: &Case, arena: &[f64], streams: &[Vec<f64>], dy: &[f32], pass: &mut PlainPass) -> (f64, f64) {
     let y = case.plain(arena, streams, pass);
     let main: f64 = y.iter().zip(dy).map(|(y, dy)| y * f64::from(*dy)).sum();
-    let mut auxiliary = 0.0;
-    for mixture in case.engine.mixtures() {
-        let Some(scores) = pass.scores.get(mixture.id()).filter(|scores| !scores.is_empty()) else { continue };
-        let mut counts = vec![0; mixture.expert_names().len()];
-        pass.choices[mixture.id()].iter().flatten().for_each(|&expert| counts[expert as usize] += 1);
-        auxiliary += f64::from(mixture.load_balance_coeff()) * plain::switch_loss(scores, &counts);
-    }
+    let auxiliary = case.layer.plain_auxiliary(pass);
     (main + f64::from(AUXILIARY) * auxiliary, auxiliary)
 }
 
@@ -63,7 +59,7 @@ fn contract_4_backward_is_the_gradient_of_the_plain_step() {
         assert!((total - loss).abs() < 1e-4 * loss.abs().max(10.0), "{}: loss {total}, plain {loss}", case.name);
         assert!((f64::from(auxiliary) - plain_auxiliary).abs() < 1e-5, "{}: auxiliary {auxiliary}", case.name);
 
-        let forced = Some(base.choices.clone());
+        let forced = Some(base.choices());
         let slope = |arena: &[f64], inputs: &[Vec<f64>]| {
             let mut pass = PlainPass { forced: forced.clone(), ..fresh() };
             plain_loss(&case, arena, inputs, &dy, &mut pass).0
@@ -95,7 +91,8 @@ fn contract_4_backward_is_the_gradient_of_the_plain_step() {
         let mut at = 0;
         for stream in 0..inputs.len() {
             for place in 0..inputs[stream].len() {
-                if place % width % 3 != 0 {
+                // The first values are also the context, through which no gradient flows.
+                if place % width < 4 {
                     continue;
                 }
                 let before = inputs[stream][place];

@@ -3,12 +3,13 @@
 //! ```text
 //! h_t = λ·h_{t−1} + x_t,   λ = σ(decay)        y_t = h_t·out
 //! ```
+//! It says nothing of gaps, so a mixture with the clock `elapsed` refuses it.
 
 use foretoken_kernels::linear::{Panels, linear, weight_gradient};
 use foretoken_model::{
     ModelError, Registry,
-    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Saved, Scratch, State},
-    plain::{self, PlainPass, PlainState},
+    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Rows, Saved, Scratch, State},
+    plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight, fan_in},
 };
 
@@ -63,11 +64,11 @@ impl Layer for Leaky {
     }
 
     fn plain_state(&self) -> PlainState {
-        PlainState { floats: vec![0.0; self.decay_d.shape[1]], children: Vec::new() }
+        PlainState { floats: vec![0.0; self.decay_d.shape[1]], ..PlainState::default() }
     }
 
-    fn plain_step(&self, arena: &[f64], x: &[f64], state: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
-        for ((h, x), decay) in state.floats.iter_mut().zip(x).zip(&arena[self.decay_d.range()]) {
+    fn plain_step(&self, arena: &[f64], sample: Sample<'_>, state: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
+        for ((h, x), decay) in state.floats.iter_mut().zip(sample.x).zip(&arena[self.decay_d.range()]) {
             *h = plain::sigmoid(*decay) * *h + x;
         }
         plain::multiply(&state.floats, &arena[self.out_do.range()], self.out_do.shape[1])
@@ -108,43 +109,27 @@ impl Engine for LeakyEngine {
         Need::floats(rows * self.lambda_d.len())
     }
 
-    fn run(
-        &self,
-        x: &[f32],
-        offsets: &[usize],
-        state: &mut State,
-        y: &mut [f32],
-        scratch: &mut Scratch<'_>,
-    ) -> Result<(), ModelError> {
-        let h_nd = scratch.floats(x.len());
-        self.scan(x, offsets, state, h_nd);
+    fn run(&self, rows: Rows<'_>, state: &mut State, y: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError> {
+        let h_nd = scratch.floats(rows.x_nd.len());
+        self.scan(rows.x_nd, rows.offsets, state, h_nd);
         linear(h_nd, &self.out, None, y);
         Ok(())
     }
 
-    fn forward(&self, x: &[f32], offsets: &[usize], state: &mut State, y: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
-        let mut h_nd = vec![0.0; x.len()];
-        self.scan(x, offsets, state, &mut h_nd);
+    fn forward(&self, rows: Rows<'_>, state: &mut State, y: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
+        let mut h_nd = vec![0.0; rows.x_nd.len()];
+        self.scan(rows.x_nd, rows.offsets, state, &mut h_nd);
         linear(&h_nd, &self.out, None, y);
         Ok(Box::new(h_nd))
     }
 
-    fn backward(
-        &self,
-        x_nd: &[f32],
-        offsets: &[usize],
-        saved: Saved,
-        dy: &[f32],
-        dx_nd: &mut [f32],
-        gradient: &mut [f32],
-        _: &BackwardPass,
-    ) {
+    fn backward(&self, rows: Rows<'_>, saved: Saved, dy: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], _: &BackwardPass) {
         let h_nd = saved.downcast::<Vec<f32>>().expect("saved by this layer");
         let (d, o) = self.widths();
         weight_gradient(&h_nd, dy, d, o, self.spans[1].of_mut(gradient));
         linear(dy, &self.out_t, None, dx_nd);
         let ddecay = self.spans[0].of_mut(gradient);
-        for pair in offsets.windows(2) {
+        for pair in rows.offsets.windows(2) {
             for row in (pair[0]..pair[1]).rev() {
                 for i in 0..d {
                     let lambda = self.lambda_d[i];
@@ -157,6 +142,5 @@ impl Engine for LeakyEngine {
                 }
             }
         }
-        assert_eq!(x_nd.len(), dx_nd.len());
     }
 }

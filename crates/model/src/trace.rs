@@ -1,0 +1,154 @@
+//! Routing traces: what every mixture chose, recorded, written to a file, and replayed.
+
+use crate::{ModelError, file::write_atomically};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Version of the trace file.
+pub const TRACE_VERSION: u32 = 1;
+
+/// What each mixture chose at each of its samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trace {
+    /// By the mixture's number.
+    pub mixtures: Vec<MixtureTrace>,
+}
+
+/// The choices of one mixture.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixtureTrace {
+    /// Experts chosen a sample.
+    pub top_k: usize,
+    /// Experts to choose from.
+    pub experts: usize,
+    /// By stream.
+    pub streams: Vec<StreamTrace>,
+}
+
+/// The choices for one stream, sample after sample, `top_k` a sample.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamTrace {
+    /// The experts.
+    pub choices: Vec<u32>,
+    /// Their gate weights.
+    pub weights: Vec<f32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format_version: u32,
+    trace: Trace,
+}
+
+impl Trace {
+    /// Notes a call's rows.
+    pub fn record(&mut self, mixture: usize, experts: usize, top_k: usize, offsets: &[usize], choice: &[u32], weights: &[f32]) {
+        if self.mixtures.len() <= mixture {
+            self.mixtures.resize(mixture + 1, MixtureTrace::default());
+        }
+        let own = &mut self.mixtures[mixture];
+        (own.top_k, own.experts) = (top_k, experts);
+        own.streams.resize(own.streams.len().max(offsets.len() - 1), StreamTrace::default());
+        for (stream, pair) in own.streams.iter_mut().zip(offsets.windows(2)) {
+            stream.choices.extend_from_slice(&choice[pair[0] * top_k..pair[1] * top_k]);
+            stream.weights.extend_from_slice(&weights[pair[0] * top_k..pair[1] * top_k]);
+        }
+    }
+
+    /// Writes the trace.
+    pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        let file = File { format_version: TRACE_VERSION, trace: self.clone() };
+        write_atomically(path, serde_json::to_string(&file).map_err(ModelError::syntax)?.as_bytes())
+    }
+
+    /// Reads a trace.
+    ///
+    /// # Errors
+    /// A missing or damaged file, one of another version, or one whose parts do not fit together.
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        let problem = |problem: String| ModelError::File { path: path.into(), problem };
+        let text = std::fs::read_to_string(path).map_err(|source| ModelError::Io { path: path.into(), source })?;
+        let file: File =
+            serde_json::from_str(&text).map_err(|error| problem(format!("expected a routing trace, found: {error}")))?;
+        if file.format_version != TRACE_VERSION {
+            return Err(problem(format!("format_version: expected {TRACE_VERSION}, found {}", file.format_version)));
+        }
+        for (index, mixture) in file.trace.mixtures.iter().enumerate() {
+            for (number, stream) in mixture.streams.iter().enumerate() {
+                let place = format!("mixture {index}, stream {number}");
+                if stream.choices.len() != stream.weights.len() || !stream.choices.len().is_multiple_of(mixture.top_k.max(1)) {
+                    return Err(problem(format!("{place}: expected {} choices and weights a sample", mixture.top_k)));
+                }
+                if let Some(expert) = stream.choices.iter().find(|expert| **expert as usize >= mixture.experts) {
+                    return Err(problem(format!("{place}: expected experts below {}, found {expert}", mixture.experts)));
+                }
+                let doubled = |slots: &[u32]| (1..slots.len()).any(|slot| slots[..slot].contains(&slots[slot]));
+                if stream.choices.chunks(mixture.top_k.max(1)).any(doubled) {
+                    return Err(problem(format!("{place}: expected different experts in a sample")));
+                }
+            }
+        }
+        Ok(file.trace)
+    }
+}
+
+/// A trace on its way through a model: every mixture makes the choices it holds, in order.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    trace: Trace,
+    /// Also forces the gate weights; else they follow from the scores of the forced choice.
+    weights: bool,
+    /// Samples done, `[mixture][stream]`.
+    done: Vec<Vec<usize>>,
+}
+
+impl Replay {
+    /// Forces the choices; gate weights still follow from the scores.
+    pub fn choices(trace: Trace) -> Self {
+        let done = trace.mixtures.iter().map(|mixture| vec![0; mixture.streams.len()]).collect();
+        Self { trace, weights: false, done }
+    }
+
+    /// Forces choices and gate weights.
+    pub fn choices_and_weights(trace: Trace) -> Self {
+        Self { weights: true, ..Self::choices(trace) }
+    }
+
+    /// The next choice of a stream of a mixture.
+    ///
+    /// # Errors
+    /// The trace holds none, or is of a mixture of another shape.
+    pub fn next(&mut self, mixture: usize, stream: usize, top_k: usize) -> Result<&[u32], ModelError> {
+        let wrong = |expected: String, found: String| ModelError::Config { field: "routing trace".into(), expected, found };
+        let Some(own) = self.trace.mixtures.get(mixture).filter(|own| own.streams.len() > stream) else {
+            return Err(wrong(format!("stream {stream} of mixture {mixture}"), "none".into()));
+        };
+        if own.top_k != top_k {
+            return Err(wrong(format!("{top_k} experts a sample in mixture {mixture}"), own.top_k.to_string()));
+        }
+        let done = &mut self.done[mixture][stream];
+        let span = *done * top_k..(*done + 1) * top_k;
+        let own = &own.streams[stream];
+        if own.choices.len() < span.end {
+            return Err(wrong(format!("more than {done} samples of mixture {mixture}, stream {stream}"), done.to_string()));
+        }
+        *done += 1;
+        Ok(&own.choices[span])
+    }
+
+    /// Overwrites the gate weights of the rows whose choices were just made, if weights are forced.
+    pub fn weights(&self, mixture: usize, top_k: usize, offsets: &[usize], weights_nk: &mut [f32]) {
+        if !self.weights {
+            return;
+        }
+        let (own, done) = (&self.trace.mixtures[mixture], &self.done[mixture]);
+        for ((pair, stream), done) in offsets.windows(2).zip(&own.streams).zip(done) {
+            let rows = pair[1] - pair[0];
+            weights_nk[pair[0] * top_k..pair[1] * top_k].copy_from_slice(&stream.weights[(done - rows) * top_k..done * top_k]);
+        }
+    }
+}
