@@ -1,14 +1,20 @@
 //! Contract 5: values and gradients of independent references, written by the scripts in `reference/`.
 
-use foretoken_kernels::router;
+use foretoken_kernels::{
+    activation,
+    balance::{self, SmoothLoad},
+    router,
+};
 use foretoken_model::{
-    LayerConfig, Registry,
+    LayerConfig, Registry, RoutingStrategy,
+    balance::{Balance, Routed, RoutedGradient},
+    gate::GateOptions,
     layer::{BackwardPass, Pass, Rows},
     weights::Layout,
 };
 use safetensors::SafeTensors;
 
-/// References in `f64`, results in `f32`, relative to the largest value of a tensor (or one).
+/// References in `f64`, results in `f32`, relative to the largest value of a tensor.
 const GOLDEN: f32 = 1e-5;
 
 struct Golden(Vec<u8>);
@@ -29,7 +35,7 @@ impl Golden {
     fn check(&self, name: &str, got: &[f32]) {
         let expected = self.of(name);
         assert_eq!(got.len(), expected.len(), "{name}");
-        let scale = expected.iter().fold(1.0f32, |scale, value| scale.max(value.abs()));
+        let scale = expected.iter().fold(0.0f32, |scale, value| scale.max(value.abs()));
         for (place, (got, expected)) in got.iter().zip(&expected).enumerate() {
             assert!((got - expected).abs() <= GOLDEN * scale, "{name}[{place}]: {got}, reference {expected}");
         }
@@ -68,14 +74,81 @@ fn s4d_is_its_convolution() {
 
 #[test]
 fn mixture_is_mixtral() {
-    let expert = toml::toml! { type = "swiglu"
-    hidden = 10 };
-    let config = LayerConfig::new("mixture")
-        .with("num_experts", 5)
-        .with("top_k", 2)
-        .with("load_balance_coeff", 0.3)
-        .with("experts", vec![toml::Value::Table(expert)]);
+    let config = mixture(5, 2).with("load_balance_coeff", 0.3);
     check_layer(&Golden::read("mixtral"), &config, 6, 6, Some(0.3));
+}
+
+fn swiglu(hidden: i64) -> Vec<toml::Value> {
+    vec![toml::Value::try_from(LayerConfig::new("swiglu").with("hidden", hidden)).unwrap()]
+}
+
+fn mixture(experts: i64, top_k: i64) -> LayerConfig {
+    let config = LayerConfig::new("mixture").with("num_experts", experts).with("top_k", top_k);
+    config.with("experts", swiglu(10)).with("load_balance_coeff", 0.0)
+}
+
+#[test]
+fn mixture_is_qwen2_moe() {
+    let config = mixture(5, 2).with("renormalise", false).with("shared", swiglu(7)).with("shared_gate", true);
+    check_layer(&Golden::read("qwen2_moe"), &config, 6, 6, None);
+}
+
+#[test]
+fn mixture_is_deepseek_v3() {
+    let config = mixture(8, 3).with("routing_strategy", "sigmoid").with("gate_scale", 2.5).with("shared", swiglu(10));
+    check_layer(&Golden::read("deepseek_v3"), &config, 6, 6, None);
+}
+
+#[test]
+fn mixture_is_jamba() {
+    check_layer(&Golden::read("jamba"), &mixture(6, 2).with("renormalise", false), 6, 6, None);
+}
+
+#[test]
+fn importance_and_load_are_the_paper() {
+    let golden = Golden::read("noisy_top_k");
+    let [clean, raw, h] = ["clean", "raw", "h"].map(|name| golden.of(name));
+    let choice: Vec<u32> = golden.of("choice").iter().map(|&expert| expert as u32).collect();
+    let weights = golden.of("weights");
+    let mut deviation = vec![f32::NAN; raw.len()];
+    activation::softplus(&raw, &mut deviation);
+    deviation.iter_mut().for_each(|deviation| *deviation *= 0.8);
+    let smooth = SmoothLoad { clean_ne: &clean, deviation_ne: &deviation, noisy_ne: &h, choice_nk: &choice, experts: 6, k: 3 };
+    let f32s = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<_>>();
+    let mut importance = vec![0.0; 6];
+    choice.iter().zip(&weights).for_each(|(&expert, &weight)| importance[expert as usize] += f64::from(weight));
+    golden.check("importance", &f32s(&importance));
+    golden.check("importance_loss", &[balance::squared_variation(&importance) as f32]);
+    golden.check("load", &f32s(&smooth.load()));
+    golden.check("load_loss", &[balance::squared_variation(&smooth.load()) as f32]);
+
+    let gate = RoutingStrategy::NoisyTopK.kind().build;
+    let gate = gate(GateOptions { renormalise: true, biased: false });
+    for (name, coefficients) in
+        [("importance", Balance { importance: 1.0, ..Balance::default() }), ("load", Balance { load: 1.0, ..Balance::default() })]
+    {
+        let routed = Routed { gate: &*gate, load: smooth, weights_nk: &weights, counts: &[0; 6] };
+        let zeros = || vec![0.0f32; clean.len()];
+        let (mut dscores, mut dclean, mut ddeviation, mut dweights) = (zeros(), zeros(), zeros(), vec![0.0; weights.len()]);
+        let mut into = RoutedGradient {
+            dscores_ne: &mut dscores,
+            dclean_ne: &mut dclean,
+            ddeviation_ne: &mut ddeviation,
+            dweights_nk: &mut dweights,
+        };
+        coefficients.backward(&routed, 1.0, &mut into);
+        gate.weigh_backward(&h, 6, &choice, 3, &weights, &dweights, &mut dscores);
+        let mut draw = zeros();
+        router::noisy_logits_backward(&raw, &golden.of("noise"), 0.8, &dscores, &mut draw);
+        let mut slope = zeros();
+        activation::sigmoid(&raw, &mut slope);
+        for i in 0..draw.len() {
+            dclean[i] += dscores[i];
+            draw[i] += ddeviation[i] * 0.8 * slope[i];
+        }
+        golden.check(&format!("dclean_{name}"), &dclean);
+        golden.check(&format!("draw_{name}"), &draw);
+    }
 }
 
 #[test]
