@@ -30,6 +30,13 @@ impl Timeline {
     }
 }
 
+/// Every choice of every mixture over the columns, from their first row.
+pub fn trace(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<Trace, CliError> {
+    let mut trace = Trace::default();
+    Predictor::new(forecaster.clone()).advance_many(columns, |_| false, |_, _, _| {}, Some(&mut trace))?;
+    Ok(trace)
+}
+
 /// Runs the columns from their first row and keeps the routing of `rows`. Mixtures inside experts see only the samples they were
 /// given, so they have no place on the common axis of time and are left out.
 pub fn timelines(forecaster: &Arc<Forecaster>, columns: &[&[f64]], rows: Range<usize>) -> Result<Vec<Timeline>, CliError> {

@@ -9,5 +9,5 @@ mod ridge;
 pub use backtest::{Baseline, evaluate, origins, residual_spread};
 pub use baselines::SeasonalNaive;
 pub use error::EvalError;
-pub use metrics::{ScoreBoard, Scores, naive_scales};
+pub use metrics::{ScoreBoard, Scores, adjusted_rand_index, naive_scales};
 pub use ridge::Ridge;

@@ -9,6 +9,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a forecaster is worth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,23 @@ pub struct Scores {
     pub mse_by_step: Vec<f64>,
     /// Mean absolute error of every step of the horizon.
     pub mae_by_step: Vec<f64>,
+}
+
+/// How far two labellings of the same samples agree, beyond chance: 1 if they are the same up to names, 0 on average for unrelated ones
+/// (Hubert & Arabie 1985).
+pub fn adjusted_rand_index(a: &[usize], b: &[usize]) -> f64 {
+    let pairs = |count: u64| (count * count.saturating_sub(1) / 2) as f64;
+    let (mut both, mut of_a, mut of_b) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (&a, &b) in a.iter().zip(b) {
+        *both.entry((a, b)).or_insert(0u64) += 1;
+        *of_a.entry(a).or_insert(0u64) += 1;
+        *of_b.entry(b).or_insert(0u64) += 1;
+    }
+    let index: f64 = both.into_values().map(pairs).sum();
+    let (a_pairs, b_pairs): (f64, f64) = (of_a.into_values().map(pairs).sum(), of_b.into_values().map(pairs).sum());
+    let expected = a_pairs * b_pairs / pairs(a.len().min(b.len()) as u64).max(1.0);
+    let largest = 0.5 * (a_pairs + b_pairs);
+    if largest == expected { 1.0 } else { (index - expected) / (largest - expected) }
 }
 
 /// Running sums of one forecaster's errors.
@@ -136,6 +154,16 @@ impl ScoreBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rand_index_is_one_for_the_same_and_zero_for_the_unrelated() {
+        assert_eq!(adjusted_rand_index(&[0, 0, 1, 1, 2], &[5, 5, 3, 3, 4]), 1.0);
+        // By hand: of 10 pairs 1 is together in both, 2 in the first, 4 in the second; expected 0.8, largest 3.
+        assert!((adjusted_rand_index(&[0, 0, 1, 1, 2], &[0, 0, 0, 1, 1]) - (1.0 - 0.8) / (3.0 - 0.8)).abs() < 1e-12);
+        let unrelated: Vec<usize> = (0..3000).map(|i| i % 3).collect();
+        let other: Vec<usize> = (0..3000).map(|i| i / 1000).collect();
+        assert!(adjusted_rand_index(&unrelated, &other).abs() < 0.01);
+    }
 
     #[test]
     fn scores_by_hand() {

@@ -4,6 +4,7 @@
 //! instruction, and its backward is written by hand on the kernels. burn appears only behind the feature `train`, where a
 //! whole network is one operation of its autodiff.
 
+pub mod audit;
 pub mod balance;
 mod error;
 pub mod file;
@@ -15,6 +16,7 @@ pub mod linear_expert;
 pub mod mixture;
 pub mod moe;
 pub mod network;
+pub mod outside;
 pub mod plain;
 pub mod predictor;
 pub mod projected;
@@ -35,6 +37,7 @@ pub use forecaster::{Blueprint, Column, Forecaster, ForecasterConfig};
 pub use layer::{LayerConfig, Registry};
 pub use mixture::{Clock, MixtureConfig};
 pub use moe::{MixtureOfExperts, MoeConfig};
+pub use outside::{FixedShare, FixedShareConfig, GatedPredictors};
 pub use predictor::{Forecast, Predictor, SignalPredictor, Snapshot};
 pub use router::{Router, RoutingStrategy};
 pub use trace::{Replay, Trace};

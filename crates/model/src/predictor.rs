@@ -124,6 +124,17 @@ impl Predictor {
         }
     }
 
+    /// A second stream that goes on from here on its own.
+    pub fn fork(&self) -> Self {
+        let mut fork = Self::new(self.forecaster.clone());
+        fork.samples = self.samples;
+        fork.columns.clone_from(&self.columns);
+        fork.state.clone_from(&self.state);
+        fork.hidden_cd.clone_from(&self.hidden_cd);
+        fork.replay.clone_from(&self.replay);
+        fork
+    }
+
     /// The forecaster behind it.
     pub fn forecaster(&self) -> &Arc<Forecaster> {
         &self.forecaster
@@ -332,6 +343,27 @@ impl Predictor {
         self.state.clone_from(&snapshot.network);
         self.hidden_cd.clone_from(&snapshot.hidden);
         Ok(())
+    }
+}
+
+/// A trained forecaster as one predictor among others: the point forecasts, `[step][column]`.
+impl SignalPredictor for Predictor {
+    fn step(&mut self, x: &[f32]) -> Result<Vec<f32>, ModelError> {
+        let sample: Vec<f64> = x.iter().map(|&value| f64::from(value)).collect();
+        self.advance(&sample)?;
+        let mut forecast = self.forecast_buffer();
+        self.predict(&mut forecast)?;
+        let horizon = self.forecaster.config().horizon;
+        let steps = (0..horizon).flat_map(|step| forecast.point.chunks_exact(horizon).map(move |column| column[step] as f32));
+        Ok(steps.collect())
+    }
+
+    fn reset(&mut self) {
+        Self::reset(self);
+    }
+
+    fn context_window(&self) -> Option<usize> {
+        None
     }
 }
 

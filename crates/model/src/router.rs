@@ -584,8 +584,8 @@ impl RouterEngine {
                     }
                     margins_n[row] = router::choose(select, choice);
                 }
-                if let Some(replay) = replay.as_deref_mut() {
-                    choice.copy_from_slice(replay.next(mixture, stream, k)?);
+                if let Some(forced) = replay.as_deref_mut().map(|replay| replay.next(mixture, stream, k)).transpose()?.flatten() {
+                    choice.copy_from_slice(forced);
                 }
                 last.iter_mut().zip(&*choice).for_each(|(last, &expert)| *last = u64::from(expert) + 1);
             }

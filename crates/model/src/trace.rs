@@ -1,6 +1,6 @@
 //! Routing traces: what every mixture chose, recorded, written to a file, and replayed.
 
-use crate::{ModelError, file::write_atomically};
+use crate::{ModelError, file::write_atomically, mixture::MixtureEngine};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -57,6 +57,23 @@ impl Trace {
             stream.choices.extend_from_slice(&choice[pair[0] * top_k..pair[1] * top_k]);
             stream.weights.extend_from_slice(&weights[pair[0] * top_k..pair[1] * top_k]);
         }
+    }
+
+    /// Checks that the trace is of these mixtures.
+    ///
+    /// # Errors
+    /// Another number of mixtures, of experts, or of experts a sample.
+    pub fn check(&self, mixtures: &[&MixtureEngine]) -> Result<(), ModelError> {
+        let own: Vec<_> = self.mixtures.iter().map(|mixture| (mixture.top_k, mixture.experts)).collect();
+        let expected: Vec<_> = mixtures.iter().map(|mixture| (mixture.top_k(), mixture.expert_names().len())).collect();
+        if own == expected {
+            return Ok(());
+        }
+        let text = |shapes: &[(usize, usize)]| match shapes {
+            [] => "no mixture".to_string(),
+            shapes => shapes.iter().map(|(k, e)| format!("{k} of {e} experts")).collect::<Vec<_>>().join(", "),
+        };
+        Err(ModelError::config("routing trace", text(&expected), text(&own)))
     }
 
     /// Writes the trace.
@@ -118,15 +135,16 @@ impl Replay {
         Self { weights: true, ..Self::choices(trace) }
     }
 
-    /// The next choice of a stream of a mixture.
+    /// The next choice of a stream of a mixture; `None` if the trace does not speak of that mixture, which then chooses freely.
     ///
     /// # Errors
-    /// The trace holds none, or is of a mixture of another shape.
-    pub fn next(&mut self, mixture: usize, stream: usize, top_k: usize) -> Result<&[u32], ModelError> {
+    /// The trace holds no more, or is of a mixture of another shape.
+    pub fn next(&mut self, mixture: usize, stream: usize, top_k: usize) -> Result<Option<&[u32]>, ModelError> {
         let wrong = |expected: String, found: String| ModelError::Config { field: "routing trace".into(), expected, found };
-        let Some(own) = self.trace.mixtures.get(mixture).filter(|own| own.streams.len() > stream) else {
-            return Err(wrong(format!("stream {stream} of mixture {mixture}"), "none".into()));
-        };
+        let Some(own) = self.trace.mixtures.get(mixture).filter(|own| own.top_k > 0) else { return Ok(None) };
+        if own.streams.len() <= stream {
+            return Err(wrong(format!("stream {stream} of mixture {mixture}"), format!("{} streams", own.streams.len())));
+        }
         if own.top_k != top_k {
             return Err(wrong(format!("{top_k} experts a sample in mixture {mixture}"), own.top_k.to_string()));
         }
@@ -137,15 +155,13 @@ impl Replay {
             return Err(wrong(format!("more than {done} samples of mixture {mixture}, stream {stream}"), done.to_string()));
         }
         *done += 1;
-        Ok(&own.choices[span])
+        Ok(Some(&own.choices[span]))
     }
 
     /// Overwrites the gate weights of the rows whose choices were just made, if weights are forced.
     pub fn weights(&self, mixture: usize, top_k: usize, offsets: &[usize], weights_nk: &mut [f32]) {
-        if !self.weights {
-            return;
-        }
-        let (own, done) = (&self.trace.mixtures[mixture], &self.done[mixture]);
+        let Some(own) = self.trace.mixtures.get(mixture).filter(|own| self.weights && own.top_k > 0) else { return };
+        let done = &self.done[mixture];
         for ((pair, stream), done) in offsets.windows(2).zip(&own.streams).zip(done) {
             let rows = pair[1] - pair[0];
             weights_nk[pair[0] * top_k..pair[1] * top_k].copy_from_slice(&stream.weights[(done - rows) * top_k..done * top_k]);

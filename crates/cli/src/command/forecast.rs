@@ -6,7 +6,7 @@ use crate::{
     run::read_columns,
 };
 use foretoken_data::next_stamps;
-use foretoken_model::{Forecast, Forecaster, Predictor, Registry, file::write_atomically, predictor::Parts};
+use foretoken_model::{Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Draw history and forecast here.
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Make the choices of this routing trace, as `inspect --trace` writes it, instead of the routers' own.
+    #[arg(long)]
+    replay: Option<PathBuf>,
 }
 
 /// Loads a model from its file or its run folder.
@@ -49,7 +52,13 @@ pub struct After {
 
 /// What follows the last row of `columns`.
 pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<After, CliError> {
+    after_forced(forecaster, columns, None)
+}
+
+/// The same with the choices of every mixture forced.
+fn after_forced(forecaster: &Arc<Forecaster>, columns: &[&[f64]], replay: Option<Replay>) -> Result<After, CliError> {
     let mut predictor = Predictor::new(forecaster.clone());
+    predictor.force(replay);
     let last = columns[0].len().saturating_sub(1);
     let mut linear = Vec::new();
     let sink = |_, index: usize, parts: &Parts| {
@@ -87,7 +96,12 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = load(&arguments.model)?;
     let signal = read_columns(&arguments.data, &names(&forecaster))?;
-    let After { forecast, linear } = after(&forecaster, &signal.slice(0..signal.len()))?;
+    let replay = arguments.replay.as_ref().map(|path| {
+        let trace = Trace::load(path)?;
+        trace.check(&forecaster.network().mixtures()).map_err(|error| CliError::file(path, error))?;
+        Ok::<_, CliError>(Replay::choices(trace))
+    });
+    let After { forecast, linear } = after_forced(&forecaster, &signal.slice(0..signal.len()), replay.transpose()?)?;
     let next = next_stamps(&signal.stamps, forecaster.config().horizon);
     let csv = to_csv(&forecaster, &forecast, &next)?;
     match &arguments.out {

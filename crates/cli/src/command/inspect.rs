@@ -1,23 +1,56 @@
-//! `foretoken inspect`: what a model is, and who in it speaks when.
+//! `foretoken inspect`: what a model is, who in it speaks when, and whether it chose well.
 
-use crate::{draw, error::CliError, routing::timelines, run::read_columns};
-use std::path::PathBuf;
+use crate::{
+    draw,
+    error::CliError,
+    routing::{Timeline, timelines, trace},
+    run::read_columns,
+};
+use foretoken_data::{Signal, read_wide};
+use foretoken_eval::adjusted_rand_index;
+use foretoken_model::{
+    Forecaster,
+    audit::{Audited, audit},
+    mixture::MixtureEngine,
+    usage::MARGINS,
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-/// Show a model's parts, and its expert usage on data.
+/// Show a model's parts, its experts' usage on data, and an audit of its choices.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foretoken inspect runs/etth1 examples/data/ETTh1.csv --svg routing.svg")]
+#[command(after_help = "Example:\n  foretoken inspect runs/etth1 examples/data/ETTh1.csv --svg routing.svg\n  \
+                        foretoken inspect runs/regimes examples/data/regimes.csv --regime regime --last 4000 --audit")]
 pub struct Arguments {
     /// The weights file, or a run folder with `model.safetensors`.
     model: PathBuf,
     /// Wide CSV with the model's columns: shows the experts' usage over it, and the routing of its last rows.
     data: Option<PathBuf>,
-    /// Rows of the routing timeline.
+    /// Rows, at the end of the data, of the routing timeline, of the comparison with `--regime` and of the audit.
     #[arg(long, default_value_t = 96, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     last: usize,
     /// Draw the routing timeline here.
     #[arg(long, requires = "data")]
     svg: Option<PathBuf>,
+    /// Write every choice of every mixture over the data here; `forecast --replay` makes the same ones again.
+    #[arg(long, requires = "data")]
+    trace: Option<PathBuf>,
+    /// Column of the data that names the true regime of each row: shows how far the routing recovers it.
+    #[arg(long, requires = "data")]
+    regime: Option<String>,
+    /// Force every expert on sampled rows: the regret of the chosen route, and each expert's error by regime.
+    #[arg(long, requires = "data")]
+    audit: bool,
+    /// Rows that the audit samples.
+    #[arg(long, default_value_t = 100, requires = "audit", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    samples: usize,
 }
+
+/// Columns of the text timeline at most.
+const SHOWN: usize = 192;
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
@@ -32,34 +65,171 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let names = super::forecast::names(&forecaster);
     let signal = read_columns(path, &names)?;
     let rows = signal.len().saturating_sub(arguments.last)..signal.len();
+    let regimes = arguments.regime.as_ref().map(|column| Regimes::read(path, column)).transpose()?;
     let timelines = timelines(&forecaster, &signal.slice(0..signal.len()), rows.clone())?;
-    for mixture in forecaster.network().mixtures() {
-        let usage = mixture.live_usage().read();
-        let (samples, ties) = (usage.samples, usage.near_ties);
-        println!(
-            "mixture {}: {} of {} experts a sample, {samples} samples, {ties} near ties, imbalance {:.2}",
-            mixture.id(),
-            mixture.top_k(),
-            mixture.expert_names().len(),
-            usage.coefficient_of_variation(),
-        );
-        for (expert, (name, share)) in mixture.expert_names().iter().zip(usage.shares()).enumerate() {
-            let mass = usage.gate_mass[expert] / samples.max(1) as f64;
-            println!("  {} {name:10} chosen {:5.1}%, gate weight {:5.1}%", symbol(expert), 100.0 * share, 100.0 * mass);
-        }
-    }
+    forecaster.network().mixtures().into_iter().for_each(usage);
     for timeline in &timelines {
-        println!("\nmixture {}, the loudest expert at each of the last {} samples:", timeline.mixture, rows.len());
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        for (column, name) in names.iter().enumerate() {
-            let line: String = (0..rows.len()).map(|row| symbol(timeline.loudest(column, row))).collect();
-            println!("  {name:width$}  {line}");
+        show(timeline, &names, rows.len());
+        if let Some(regimes) = &regimes {
+            for (column, name) in names.iter().enumerate() {
+                let loudest: Vec<usize> = (0..rows.len()).map(|row| timeline.loudest(column, row)).collect();
+                let index = adjusted_rand_index(&loudest, &regimes.of_row[rows.clone()]);
+                println!("  {name}: adjusted Rand index of leading experts and regimes {index:.3}");
+            }
         }
     }
     if let Some(path) = &arguments.svg {
-        draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &signal.stamps[rows], path)?;
+        draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &signal.stamps[rows.clone()], path)?;
+    }
+    if let Some(path) = &arguments.trace {
+        trace(&forecaster, &signal.slice(0..signal.len()))?.save(path)?;
+    }
+    if arguments.audit {
+        audits(&forecaster, &signal, &timelines, rows, arguments.samples, regimes.as_ref())?;
     }
     Ok(())
+}
+
+/// The regime of every row, numbered, and their names.
+struct Regimes {
+    of_row: Vec<usize>,
+    names: Vec<String>,
+}
+
+impl Regimes {
+    fn read(path: &Path, column: &str) -> Result<Self, CliError> {
+        let signal = read_wide(path)?;
+        let Some(place) = signal.names.iter().position(|name| name == column) else {
+            return Err(CliError::file(path, format!("expected a column `{column}`, found {}", signal.names.join(", "))));
+        };
+        let mut names = BTreeMap::new();
+        // Numbers in the data are names here: 2 and 2.0 are one regime.
+        signal.columns[place].iter().for_each(|value| _ = names.insert(value.to_bits(), value.to_string()));
+        let keys: Vec<u64> = names.keys().copied().collect();
+        let of_row = signal.columns[place].iter().map(|value| keys.binary_search(&value.to_bits()).unwrap_or(0)).collect();
+        Ok(Self { of_row, names: names.into_values().collect() })
+    }
+}
+
+/// What a mixture's experts were used for.
+fn usage(mixture: &MixtureEngine) {
+    let usage = mixture.live_usage().read();
+    let samples = usage.samples;
+    println!(
+        "mixture {}: {} of {} experts a sample, {samples} samples, {} near ties",
+        mixture.id(),
+        mixture.top_k(),
+        mixture.expert_names().len(),
+        usage.near_ties,
+    );
+    let recent: f64 = usage.recent_chosen.iter().sum::<f64>().max(1.0);
+    for (expert, (name, share)) in mixture.expert_names().iter().zip(usage.shares()).enumerate() {
+        let mass = usage.gate_mass[expert] / samples.max(1) as f64;
+        println!(
+            "  {} {name:10} chosen {:5.1}%, lately {:5.1}%, gate weight {:5.1}%",
+            symbol(expert),
+            100.0 * share,
+            100.0 * usage.recent_chosen[expert] / recent,
+            100.0 * mass
+        );
+    }
+    let dead = usage.dead_experts();
+    let dead = if dead.is_empty() { "none".to_string() } else { dead.iter().map(|&expert| symbol(expert)).collect() };
+    println!(
+        "  imbalance {:.2}, largest load {:.2} over the mean, dead experts: {dead}; entropy {:.2} nats; leading expert changes at {:.1}% of \
+         the samples",
+        usage.coefficient_of_variation(),
+        usage.max_violation(),
+        usage.entropy,
+        100.0 * usage.switch_rate(),
+    );
+    let total = samples.max(1) as f64;
+    let margins = usage.margins.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, &count)| {
+        let edge = MARGINS.get(bin).map_or(format!(">= {}", MARGINS[MARGINS.len() - 1]), |edge| format!("< {edge}"));
+        format!("{edge}: {:.1}%", 100.0 * count as f64 / total)
+    });
+    println!("  margin of the choice  {}", margins.collect::<Vec<_>>().join(", "));
+    let runs = usage.run_lengths.iter().enumerate().filter(|(_, count)| **count > 0);
+    println!("  runs of one leader    {}", runs.map(|(bin, count)| format!("{}+: {count}", 1u64 << bin)).collect::<Vec<_>>().join(", "));
+    println!("  from (row) one leader to the next:");
+    for (expert, row) in usage.transitions.iter().enumerate().take(16) {
+        let total = row.iter().sum::<u64>().max(1) as f64;
+        let cells: String = row.iter().take(16).map(|&count| format!(" {:5.1}%", 100.0 * count as f64 / total)).collect();
+        println!("    {}{cells}", symbol(expert));
+    }
+}
+
+fn show(timeline: &Timeline, names: &[String], rows: usize) {
+    let first = rows.saturating_sub(SHOWN);
+    println!("\nmixture {}, the loudest expert at each of the last {} samples:", timeline.mixture, rows - first);
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (column, name) in names.iter().enumerate() {
+        let line: String = (first..rows).map(|row| symbol(timeline.loudest(column, row))).collect();
+        println!("  {name:width$}  {line}");
+    }
+}
+
+/// Audits every mixture of the trunk at rows spread evenly over `rows`.
+fn audits(
+    forecaster: &Arc<Forecaster>,
+    signal: &Signal,
+    timelines: &[Timeline],
+    rows: std::ops::Range<usize>,
+    samples: usize,
+    regimes: Option<&Regimes>,
+) -> Result<(), CliError> {
+    let end = rows.end.saturating_sub(forecaster.config().horizon);
+    let rows = rows.start..end.max(rows.start);
+    let step = rows.len().div_ceil(samples).max(1);
+    let sampled: Vec<usize> = rows.step_by(step).collect();
+    if sampled.is_empty() {
+        println!("\nno audit: no row has a whole horizon after it; a larger --last has");
+    }
+    for timeline in timelines.iter().filter(|_| !sampled.is_empty()) {
+        let audited = audit(forecaster, &signal.slice(0..signal.len()), timeline.mixture, &sampled)?;
+        report(timeline, &audited, regimes);
+    }
+    Ok(())
+}
+
+fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) {
+    let mean = |values: &mut dyn Iterator<Item = f64>| {
+        let (count, sum) = values.fold((0u32, 0.0), |(count, sum), value| (count + 1, sum + value));
+        sum / f64::from(count.max(1))
+    };
+    let route = mean(&mut audited.iter().map(|one| one.route));
+    let regret = mean(&mut audited.iter().map(Audited::regret));
+    let right = audited.iter().filter(|one| one.leader == one.best()).count() as f64 / audited.len() as f64;
+    println!("\naudit of mixture {}, {} samples, mean squared errors over the horizon, standardised:", timeline.mixture, audited.len());
+    println!(
+        "  chosen route {route:.4}, best expert alone in hindsight {:.4}, regret {regret:.4}; the leader was the best at {:.0}%",
+        route - regret,
+        100.0 * right,
+    );
+    let best = (0..timeline.experts.len()).map(|expert| mean(&mut audited.iter().map(|one| one.alone[expert])));
+    let best = best.fold(f64::INFINITY, f64::min);
+    println!("  best single expert for all samples {best:.4}");
+    let (title, groups): (_, Vec<(String, Vec<&Audited>)>) = match regimes {
+        Some(regimes) => ("regime", group(audited, |one| regimes.of_row[one.row], |regime| regimes.names[regime].clone())),
+        None => ("leader", group(audited, |one| one.leader, |leader| symbol(leader).to_string())),
+    };
+    let head: String = timeline.experts.iter().enumerate().map(|(e, kind)| format!(" {:>11}", format!("{} {kind}", symbol(e)))).collect();
+    println!("  {title:>8} {:>8} {:>9}{head}", "samples", "route");
+    for (name, group) in groups {
+        let cell = |expert: usize| format!(" {:11.4}", mean(&mut group.iter().map(|one| one.alone[expert])));
+        let cells: String = (0..timeline.experts.len()).map(cell).collect();
+        println!("  {name:>8} {:>8} {:9.4}{cells}", group.len(), mean(&mut group.iter().map(|one| one.route)));
+    }
+}
+
+fn group<'a>(
+    audited: &'a [Audited],
+    key: impl Fn(&Audited) -> usize,
+    name: impl Fn(usize) -> String,
+) -> Vec<(String, Vec<&'a Audited>)> {
+    let mut groups: BTreeMap<usize, Vec<&Audited>> = BTreeMap::new();
+    audited.iter().for_each(|one| groups.entry(key(one)).or_default().push(one));
+    groups.into_iter().map(|(key, group)| (name(key), group)).collect()
 }
 
 /// One character an expert: 0-9, then letters.

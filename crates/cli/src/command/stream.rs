@@ -5,7 +5,7 @@ use foretoken_data::{LineParser, Parsed};
 use foretoken_model::{Predictor, Snapshot, file::write_atomically};
 use std::{
     io::{BufRead, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Read samples line by line from standard input, write one prediction a line.
@@ -21,6 +21,18 @@ pub struct Arguments {
     /// Go on from this snapshot if it exists, and write it when the input ends.
     #[arg(long)]
     snapshot: Option<PathBuf>,
+    /// Write what the experts are used for here as JSON, one entry a mixture, every thousand samples and when the input ends.
+    #[arg(long)]
+    usage: Option<PathBuf>,
+}
+
+/// Samples between two writings of the usage.
+const USAGE_EVERY: u64 = 1000;
+
+fn write_usage(path: &Path, predictor: &Predictor) -> Result<(), CliError> {
+    let usage: Vec<_> = predictor.forecaster().network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
+    let json = serde_json::to_string_pretty(&usage).map_err(|error| CliError::file(path, error))?;
+    Ok(write_atomically(path, json.as_bytes())?)
 }
 
 /// Runs the command.
@@ -57,6 +69,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
                     text.push('\n');
                     output.write_all(text.as_bytes())?;
                     output.flush()?;
+                    if let Some(path) = arguments.usage.as_ref().filter(|_| predictor.samples().is_multiple_of(USAGE_EVERY)) {
+                        write_usage(path, &predictor)?;
+                    }
                     continue;
                 }
                 Err(error) => format!("line:{number}: {error}"),
@@ -65,6 +80,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             Err(_) => format!("line:{number}: expected UTF-8, found other bytes"),
         };
         eprintln!("{problem}");
+    }
+    if let Some(path) = &arguments.usage {
+        write_usage(path, &predictor)?;
     }
     if let Some(path) = &arguments.snapshot {
         let json = serde_json::to_string(&predictor.snapshot()).map_err(|error| CliError::file(path, error))?;
