@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod gate;
 pub mod loader;
 pub mod loss;
 pub mod trainer;
@@ -9,4 +10,5 @@ pub mod validate;
 
 pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;
+pub use gate::{GateConfig, GateReport, fit_gate};
 pub use trainer::{EpochReport, StepReport, Task, Trainer};
