@@ -29,20 +29,27 @@ impl<const I: usize, const O: usize, F: Lanes<I, O>> Task for Map<'_, I, O, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { inputs, mut outputs, function } = self;
+        let Self { inputs, outputs, function } = self;
         let len = inputs[0].len();
         let whole = len - len % LANES;
+        // Loops over the slices, as `map` of an array is not always inlined, and then its vectors travel through memory.
+        let mut values = [simd.splat(0.0); I];
         for start in (0..whole).step_by(LANES) {
-            let values = inputs.map(|input| simd.load(input[start..].first_chunk().expect("a whole vector")));
+            for i in 0..I {
+                values[i] = simd.load(inputs[i][start..].first_chunk().expect("a whole vector"));
+            }
             let results = function.apply(simd, values);
-            for (output, result) in outputs.iter_mut().zip(results) {
-                simd.store(result, output[start..].first_chunk_mut().expect("a whole vector"));
+            for o in 0..O {
+                simd.store(results[o], outputs[o][start..].first_chunk_mut().expect("a whole vector"));
             }
         }
         if whole < len {
-            let results = function.apply(simd, inputs.map(|input| simd.load_part(&input[whole..])));
-            for (output, result) in outputs.iter_mut().zip(results) {
-                simd.store_part(result, &mut output[whole..]);
+            for i in 0..I {
+                values[i] = simd.load_part(&inputs[i][whole..]);
+            }
+            let results = function.apply(simd, values);
+            for o in 0..O {
+                simd.store_part(results[o], &mut outputs[o][whole..]);
             }
         }
     }

@@ -1,19 +1,25 @@
 //! Products with a packed matrix: `y = x·W + b`, one row or many, the same bits.
 //!
 //! W `[k][m]` is packed once into panels of 64 columns, each `[k][64]`. An output is `b`, then one fused multiply-add for every
-//! k in order, so it does not matter how many rows are computed together, on which instruction set or thread.
-//! Weight gradients only have to be reproducible, so they use the `gemm` crate, cut into blocks by shape alone.
+//! k in order, so it does not matter how many rows are computed together, on which instruction set or thread. A weight gradient
+//! likewise goes through the rows in order.
 
 use crate::simd::{LANES, Simd, Task, dispatch};
 
 /// Columns of a full panel.
 const PANEL: usize = 4 * LANES;
-/// Rows computed together.
+/// Rows computed together, with a panel's whole width.
 const ROWS: usize = 6;
+/// Rows computed together where there are many, with half a panel's width: fewer bytes of weights a multiplication.
+const MANY: usize = 12;
+/// Values of k that such a product goes through before it turns to other rows; outputs rest in `y` meanwhile.
+const SLAB: usize = 128;
+/// Such tiles that share half a panel while it is in the nearest cache.
+const TILES: usize = 4;
+/// Distance of such rows once copied: not a power of two, so that they do not fall into the same few lines of the cache.
+const COPIED: usize = SLAB + LANES;
 /// Multiply-adds below which a call is not split over threads.
 const SPLIT: usize = 1 << 20;
-/// Rows of a weight gradient that one task computes.
-const GRADIENT_ROWS: usize = 64;
 
 /// A matrix packed for [`linear`].
 #[derive(Clone, Debug)]
@@ -116,7 +122,14 @@ impl Task for Product<'_> {
         let Self { x_nk, w, start, y_nm } = self;
         let (k, m) = (w.inputs, w.outputs);
         let mut panel = w.data.as_slice();
-        for column in (0..m).step_by(PANEL) {
+        let mut done = 0;
+        if S::TILE >= 4 && y_nm.len() / m >= MANY {
+            done = m / PANEL * PANEL;
+            let (full, rest) = panel.split_at(k * done);
+            panel = rest;
+            many(simd, x_nk, k, full, start, m, y_nm);
+        }
+        for column in (done..m).step_by(PANEL) {
             let width = panel_width(m - column);
             let (this, rest) = panel.split_at(k * width);
             panel = rest;
@@ -144,6 +157,59 @@ struct Place<'a> {
     column: usize,
 }
 
+/// The whole panels for many rows: slabs of k, tiles of rows copied together, halves of panels. Every output still goes through k in
+/// order.
+#[inline(always)]
+fn many<S: Simd>(simd: S, x_nk: &[f32], k: usize, panels: &[f32], start: Start<'_>, m: usize, y_nm: &mut [f32]) {
+    let rows = y_nm.len() / m;
+    // Rows copied side by side have addresses that the compiler knows.
+    let mut tile_x = [0.0; TILES * MANY * COPIED];
+    let mut slab = 0;
+    loop {
+        let depth = SLAB.min(k - slab);
+        let start = if slab == 0 { start } else { Start::Output };
+        let halves = |first: usize| (0..panels.len() / (k * PANEL).max(1) * 2).map(move |half| (half, first));
+        let place = |half: usize| {
+            let (panel, within) = (half / 2, half % 2 * (PANEL / 2));
+            Place { panel: &panels[panel * k * PANEL + slab * PANEL + within..], width: PANEL, column: panel * PANEL + within }
+        };
+        let mut row = 0;
+        while row + MANY <= rows {
+            let tiles = TILES.min((rows - row) / MANY);
+            for (r, to) in tile_x.chunks_exact_mut(COPIED).take(tiles * MANY).enumerate() {
+                to[..depth].copy_from_slice(&x_nk[(row + r) * k + slab..][..depth]);
+            }
+            for (half, first) in halves(row) {
+                for t in 0..tiles {
+                    let (x, y) = (&tile_x[t * MANY * COPIED..], &mut y_nm[(first + t * MANY) * m..]);
+                    tile::<S, MANY, 2>(simd, x, COPIED, depth, place(half), start, m, y);
+                }
+            }
+            row += tiles * MANY;
+        }
+        while row < rows {
+            let x = &x_nk[row * k + slab..];
+            for (half, row) in halves(row) {
+                let y = &mut y_nm[row * m..];
+                match rows - row {
+                    1 => tile::<S, 1, 2>(simd, x, k, depth, place(half), start, m, y),
+                    2..6 => tile::<S, 2, 2>(simd, x, k, depth, place(half), start, m, y),
+                    _ => tile::<S, ROWS, 2>(simd, x, k, depth, place(half), start, m, y),
+                }
+            }
+            row += match rows - row {
+                1 => 1,
+                2..6 => 2,
+                _ => ROWS,
+            };
+        }
+        slab += depth;
+        if slab >= k {
+            break;
+        }
+    }
+}
+
 #[inline(always)]
 fn columns<S: Simd, const C: usize>(
     simd: S,
@@ -157,26 +223,27 @@ fn columns<S: Simd, const C: usize>(
     let rows = y_nm.len() / m;
     let mut row = 0;
     while row + ROWS <= rows {
-        tile::<S, ROWS, C>(simd, &x_nk[row * k..], k, place, start, m, &mut y_nm[row * m..]);
+        tile::<S, ROWS, C>(simd, &x_nk[row * k..], k, k, place, start, m, &mut y_nm[row * m..]);
         row += ROWS;
     }
     let (x, y) = (&x_nk[row * k..], &mut y_nm[row * m..]);
     match rows - row {
-        5 => tile::<S, 5, C>(simd, x, k, place, start, m, y),
-        4 => tile::<S, 4, C>(simd, x, k, place, start, m, y),
-        3 => tile::<S, 3, C>(simd, x, k, place, start, m, y),
-        2 => tile::<S, 2, C>(simd, x, k, place, start, m, y),
-        1 => tile::<S, 1, C>(simd, x, k, place, start, m, y),
+        5 => tile::<S, 5, C>(simd, x, k, k, place, start, m, y),
+        4 => tile::<S, 4, C>(simd, x, k, k, place, start, m, y),
+        3 => tile::<S, 3, C>(simd, x, k, k, place, start, m, y),
+        2 => tile::<S, 2, C>(simd, x, k, k, place, start, m, y),
+        1 => tile::<S, 1, C>(simd, x, k, k, place, start, m, y),
         _ => {}
     }
 }
 
-/// `R` rows times `C` vectors of columns.
+/// `R` rows times `C` vectors of columns, over `depth` values of k; rows of x are `row_step` values apart.
 #[inline(always)]
 fn tile<S: Simd, const R: usize, const C: usize>(
     simd: S,
     x: &[f32],
-    k: usize,
+    row_step: usize,
+    depth: usize,
     place: Place<'_>,
     start: Start<'_>,
     m: usize,
@@ -194,14 +261,14 @@ fn tile<S: Simd, const R: usize, const C: usize>(
             }
         }
     }
-    assert!(x.len() >= R * k && (k == 0 || panel.len() >= (k - 1) * width + C * LANES));
-    for i in 0..k {
+    assert!(depth == 0 || (x.len() >= (R - 1) * row_step + depth && panel.len() >= (depth - 1) * width + C * LANES));
+    for i in 0..depth {
         // SAFETY: the assertion above holds every index of row `i` of the panel and of value `i` of each row of x.
         unsafe {
             let weights: [S::F; C] =
                 std::array::from_fn(|c| simd.load(&*panel.as_ptr().add(i * width + c * LANES).cast::<[f32; LANES]>()));
             for r in 0..R {
-                let value = simd.splat(*x.get_unchecked(r * k + i));
+                let value = simd.splat(*x.get_unchecked(r * row_step + i));
                 for c in 0..C {
                     sums[r][c] = simd.fma(value, weights[c], sums[r][c]);
                 }
@@ -235,57 +302,118 @@ fn write<S: Simd>(simd: S, value: S::F, to: &mut [f32]) {
 pub fn weight_gradient(x_nk: &[f32], dy_nm: &[f32], k: usize, m: usize, dw_km: &mut [f32]) {
     let rows = x_nk.len() / k.max(1);
     assert!(dw_km.len() == k * m && dy_nm.len() == rows * m && x_nk.len() == rows * k, "shapes of a weight gradient");
-    if rows > 0 {
+    if rows > 0 && m > 0 {
         gradient_rows(x_nk, dy_nm, k, m, 0, dw_km);
     }
 }
 
-/// Rows `first..` of dw, by halves of whole blocks, so that a block is always computed alike.
+/// Rows `first..` of dw, by halves over threads. Every element goes through the rows in order, so the halves do not show.
 fn gradient_rows(x_nk: &[f32], dy_nm: &[f32], k: usize, m: usize, first: usize, dw: &mut [f32]) {
-    let count = dw.len() / m.max(1);
-    let rows = dy_nm.len() / m.max(1);
-    if count <= GRADIENT_ROWS {
-        gradient_block(x_nk, dy_nm, k, m, first, dw);
-        return;
-    }
-    let half = count.div_ceil(2).next_multiple_of(GRADIENT_ROWS);
-    let (low, high) = dw.split_at_mut(half * m);
-    let mut low = || gradient_rows(x_nk, dy_nm, k, m, first, low);
-    let mut high = || gradient_rows(x_nk, dy_nm, k, m, first + half, high);
-    if rows * count * m >= 2 * SPLIT {
-        rayon::join(low, high);
+    let (count, rows) = (dw.len() / m, dy_nm.len() / m);
+    if count >= 2 * TILES * MANY && rows * count * m >= 2 * SPLIT && rayon::current_num_threads() > 1 {
+        let half = (count / 2).next_multiple_of(TILES * MANY);
+        let (low, high) = dw.split_at_mut(half * m);
+        rayon::join(|| gradient_rows(x_nk, dy_nm, k, m, first, low), || gradient_rows(x_nk, dy_nm, k, m, first + half, high));
     } else {
-        low();
-        high();
+        dispatch(Gradient { x_nk, dy_nm, k, m, first, dw });
     }
 }
 
-fn gradient_block(x_nk: &[f32], dy_nm: &[f32], k: usize, m: usize, first: usize, dw: &mut [f32]) {
-    let (rows, count) = (dy_nm.len() / m.max(1), dw.len() / m.max(1));
-    assert!(x_nk.len() == rows * k && first + count <= k);
-    // SAFETY: by the assertion, columns first..first + count of x [rows][k], dy [rows][m] and dw [count][m] are in bounds.
-    unsafe {
-        gemm::gemm(
-            count,
-            m,
-            rows,
-            dw.as_mut_ptr(),
-            1,
-            m as isize,
-            true,
-            x_nk.as_ptr().add(first),
-            k as isize,
-            1,
-            dy_nm.as_ptr(),
-            1,
-            m as isize,
-            1.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+struct Gradient<'a> {
+    x_nk: &'a [f32],
+    dy_nm: &'a [f32],
+    k: usize,
+    m: usize,
+    first: usize,
+    dw: &'a mut [f32],
+}
+
+impl Task for Gradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        if S::TILE >= 4 { gradient::<S, MANY, 2>(simd, self) } else { gradient::<S, ROWS, 1>(simd, self) }
+    }
+}
+
+/// Tiles of `R` rows times `C` vectors of dw. Slabs of the rows are copied so that a tile reads both sides one value after the other.
+#[inline(always)]
+fn gradient<S: Simd, const R: usize, const C: usize>(simd: S, task: Gradient<'_>) {
+    let Gradient { x_nk, dy_nm, k, m, first, dw } = task;
+    let (rows, count, width) = (dy_nm.len() / m, dw.len() / m, C * LANES);
+    let slab = SLAB.min(rows);
+    // `[group of columns][row][width]`, zeros beyond the last column, and `[tile][row][R]` of a few tiles.
+    let mut columns = vec![0.0; m.div_ceil(width) * slab * width];
+    let mut tiles = vec![0.0; TILES * slab * R];
+    for start in (0..rows).step_by(SLAB) {
+        let depth = SLAB.min(rows - start);
+        for (group, to) in columns.chunks_exact_mut(slab * width).enumerate() {
+            let part = group * width..((group + 1) * width).min(m);
+            for (row, to) in to.chunks_exact_mut(width).take(depth).enumerate() {
+                to[..part.len()].copy_from_slice(&dy_nm[(start + row) * m..][part.clone()]);
+            }
+        }
+        for block in (0..count).step_by(TILES * R) {
+            let here = (count - block).min(TILES * R);
+            for (t, to) in tiles.chunks_exact_mut(slab * R).take(here.div_ceil(R)).enumerate() {
+                let part = t * R..((t + 1) * R).min(here);
+                for (row, to) in to.chunks_exact_mut(R).take(depth).enumerate() {
+                    to[..part.len()].copy_from_slice(&x_nk[(start + row) * k + first + block..][part.clone()]);
+                }
+            }
+            for (group, right) in columns.chunks_exact(slab * width).enumerate() {
+                for (t, left) in tiles.chunks_exact(slab * R).take(here.div_ceil(R)).enumerate() {
+                    let (left, right) = (&left[..depth * R], &right[..depth * width]);
+                    let valid = (here - t * R).min(R);
+                    outer::<S, R, C>(simd, left, right, group * width, valid, m, &mut dw[(block + t * R) * m..]);
+                }
+            }
+        }
+    }
+}
+
+/// `dw += leftᵀ·right`, the first `valid` rows of a tile at one group of columns.
+#[inline(always)]
+fn outer<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    left: &[f32],
+    right: &[f32],
+    column: usize,
+    valid: usize,
+    m: usize,
+    dw: &mut [f32],
+) {
+    let span = |c: usize| (column + c * LANES).min(m)..(column + (c + 1) * LANES).min(m);
+    let mut sums = [[simd.splat(0.0); C]; R];
+    for r in 0..R {
+        for c in 0..C {
+            if r < valid {
+                sums[r][c] = read(simd, &dw[r * m..][span(c)]);
+            }
+        }
+    }
+    let depth = left.len() / R;
+    assert!(right.len() == depth * C * LANES);
+    for i in 0..depth {
+        // SAFETY: by the assertion, i is a row of both sides.
+        unsafe {
+            let weights: [S::F; C] =
+                std::array::from_fn(|c| simd.load(&*right.as_ptr().add((i * C + c) * LANES).cast::<[f32; LANES]>()));
+            for r in 0..R {
+                let value = simd.splat(*left.get_unchecked(i * R + r));
+                for c in 0..C {
+                    sums[r][c] = simd.fma(value, weights[c], sums[r][c]);
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        for c in 0..C {
+            if r < valid {
+                write(simd, sums[r][c], &mut dw[r * m..][span(c)]);
+            }
+        }
     }
 }
 

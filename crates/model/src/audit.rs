@@ -58,7 +58,11 @@ pub fn audit(
     let (top_k, experts, horizon) = (own.top_k(), own.expert_names().len(), forecaster.config().horizon);
     let len = columns.first().map_or(0, |column| column.len());
     if let Some(row) = rows.iter().find(|row| **row + horizon >= len) {
-        return Err(ModelError::TooShort { what: "rows after an audited one", expected: horizon, found: len - 1 - row.min(&(len - 1)) });
+        return Err(ModelError::TooShort {
+            what: "rows after an audited one",
+            expected: horizon,
+            found: len - 1 - row.min(&(len - 1)),
+        });
     }
     let mut predictor = Predictor::new(forecaster.clone());
     let mut forecast = predictor.forecast_buffer();

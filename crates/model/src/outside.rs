@@ -64,7 +64,8 @@ impl Council {
         let len = self.len();
         let slot = (self.heard % self.horizon as u64) as usize;
         for (member, predictor) in self.members.iter_mut().enumerate() {
-            let problem = |expected: String, found: String| ModelError::Config { field: format!("member {member}"), expected, found };
+            let problem =
+                |expected: String, found: String| ModelError::Config { field: format!("member {member}"), expected, found };
             let said = predictor.step(x).map_err(|error| problem("a forecast".into(), error.to_string()))?;
             if said.len() != len || !said.iter().all(|value| value.is_finite()) {
                 let found = if said.len() == len { "NaN or infinity".to_string() } else { format!("{} values", said.len()) };

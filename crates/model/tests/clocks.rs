@@ -271,7 +271,8 @@ fn gradients_are_those_of_the_plain_loop() {
 fn a_layer_that_does_not_know_gaps_is_refused_by_name() {
     let kind = foretoken_model::layer::Kind { name: "deaf", ..foretoken_model::linear::KIND };
     let deaf = |_: &Registry, config: &LayerConfig, input, output, layout: &mut Layout| {
-        let linear = Registry::default().build(&LayerConfig { kind: "linear".into(), ..config.clone() }, input, output, layout)?;
+        let linear =
+            Registry::default().build(&LayerConfig { kind: "linear".into(), ..config.clone() }, input, output, layout)?;
         Ok(Box::new(Deaf(linear)) as Box<dyn Layer>)
     };
     let registry = Registry::default().with(foretoken_model::layer::Kind { build: deaf, ..kind });

@@ -149,7 +149,9 @@ fn renormalise_and_scale_change_the_weights_and_not_the_choice() {
     assert_ne!(base.run, raw.run);
     assert!(base.run.iter().zip(&scaled.run).all(|(base, scaled)| (2.0 * base - scaled).abs() < 1e-5));
     // One expert with weight one teaches its router nothing; weighted by its probability it does.
-    let one = |renormalise: bool| compute(&format!("num_experts = 4\ntop_k = 1\nload_balance_coeff = 0.0\nrenormalise = {renormalise}"));
+    let one = |renormalise: bool| {
+        compute(&format!("num_experts = 4\ntop_k = 1\nload_balance_coeff = 0.0\nrenormalise = {renormalise}"))
+    };
     assert!(one(true).router_gradient.iter().all(|gradient| *gradient == 0.0));
     assert!(one(false).router_gradient.iter().any(|gradient| *gradient != 0.0));
 }

@@ -51,7 +51,9 @@ fn recent_counts_forget_by_half_every_1024_samples() {
     }
     let usage = counters.read();
     assert!((usage.recent_chosen[0] / full - 0.5).abs() < 1e-9 && usage.chosen == [10_240, 1024]);
-    assert!((usage.recent_chosen[1] / full - 0.5).abs() < 1e-3 && (usage.recent_gate_mass[1] - usage.recent_chosen[1]).abs() < 1e-3);
+    assert!(
+        (usage.recent_chosen[1] / full - 0.5).abs() < 1e-3 && (usage.recent_gate_mass[1] - usage.recent_chosen[1]).abs() < 1e-3
+    );
 }
 
 #[test]

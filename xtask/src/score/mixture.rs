@@ -205,9 +205,7 @@ fn weather(options: &Options) -> Result<Measured, Failure> {
             data.display()
         )
     };
-    let mixture = |options: &str| {
-        format!("[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\n{options}\n")
-    };
+    let mixture = |options: &str| format!("[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\n{options}\n");
     let evidence = "top_k = 1\nrouting_strategy = \"evidence\"\nload_balance_coeff = 0.0\nevidence = { coeff = 0.3 }\n";
     let errors = |name: &str, layers: &str| errors(folder.path(), name, &run(layers), "validation");
     let active = errors("dense, equal active", &swiglu(128))?;

@@ -150,7 +150,10 @@ fn usage(mixture: &MixtureEngine) {
     });
     println!("  margin of the choice  {}", margins.collect::<Vec<_>>().join(", "));
     let runs = usage.run_lengths.iter().enumerate().filter(|(_, count)| **count > 0);
-    println!("  runs of one leader    {}", runs.map(|(bin, count)| format!("{}+: {count}", 1u64 << bin)).collect::<Vec<_>>().join(", "));
+    println!(
+        "  runs of one leader    {}",
+        runs.map(|(bin, count)| format!("{}+: {count}", 1u64 << bin)).collect::<Vec<_>>().join(", ")
+    );
     println!("  from (row) one leader to the next:");
     for (expert, row) in usage.transitions.iter().enumerate().take(16) {
         let total = row.iter().sum::<u64>().max(1) as f64;
@@ -200,7 +203,11 @@ fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) {
     let route = mean(&mut audited.iter().map(|one| one.route));
     let regret = mean(&mut audited.iter().map(Audited::regret));
     let right = audited.iter().filter(|one| one.leader == one.best()).count() as f64 / audited.len() as f64;
-    println!("\naudit of mixture {}, {} samples, mean squared errors over the horizon, standardised:", timeline.mixture, audited.len());
+    println!(
+        "\naudit of mixture {}, {} samples, mean squared errors over the horizon, standardised:",
+        timeline.mixture,
+        audited.len()
+    );
     println!(
         "  chosen route {route:.4}, best expert alone in hindsight {:.4}, regret {regret:.4}; the leader was the best at {:.0}%",
         route - regret,
@@ -213,7 +220,8 @@ fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) {
         Some(regimes) => ("regime", group(audited, |one| regimes.of_row[one.row], |regime| regimes.names[regime].clone())),
         None => ("leader", group(audited, |one| one.leader, |leader| symbol(leader).to_string())),
     };
-    let head: String = timeline.experts.iter().enumerate().map(|(e, kind)| format!(" {:>11}", format!("{} {kind}", symbol(e)))).collect();
+    let head: String =
+        timeline.experts.iter().enumerate().map(|(e, kind)| format!(" {:>11}", format!("{} {kind}", symbol(e)))).collect();
     println!("  {title:>8} {:>8} {:>9}{head}", "samples", "route");
     for (name, group) in groups {
         let cell = |expert: usize| format!(" {:11.4}", mean(&mut group.iter().map(|one| one.alone[expert])));

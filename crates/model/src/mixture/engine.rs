@@ -144,6 +144,11 @@ impl MixtureEngine {
         if self.clock == Clock::Elapsed { rows * self.top_k() } else { 0 }
     }
 
+    /// `len` where some expert runs on rows that were not dealt to it, else nothing.
+    fn beside(&self, len: usize) -> usize {
+        if self.shared.is_empty() && self.experts.iter().all(|expert| !expert.every) { 0 } else { len }
+    }
+
     /// Groups the rows by expert, lets every stream's clock pass, and counts.
     fn deal(
         &self,
@@ -225,7 +230,7 @@ impl Engine for MixtureEngine {
         let engines = self.experts.iter().map(|expert| &expert.engine).chain(&self.shared);
         let inside = engines.fold(Need::default(), |need, engine| need.or(engine.scratch(rows, streams)));
         let own = Need {
-            floats: assignments * (self.input + self.output) + rows * (self.output + 2),
+            floats: assignments * (self.input + self.output) + self.beside(rows * self.output) + 2 * rows,
             choices: 2 * assignments,
             offsets: self.experts.len() + 1 + streams + 1 + self.gap_len(rows),
         };
@@ -248,7 +253,7 @@ impl Engine for MixtureEngine {
             trace.record(self.id, self.experts.len(), k, rows.offsets, choice.experts_nk, choice.weights_nk);
         }
         let (grouped_ad, out_ao) = (scratch.floats(n * k * self.input), scratch.floats(n * k * output));
-        let (all_no, logits_n, gate_n) = (scratch.floats(n * output), scratch.floats(n), scratch.floats(n));
+        let (all_no, logits_n, gate_n) = (scratch.floats(self.beside(n * output)), scratch.floats(n), scratch.floats(n));
         experts::gather(rows.x_nd, self.input, k, deal.order, grouped_ad);
         for (index, (expert, state)) in self.experts.iter().zip(&mut state.children).enumerate() {
             let span = deal.spans[index]..deal.spans[index + 1];
@@ -318,7 +323,7 @@ impl Engine for MixtureEngine {
         let usage = pass.training.then_some(&*self.trained);
         self.deal(rows, routed, &mut state.counters, usage, &mut deal);
         experts::gather(rows.x_nd, input, k, deal.order, &mut kept.grouped_ad);
-        let mut all_no = vec![0.0; n * output];
+        let mut all_no = vec![0.0; self.beside(n * output)];
         for (index, (expert, state)) in self.experts.iter().zip(&mut state.children).enumerate() {
             let span = deal.spans[index]..deal.spans[index + 1];
             experts::segments_of(&deal.order[span.clone()], k, rows.offsets, deal.segments);
@@ -379,7 +384,7 @@ impl Engine for MixtureEngine {
             *dweight *= if *keep { 1.0 / (1.0 - self.dropout) } else { 0.0 };
         }
         dx_nd.fill(0.0);
-        let mut part_nd = vec![0.0; dx_nd.len()];
+        let mut part_nd = vec![0.0; self.beside(dx_nd.len())];
         let add = |dx_nd: &mut [f32], part_nd: &[f32]| dx_nd.iter_mut().zip(part_nd).for_each(|(total, part)| *total += part);
         for (index, (expert, saved)) in self.experts.iter().zip(std::mem::take(&mut kept.experts)).enumerate() {
             let Some(saved) = saved else { continue };
