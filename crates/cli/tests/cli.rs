@@ -191,6 +191,80 @@ fn forecast_goes_on_after_the_last_row() {
     assert_eq!(std::fs::read_to_string(folder.join("ahead.csv")).unwrap(), csv);
 }
 
+#[test]
+fn a_trace_is_written_and_replayed_to_the_same_forecast() {
+    let folder = TRAINED.path();
+    let free = stdout(&foretoken(&["forecast", "out", "data.csv"], folder));
+    stdout(&foretoken(&["inspect", "out", "data.csv", "--trace", "trace.json"], folder));
+    assert_eq!(stdout(&foretoken(&["forecast", "out", "data.csv", "--replay", "trace.json"], folder)), free);
+    // Other choices, another forecast.
+    let mut trace = json(&folder.join("trace.json"));
+    for stream in trace["trace"]["mixtures"][0]["streams"].as_array_mut().unwrap() {
+        for pair in stream["choices"].as_array_mut().unwrap().chunks_mut(2) {
+            (pair[0], pair[1]) = (2.into(), 0.into());
+        }
+    }
+    let write = |trace: &serde_json::Value| std::fs::write(folder.join("other.json"), trace.to_string()).unwrap();
+    write(&trace);
+    assert_ne!(stdout(&foretoken(&["forecast", "out", "data.csv", "--replay", "other.json"], folder)), free);
+    let replay = ["forecast", "out", "data.csv", "--replay", "other.json"];
+    trace["trace"]["mixtures"][0]["streams"][1]["choices"][5] = 9.into();
+    write(&trace);
+    refused(&replay, folder, &["other.json", "mixture 0, stream 1", "experts below 3", "found 9"]);
+    trace["trace"]["mixtures"][0]["streams"][1]["choices"][5] = 2.into();
+    write(&trace);
+    refused(&replay, folder, &["other.json", "different experts"]);
+    trace["format_version"] = 9.into();
+    write(&trace);
+    refused(&replay, folder, &["other.json", "format_version", "expected 1", "found 9"]);
+    std::fs::write(folder.join("other.json"), r#"{"format_version":1,"trace":{"mixtures":[]}}"#).unwrap();
+    refused(&replay, folder, &["other.json", "2 of 3 experts", "no mixture"]);
+    // A trace that is too short ends in an error, not in free choices.
+    std::fs::write(folder.join("head.csv"), csv(100)).unwrap();
+    stdout(&foretoken(&["inspect", "out", "head.csv", "--trace", "short.json"], folder));
+    refused(&["forecast", "out", "data.csv", "--replay", "short.json"], folder, &["routing trace", "more than 100 samples"]);
+}
+
+#[test]
+fn an_audit_holds_every_expert_against_the_chosen_route() {
+    // Without its linear expert, which knows this signal so well that nothing is left to regret.
+    let folder = small(&SMALL.replace("linear = { lookback = 48 }\n", ""));
+    let folder = folder.path();
+    stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    let lines: Vec<String> = csv(900).lines().map(String::from).collect();
+    let regimes = lines.iter().enumerate().map(|(row, line)| match row {
+        0 => format!("{line},regime\n"),
+        _ => format!("{line},{}\n", row / 100 % 3),
+    });
+    std::fs::write(folder.join("regimes.csv"), regimes.collect::<String>()).unwrap();
+    let shown = stdout(&foretoken(
+        &["inspect", "out", "regimes.csv", "--last", "300", "--audit", "--samples", "20", "--regime", "regime"],
+        folder,
+    ));
+    for part in ["adjusted Rand index", "audit of mixture 0, 40 samples", "regret", "best single expert", "1 swiglu"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    // The route has both of its experts; alone none is better than the best.
+    let number = |after: &str| {
+        let rest = &shown[shown.find(after).unwrap() + after.len()..];
+        rest.trim_start().split([',', ';', ' ', '\n']).next().unwrap().parse::<f64>().unwrap()
+    };
+    let (route, best, regret) = (number("chosen route"), number("in hindsight"), number("regret"));
+    assert!((route - best - regret).abs() < 2e-4 && best > 0.0 && best <= number("for all samples") + 1e-4, "{shown}");
+    refused(&["inspect", "out", "data.csv", "--regime", "gone"], folder, &["data.csv", "expected a column `gone`"]);
+}
+
+#[test]
+fn a_stream_writes_what_its_experts_are_used_for() {
+    let folder = TRAINED.path();
+    stdout(&with_input(&["stream", "out", "--usage", "usage.json"], folder, csv(300).as_bytes()));
+    let usage = json(&folder.join("usage.json"));
+    assert_eq!(usage[0]["samples"], 600, "two columns");
+    let chosen: u64 = usage[0]["chosen"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(chosen, 1200);
+    assert_eq!(usage[0]["transitions"].as_array().unwrap().len(), 3);
+}
+
 /// Points of a forecast CSV in the order of a stream's line.
 fn points(csv: &str) -> Vec<u64> {
     csv.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse::<f64>().unwrap().to_bits()).collect()

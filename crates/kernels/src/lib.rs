@@ -25,3 +25,16 @@ pub mod plain;
 pub mod router;
 pub mod s4d;
 pub mod simd;
+
+use rayon::prelude::*;
+
+/// Values from which on zeros are worth a second thread.
+const SPLIT: usize = 1 << 18;
+
+/// `len` zeros, written by all threads if there are many: a training pass asks for tens of megabytes.
+pub fn zeros(len: usize) -> Vec<f32> {
+    if len < SPLIT || rayon::current_num_threads() < 2 {
+        return vec![0.0; len];
+    }
+    rayon::iter::repeat_n(0.0, len).with_min_len(SPLIT / 4).collect()
+}

@@ -311,7 +311,7 @@ pub fn weight_gradient(x_nk: &[f32], dy_nm: &[f32], k: usize, m: usize, dw_km: &
 fn gradient_rows(x_nk: &[f32], dy_nm: &[f32], k: usize, m: usize, first: usize, dw: &mut [f32]) {
     let (count, rows) = (dw.len() / m, dy_nm.len() / m);
     if count >= 2 * TILES * MANY && rows * count * m >= 2 * SPLIT && rayon::current_num_threads() > 1 {
-        let half = (count / 2).next_multiple_of(TILES * MANY);
+        let half = (count / 2).next_multiple_of(MANY);
         let (low, high) = dw.split_at_mut(half * m);
         rayon::join(|| gradient_rows(x_nk, dy_nm, k, m, first, low), || gradient_rows(x_nk, dy_nm, k, m, first + half, high));
     } else {
@@ -351,7 +351,7 @@ fn gradient<S: Simd, const R: usize, const C: usize>(simd: S, task: Gradient<'_>
         for (group, to) in columns.chunks_exact_mut(slab * width).enumerate() {
             let part = group * width..((group + 1) * width).min(m);
             for (row, to) in to.chunks_exact_mut(width).take(depth).enumerate() {
-                to[..part.len()].copy_from_slice(&dy_nm[(start + row) * m..][part.clone()]);
+                copy_up_to(&dy_nm[(start + row) * m..][part.clone()], to, width);
             }
         }
         for block in (0..count).step_by(TILES * R) {
@@ -359,7 +359,7 @@ fn gradient<S: Simd, const R: usize, const C: usize>(simd: S, task: Gradient<'_>
             for (t, to) in tiles.chunks_exact_mut(slab * R).take(here.div_ceil(R)).enumerate() {
                 let part = t * R..((t + 1) * R).min(here);
                 for (row, to) in to.chunks_exact_mut(R).take(depth).enumerate() {
-                    to[..part.len()].copy_from_slice(&x_nk[(start + row) * k + first + block..][part.clone()]);
+                    copy_up_to(&x_nk[(start + row) * k + first + block..][part.clone()], to, R);
                 }
             }
             for (group, right) in columns.chunks_exact(slab * width).enumerate() {
@@ -370,6 +370,16 @@ fn gradient<S: Simd, const R: usize, const C: usize>(simd: S, task: Gradient<'_>
                 }
             }
         }
+    }
+}
+
+/// Copies all of `from`; where that is `width`, in a few instructions, as the compiler then knows how much it is.
+#[inline(always)]
+fn copy_up_to(from: &[f32], to: &mut [f32], width: usize) {
+    if from.len() == width {
+        to[..width].copy_from_slice(&from[..width]);
+    } else {
+        to[..from.len()].copy_from_slice(from);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 use foretoken_kernels::{
     activation,
     linear::{self, Panels},
-    plain,
+    plain, zeros,
 };
 use serde::{Deserialize, Serialize};
 
@@ -177,9 +177,9 @@ impl SwigluEngine {
     }
 }
 
-/// Where to cut so many rows for two threads; none if they are few.
+/// Where to cut so many rows for two threads, a whole number of the tiles of a product; none if they are few.
 fn halves(rows: usize) -> Option<usize> {
-    (rows >= 2 * BLOCK && rayon::current_num_threads() > 1).then(|| (rows / 2).next_multiple_of(BLOCK))
+    (rows >= 2 * BLOCK && rayon::current_num_threads() > 1).then(|| (rows / 2).next_multiple_of(12))
 }
 
 struct Kept {
@@ -207,7 +207,7 @@ impl Engine for SwigluEngine {
 
     fn forward(&self, rows: Rows<'_>, _: &mut State, y_nd: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
         let len = rows.count() * self.hidden();
-        let mut kept = Kept { gate_nh: vec![0.0; len], up_nh: vec![0.0; len] };
+        let mut kept = Kept { gate_nh: zeros(len), up_nh: zeros(len) };
         self.blocks_kept(rows.x_nd, &mut kept.gate_nh, &mut kept.up_nh, y_nd);
         Ok(Box::new(kept))
     }
@@ -216,7 +216,7 @@ impl Engine for SwigluEngine {
         let mut kept = saved.downcast::<Kept>().expect("saved by this layer");
         let [gate, up, down] = &self.weights;
         let ([inputs, hidden], outputs) = (gate.shape, down.shape[1]);
-        let mut z_nh = vec![0.0; kept.gate_nh.len()];
+        let mut z_nh = zeros(kept.gate_nh.len());
         self.blocks_backward(&mut kept.gate_nh, &mut kept.up_nh, &mut z_nh, dy_no, dx_nd);
         linear::weight_gradient(&z_nh, dy_no, hidden, outputs, down.of_mut(gradient));
         linear::weight_gradient(rows.x_nd, &kept.gate_nh, inputs, hidden, gate.of_mut(gradient));

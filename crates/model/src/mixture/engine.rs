@@ -11,6 +11,7 @@ use crate::{
 use foretoken_kernels::{
     activation, experts,
     linear::{self, Panels},
+    zeros,
 };
 use std::sync::Arc;
 
@@ -295,8 +296,8 @@ impl Engine for MixtureEngine {
             spans: vec![0; count + 1],
             gaps: vec![0; self.gap_len(n)],
             segments: Vec::with_capacity(count),
-            grouped_ad: vec![0.0; n * k * input],
-            out_ao: vec![0.0; n * k * output],
+            grouped_ad: zeros(n * k * input),
+            out_ao: zeros(n * k * output),
             experts: Vec::with_capacity(count),
             shared: Vec::with_capacity(self.shared.len()),
             shared_gate_n: vec![0.0; n],
@@ -367,7 +368,7 @@ impl Engine for MixtureEngine {
         let mut kept = *saved.downcast::<Kept>().expect("saved by this layer");
         let (n, k) = (rows.count(), self.top_k());
         let (input, output) = self.widths();
-        let (mut dout_ao, mut dgrouped_ad) = (vec![0.0; n * k * output], vec![0.0; n * k * input]);
+        let (mut dout_ao, mut dgrouped_ad) = (zeros(n * k * output), zeros(n * k * input));
         let mut dweights_nk = vec![0.0; n * k];
         experts::combine_backward(
             &kept.out_ao,
