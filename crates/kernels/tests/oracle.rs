@@ -1,7 +1,9 @@
 //! Every kernel against its definition in `f64`, and every backward against finite differences of that definition.
 
 use foretoken_kernels::{
-    activation, balance, experts,
+    activation, balance,
+    evidence::{Evidence, EvidenceGradient},
+    experts,
     linear::{Panels, bias_gradient, linear, linear_add, weight_gradient},
     norm, plain, router,
     s4d::{self, S4dGradient, S4dParameters, S4dSystem},
@@ -266,6 +268,49 @@ proptest! {
         let mut draw = vec![0.0; raw.len()];
         router::noisy_logits_backward(&raw, &normal, 0.7, &dweights, &mut draw);
         close_to_differences(&draw, &raw, |raw| dot(&value(raw), &dweights));
+    }
+
+    #[test]
+    fn evidence_filters(experts in 1usize..6, lags in 1usize..5, rows in 1usize..12, seed: u64) {
+        let width = lags + 2;
+        let (signal, weights) = (draws(seed, rows * width), draws(seed + 1, rows * experts));
+        let parts = [draws(seed + 2, experts * lags), draws(seed + 3, experts), draws(seed + 4, experts)];
+        let models = |parts: &[Vec<f64>; 3]| -> f64 {
+            let [lags_ep, bias_e, log_deviation_e] = parts.each_ref().map(Vec::as_slice);
+            let models = Evidence { lags_ep, bias_e, log_deviation_e, switching: 0.1 };
+            let mut posterior = vec![0.0f64; experts];
+            signal.chunks(width).zip(weights.chunks(experts)).map(|(signal, weights)| {
+                let loss = models.step(signal, &mut posterior, |l| l);
+                let sum: f64 = posterior.iter().map(|l| l.exp()).sum();
+                assert!((sum - 1.0).abs() < 1e-9, "a posterior");
+                0.7 * loss + dot(&posterior, weights)
+            }).sum()
+        };
+        let [lags_ep, bias_e, log_deviation_e] = parts.each_ref().map(Vec::as_slice);
+        let fast = Evidence { lags_ep, bias_e, log_deviation_e, switching: 0.1 };
+        let mut posteriors = vec![vec![0.0f32; experts]];
+        for signal in signal.chunks(width) {
+            let mut posterior = posteriors[posteriors.len() - 1].clone();
+            fast.step(signal, &mut posterior, |l| l as f32);
+            posteriors.push(posterior);
+        }
+        let mut gradients = parts.each_ref().map(|part| vec![0.0f32; part.len()]);
+        let [lags_ep, bias_e, log_deviation_e] = &mut gradients;
+        let mut into = EvidenceGradient { lags_ep, bias_e, log_deviation_e };
+        let mut dposterior = vec![0.0; experts];
+        for row in (0..rows).rev() {
+            dposterior.iter_mut().zip(&weights[row * experts..]).for_each(|(dl, &weight)| *dl += f64::from(weight));
+            let signal = &signal[row * width..(row + 1) * width];
+            fast.step_backward(signal, &posteriors[row], &posteriors[row + 1], 0.7, &mut dposterior, &mut into);
+        }
+        let wide_parts = parts.each_ref().map(|part| wide(part));
+        for which in 0..3 {
+            close_to_differences(&gradients[which], &parts[which], |part| {
+                let mut parts = wide_parts.clone();
+                parts[which] = part.to_vec();
+                models(&parts)
+            });
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn gradients() -> Vec<u32> {
 #[test]
 fn everywhere() {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let reference = everything(4, 600, 600);
+    let (reference, reference_gradients) = (everything(4, 600, 600), gradients());
     for isa in Isa::available() {
         isa.force();
         for step in [1, 7, 64, 600] {
@@ -87,7 +87,7 @@ fn everywhere() {
         if isa != Isa::Portable {
             let all = |threads| pool(threads).install(|| (everything(4, 600, 600), gradients()));
             let one = all(1);
-            assert!(one.0 == reference && all(2) == one && all(3) == one, "{isa:?} by threads");
+            assert!(one.0 == reference && one.1 == reference_gradients && all(2) == one && all(3) == one, "{isa:?} by threads");
         }
     }
 }

@@ -5,7 +5,11 @@ mod gradients;
 mod leaky;
 
 use case::{Case, all, draws, rows_of, small, wide};
-use foretoken_model::{layer::Pass, plain::PlainPass, trace::Trace};
+use foretoken_model::{
+    layer::{Pass, Rows, Workspace},
+    plain::{PlainPass, Sample},
+    trace::Trace,
+};
 
 /// `f32` with its own polynomials against `f64`, through a few layers and some dozen samples, relative to the largest output.
 const PLAIN: f64 = 3e-5;
@@ -114,6 +118,52 @@ fn contract_2_and_10_forward_gives_the_bits_and_the_states_of_run() {
 }
 
 #[test]
+fn contract_10_a_gap_is_what_the_definition_says_it_is() {
+    for case in all().iter().filter(|case| case.layer.can_elapse()) {
+        let x = case.streams(&[40]).remove(0);
+        let gaps: Vec<usize> = (0..40).map(|row| [0, 0, 3, 0, 1, 17, 0, 120][row % 8]).collect();
+        let context = case.context(&x);
+        let rows = |from: usize, to: usize| Rows {
+            gaps: &gaps[from..to],
+            ..rows_of(&x[from * case.widths.0..to * case.widths.0], &[], &context[from * 4..to * 4])
+        };
+        let run = |cuts: &[usize]| {
+            let (mut state, mut y, mut trace) = (case.engine.state(1), Vec::new(), Trace::default());
+            for pair in cuts.windows(2) {
+                let offsets = [0, pair[1] - pair[0]];
+                let mut workspace = Workspace::default();
+                workspace.reserve(case.engine.scratch(offsets[1], 1));
+                let mut scratch = workspace.scratch();
+                scratch.trace = Some(&mut trace);
+                let mut out = vec![f32::NAN; offsets[1] * case.widths.1];
+                let rows = Rows { offsets: &offsets, ..rows(pair[0], pair[1]) };
+                case.engine.run(rows, &mut state, &mut out, &mut scratch).unwrap();
+                y.extend(out);
+            }
+            (y, state, trace)
+        };
+        let whole = run(&[0, 40]);
+        assert!(run(&[0, 5, 6, 23, 40]) == whole, "{}: any split", case.name);
+        let mut state = case.engine.state(1);
+        let mut y = vec![f32::NAN; 40 * case.widths.1];
+        let all = Rows { offsets: &[0, 40], ..rows(0, 40) };
+        case.engine.forward(all, &mut state, &mut y, &mut Pass::quiet()).unwrap();
+        assert!(y == whole.0 && state == whole.1, "{}: forward", case.name);
+        let mut pass = PlainPass { forced: Some(choices(&whole.2)), ..PlainPass::default() };
+        let (arena, mut plain_state) = (wide(&case.arena), case.layer.plain_state());
+        let mut plain = Vec::new();
+        for (x, &gap) in wide(&x).chunks(case.widths.0).zip(&gaps) {
+            let sample = Sample { x, gap: gap as u64, context: &x[..4] };
+            plain.extend(case.layer.plain_step(&arena, sample, &mut plain_state, &mut pass));
+        }
+        let scale = plain.iter().fold(1.0f64, |scale, value| scale.max(value.abs()));
+        for (place, (fast, plain)) in y.iter().zip(&plain).enumerate() {
+            assert!((f64::from(*fast) - plain).abs() <= PLAIN * scale, "{} at {place}: {fast}, plain {plain}", case.name);
+        }
+    }
+}
+
+#[test]
 fn contract_3_causal() {
     for case in all() {
         let streams = case.streams(&[30, 12]);
@@ -188,7 +238,7 @@ fn contract_7_scratch_may_hold_anything() {
         let streams = case.streams(&[13, 4]);
         let rows: Vec<&[f32]> = streams.iter().map(Vec::as_slice).collect();
         let (packed, offsets) = case.pack(&rows);
-        let mut workspace = foretoken_model::layer::Workspace::default();
+        let mut workspace = Workspace::default();
         let context = case.context(&packed);
         let need = case.engine.scratch(17, 2);
         workspace.reserve(need);
