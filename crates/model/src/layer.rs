@@ -193,6 +193,11 @@ pub trait Engine: Send + Sync {
     /// Gradients: `dx_nd` is overwritten; the weights' are added to `gradient`, an arena of the layout's length.
     fn backward(&self, rows: Rows<'_>, saved: Saved, dy_nd: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], pass: &BackwardPass);
 
+    /// Whether a state of the right shape, from outside, could be one of this layer's.
+    fn is_sound(&self, _state: &State) -> bool {
+        true
+    }
+
     /// The mixtures in this layer, outermost first, in a fixed order.
     fn mixtures(&self) -> Vec<&crate::mixture::MixtureEngine> {
         Vec::new()
@@ -207,7 +212,8 @@ pub type Saved = Box<dyn Any + Send>;
 pub struct State {
     /// Own numbers `[stream][len]`.
     pub floats: Vec<f32>,
-    /// Own counts `[stream][len]`: clocks and choices.
+    /// Own counts `[stream][len]`: clocks and choices. Absent in old snapshots, whose version is then refused.
+    #[serde(default)]
     pub counters: Vec<u64>,
     /// States of the layers inside.
     pub children: Vec<State>,

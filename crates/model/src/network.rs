@@ -145,6 +145,11 @@ impl NetworkEngine {
         self.stack.state(streams)
     }
 
+    /// Whether a state of the right shape, from outside, could be this network's.
+    pub fn is_sound(&self, state: &State) -> bool {
+        self.stack.is_sound(state)
+    }
+
     /// Scratch of [`NetworkEngine::run`] and of [`NetworkEngine::heads`] for one row.
     pub fn scratch(&self, rows: usize, streams: usize) -> Need {
         let run = self.stack.scratch(rows, streams).plus(Need::floats(2 * rows * self.width()));

@@ -75,7 +75,7 @@ pub struct Snapshot {
 }
 
 /// Version of [`Snapshot`].
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// A forecaster and the state of its stream.
 pub struct Predictor {
@@ -333,10 +333,15 @@ impl Predictor {
                 .all(|(new, old)| new.capacity() == old.capacity() && new.is_sound() && new.seen() == snapshot.samples)
             && snapshot.network.same_shape(&self.state)
             && snapshot.network.is_finite()
+            && self.forecaster.network().is_sound(&snapshot.network)
             && snapshot.hidden.len() == self.hidden_cd.len()
             && snapshot.hidden.iter().all(|value| value.is_finite());
         if !fits {
-            return differs("snapshot", "the shapes of this model and finite values".into(), "others".into());
+            return differs(
+                "snapshot",
+                "the shapes of this model, finite values and choices it can make".into(),
+                "others".into(),
+            );
         }
         self.samples = snapshot.samples;
         self.columns.clone_from(&snapshot.columns);

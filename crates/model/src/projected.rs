@@ -161,6 +161,10 @@ impl Engine for ProjectedEngine {
         linear::linear(&dx_nw, into_t, None, dx_nd);
     }
 
+    fn is_sound(&self, state: &State) -> bool {
+        self.layer.is_sound(state)
+    }
+
     fn mixtures(&self) -> Vec<&MixtureEngine> {
         self.layer.mixtures()
     }

@@ -187,6 +187,10 @@ impl Engine for StackEngine {
         }
     }
 
+    fn is_sound(&self, state: &State) -> bool {
+        self.blocks.iter().zip(&state.children).all(|(block, state)| block.layer.is_sound(state))
+    }
+
     fn mixtures(&self) -> Vec<&MixtureEngine> {
         self.blocks.iter().flat_map(|block| block.layer.mixtures()).collect()
     }

@@ -177,9 +177,15 @@ fn snapshots_that_do_not_fit_are_refused() {
     poisoned.hidden[0] = f32::NAN;
     let mut miscounted = good.clone();
     miscounted.samples += 1;
-    for (bad, word) in
-        [(other, "model"), (version, "format_version"), (short, "shapes"), (poisoned, "finite"), (miscounted, "shapes")]
-    {
+    // An expert that does not exist led last, or was chosen last; one was last chosen after now.
+    let counters = &good.network.children[1].counters;
+    let choices = [1, 3, counters.len() / 2 - 1].map(|place| {
+        let mut bad = good.clone();
+        bad.network.children[1].counters[place] = 77;
+        (bad, "choices")
+    });
+    let others = [(other, "model"), (version, "format_version"), (short, "shapes"), (poisoned, "finite"), (miscounted, "shapes")];
+    for (bad, word) in others.into_iter().chain(choices) {
         let error = predictor.restore(&bad).unwrap_err().to_string();
         assert!(error.contains(word), "{word}: {error}");
     }

@@ -230,11 +230,7 @@ fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) {
     }
 }
 
-fn group(
-    audited: &[Audited],
-    key: impl Fn(&Audited) -> usize,
-    name: impl Fn(usize) -> String,
-) -> Vec<(String, Vec<&Audited>)> {
+fn group(audited: &[Audited], key: impl Fn(&Audited) -> usize, name: impl Fn(usize) -> String) -> Vec<(String, Vec<&Audited>)> {
     let mut groups: BTreeMap<usize, Vec<&Audited>> = BTreeMap::new();
     audited.iter().for_each(|one| groups.entry(key(one)).or_default().push(one));
     groups.into_iter().map(|(key, group)| (name(key), group)).collect()

@@ -431,6 +431,13 @@ impl Engine for MixtureEngine {
         self.router.backward(rows, &kept.router, &mut dweights_nk, auxiliary, dx_nd, gradient);
     }
 
+    fn is_sound(&self, state: &State) -> bool {
+        let memory = self.router.memory();
+        let engines = self.experts.iter().map(|expert| &expert.engine).chain(&self.shared);
+        state.counters.chunks(memory.len()).all(|counters| memory.is_sound(counters))
+            && engines.zip(&state.children).all(|(engine, state)| engine.is_sound(state))
+    }
+
     fn mixtures(&self) -> Vec<&MixtureEngine> {
         let engines = self.experts.iter().map(|expert| &expert.engine).chain(&self.shared);
         std::iter::once(self).chain(engines.flat_map(|engine| engine.mixtures())).collect()
