@@ -5,7 +5,16 @@
 //! s_t = 2·Re⟨C(exp(ΔA) − 1)/A, x_t⟩ + skip·u_t
 //! y_t = a ⊙ σ(b),   [a | b] = silu(s_t)·out + bias
 //! ```
-//! A starts as −½ + iπn (S4D-Lin). Where we differ: SiLU stands for the paper's GELU, and B is absorbed in C.
+//! A starts as one of four spectra, with n = 0 … s − 1 and N = 2s:
+//!
+//! | `initialisation` | A_n |
+//! |---|---|
+//! | `lin` | −½ + iπn |
+//! | `inv` | −½ + i·N/π·(N/(2n + 1) − 1) |
+//! | `real` | −(n + 1) |
+//! | `legs` | the eigenvalues of the normal part of HiPPO-LegS of size N, one of each conjugate pair |
+//!
+//! Where we differ: SiLU stands for the paper's GELU, and B is absorbed in C.
 //! Shapes: `n` rows, `d` channels, `s` states a channel, `o` outputs.
 
 use crate::{
@@ -14,6 +23,7 @@ use crate::{
     plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight, fan_in, positive},
 };
+use faer::{Mat, Side};
 use foretoken_kernels::{
     activation,
     linear::{self, Panels},
@@ -23,7 +33,66 @@ use foretoken_kernels::{
 use serde::{Deserialize, Serialize};
 
 /// `type = "s4d"`.
-pub const KIND: Kind = Kind { name: "s4d", build, examples: &["", "states = 5", "states = 3\nstep_min = 0.01\nstep_max = 0.5"] };
+pub const KIND: Kind = Kind {
+    name: "s4d",
+    build,
+    examples: &[
+        "",
+        "states = 5\ninitialisation = 'inv'",
+        "states = 3\nstep_min = 0.01\nstep_max = 0.5\ninitialisation = 'real'",
+        "states = 4\ninitialisation = 'legs'",
+    ],
+};
+
+/// Where A starts (arXiv:2206.11893, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initialisation {
+    /// Evenly spaced frequencies.
+    #[default]
+    Lin,
+    /// Frequencies as 1/n.
+    Inv,
+    /// No frequencies: decays alone.
+    Real,
+    /// HiPPO-LegS.
+    Legs,
+}
+
+impl Initialisation {
+    /// −Re A and Im A of `states` states, frequencies ascending.
+    pub fn spectrum(self, states: usize) -> Vec<(f64, f64)> {
+        use std::f64::consts::PI;
+        let size = 2.0 * states as f64;
+        let each = |f: fn(f64, f64) -> (f64, f64)| (0..states).map(|n| f(n as f64, size)).collect::<Vec<_>>();
+        match self {
+            Self::Lin => each(|n, _| (0.5, PI * n)),
+            Self::Inv => {
+                let mut spectrum = each(|n, size| (0.5, size / PI * (size / (2.0 * n + 1.0) - 1.0)));
+                spectrum.reverse();
+                spectrum
+            }
+            Self::Real => each(|n, _| (n + 1.0, 0.0)),
+            Self::Legs => {
+                // The normal part is −½ plus a skew matrix K of entries ±½√(2i + 1)√(2j + 1); KᵀK has each frequency's square twice.
+                let entry = |i: usize, j: usize| {
+                    let size = 0.5 * ((2 * i + 1) as f64 * (2 * j + 1) as f64).sqrt();
+                    if i == j {
+                        0.0
+                    } else if i > j {
+                        -size
+                    } else {
+                        size
+                    }
+                };
+                let skew = Mat::from_fn(2 * states, 2 * states, entry);
+                let squares =
+                    (skew.transpose() * &skew).self_adjoint_eigenvalues(Side::Lower).expect("a symmetric matrix has them");
+                squares.chunks_exact(2).map(|pair| (0.5, pair[0].max(0.0).sqrt())).collect()
+            }
+        }
+    }
+}
 
 /// Options of an S4D layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,11 +104,13 @@ pub struct S4dConfig {
     pub step_min: f32,
     /// Largest initial step Δ, in samples.
     pub step_max: f32,
+    /// Where the state matrix starts.
+    pub initialisation: Initialisation,
 }
 
 impl Default for S4dConfig {
     fn default() -> Self {
-        Self { states: 16, step_min: 1e-3, step_max: 1e-1 }
+        Self { states: 16, step_min: 1e-3, step_max: 1e-1, initialisation: Initialisation::Lin }
     }
 }
 
@@ -69,13 +140,15 @@ fn build(
         return Err(ModelError::config("step_min, step_max", "0 < step_min <= step_max", found));
     }
     let shape = [input, states];
+    let spectrum = options.initialisation.spectrum(states);
+    let row = |value: fn(&(f64, f64)) -> f64| Init::Row(spectrum.iter().map(|pair| value(pair) as f32).collect());
     // Half the variance of a standard complex normal in each part.
     let c = Init::Normal(0.5f32.sqrt());
     Ok(Box::new(S4d {
         log_step_d: layout.free("log_step", [1, input], Init::LogUniform(options.step_min, options.step_max)),
-        log_neg_re_ds: layout.free("log_neg_re", shape, Init::Constant(0.5f32.ln())),
-        im_ds: layout.free("im", shape, Init::Ramp(std::f32::consts::PI)),
-        c_re_ds: layout.free("c_re", shape, c),
+        log_neg_re_ds: layout.free("log_neg_re", shape, row(|(decay, _)| decay.ln())),
+        im_ds: layout.free("im", shape, row(|(_, frequency)| *frequency)),
+        c_re_ds: layout.free("c_re", shape, c.clone()),
         c_im_ds: layout.free("c_im", shape, c),
         skip_d: layout.free("skip", [1, input], Init::Normal(1.0)),
         out_d2o: layout.matrix("out", [input, 2 * output], fan_in(input)),

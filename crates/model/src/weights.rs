@@ -10,7 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use std::ops::Range;
 
 /// How a fresh weight starts.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Init {
     /// Every value the same.
     Constant(f32),
@@ -20,8 +20,8 @@ pub enum Init {
     Normal(f32),
     /// Natural logarithm of a log-uniform draw from `[low, high]`.
     LogUniform(f32, f32),
-    /// `scale · column`, the same in every row.
-    Ramp(f32),
+    /// These values, the same in every row.
+    Row(Vec<f32>),
 }
 
 /// A span of the arena: a matrix `[rows, columns]`, row-major.
@@ -141,15 +141,15 @@ impl Layout {
             rng.set_stream(index as u64);
             let columns = spec.weight.shape[1];
             for (place, value) in spec.weight.of_mut(&mut arena).iter_mut().enumerate() {
-                *value = match spec.init {
-                    Init::Constant(value) => value,
-                    Init::Uniform(bound) => rng.random_range(-bound..=bound),
+                *value = match &spec.init {
+                    Init::Constant(value) => *value,
+                    Init::Uniform(bound) => rng.random_range(-bound..=*bound),
                     Init::Normal(deviation) => {
                         let draw: f32 = StandardNormal.sample(&mut rng);
                         deviation * draw
                     }
                     Init::LogUniform(low, high) => rng.random_range(low.ln()..=high.ln()),
-                    Init::Ramp(scale) => scale * (place % columns) as f32,
+                    Init::Row(values) => values[place % columns],
                 };
             }
         }

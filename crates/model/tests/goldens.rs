@@ -82,6 +82,23 @@ fn swiglu(hidden: i64) -> Vec<toml::Value> {
     vec![toml::Value::try_from(LayerConfig::new("swiglu").with("hidden", hidden)).unwrap()]
 }
 
+#[test]
+fn s4d_starts_as_the_paper_says() {
+    let golden = Golden::read("s4d_initialisations");
+    for name in ["lin", "inv", "real", "legs"] {
+        let config = LayerConfig::new("s4d").with("states", 8).with("initialisation", name);
+        let mut layout = Layout::default();
+        Registry::default().build(&config, 3, 3, &mut layout).unwrap();
+        let arena = layout.initialise(1);
+        for part in ["log_neg_re", "im"] {
+            let spec = layout.specs().iter().find(|spec| spec.name == part).unwrap();
+            for channel in spec.weight.of(&arena).chunks(8) {
+                golden.check(&format!("{name}.{part}"), channel);
+            }
+        }
+    }
+}
+
 fn mixture(experts: i64, top_k: i64) -> LayerConfig {
     let config = LayerConfig::new("mixture").with("num_experts", experts).with("top_k", top_k);
     config.with("experts", swiglu(10)).with("load_balance_coeff", 0.0)
