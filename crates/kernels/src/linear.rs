@@ -123,7 +123,7 @@ impl Task for Product<'_> {
         let (k, m) = (w.inputs, w.outputs);
         let mut panel = w.data.as_slice();
         let mut done = 0;
-        if S::TILE >= 4 && y_nm.len() / m >= MANY {
+        if S::TILE >= 4 && k > 0 && y_nm.len() / m >= MANY {
             done = m / PANEL * PANEL;
             let (full, rest) = panel.split_at(k * done);
             panel = rest;

@@ -7,6 +7,8 @@
 use crate::{
     ModelError,
     forecaster::Forecaster,
+    layer::Engine,
+    mixture::MixtureEngine,
     predictor::Predictor,
     trace::{MixtureTrace, Replay, StreamTrace, Trace},
 };
@@ -55,6 +57,10 @@ pub fn audit(
     let Some(own) = mixtures.iter().find(|own| own.id() == mixture) else {
         return Err(ModelError::config("mixture", format!("one of {}", mixtures.len()), mixture));
     };
+    let holds = |outer: &&&MixtureEngine| outer.id() != mixture && outer.mixtures().iter().any(|inner| inner.id() == mixture);
+    if mixtures.iter().any(|outer| holds(&outer)) {
+        return Err(ModelError::config("mixture", "a mixture of the trunk", format!("mixture {mixture} inside an expert")));
+    }
     let (top_k, experts, horizon) = (own.top_k(), own.expert_names().len(), forecaster.config().horizon);
     let len = columns.first().map_or(0, |column| column.len());
     if let Some(row) = rows.iter().find(|row| **row + horizon >= len) {
@@ -63,6 +69,9 @@ pub fn audit(
             expected: horizon,
             found: len - 1 - row.min(&(len - 1)),
         });
+    }
+    if let Some(pair) = rows.windows(2).find(|pair| pair[1] <= pair[0]) {
+        return Err(ModelError::config("audited rows", "rows in increasing order", format!("{} after {}", pair[1], pair[0])));
     }
     let mut predictor = Predictor::new(forecaster.clone());
     let mut forecast = predictor.forecast_buffer();
@@ -84,10 +93,7 @@ pub fn audit(
         };
         let mut trace = Trace::default();
         let route = error(predictor.fork(), Some(&mut trace))?;
-        let chosen = trace.mixtures.get(mixture).filter(|own| own.streams.iter().all(|stream| stream.choices.len() == top_k));
-        let Some(chosen) = chosen else {
-            return Err(ModelError::config("mixture", "a mixture of the trunk", format!("mixture {mixture} inside an expert")));
-        };
+        let chosen = &trace.mixtures[mixture];
         let mut alone = vec![Vec::with_capacity(experts); columns.len()];
         for expert in 0..experts as u32 {
             let mut stream = predictor.fork();

@@ -4,7 +4,8 @@
 //! forecast_t = Σ_i w_i·forecast_i,t        each of `horizon` samples of `width` values
 //! loss_i,t   = mean over j = 1..horizon of (x_t − what i said j samples ago of j samples ahead)²
 //! ```
-//! An error at step j is used j samples later and no sooner (no leak). Two ways to weigh, two types: [`FixedShare`] learns online, without
+//! An error at step j is used j samples later and no sooner (no leak). A member that fails ends the step with an error that names it; those before it
+//! have heard the sample, so reset before going on. Two ways to weigh, two types: [`FixedShare`] learns online, without
 //! training; [`GatedPredictors`] has a gate that is trained beforehand (`foretoken_train::fit_gate`) and reads each predictor's recent losses.
 
 use crate::{ModelError, predictor::SignalPredictor};
@@ -132,8 +133,9 @@ impl FixedShare {
         if !(config.rate.is_finite() && config.rate > 0.0) {
             return Err(ModelError::config("rate", "a finite number > 0", config.rate));
         }
-        if !(0.0..1.0).contains(&config.share) {
-            return Err(ModelError::config("share", "0 <= share < 1", config.share));
+        // Without a share a weight could vanish for good.
+        if !(config.share > 0.0 && config.share < 1.0) {
+            return Err(ModelError::config("share", "0 < share < 1", config.share));
         }
         let even = vec![1.0 / members.len().max(1) as f64; members.len()];
         Ok(Self { council: Council::new(members, width, horizon)?, config, weights: even, scale: 0.0, scored: 0 })

@@ -133,7 +133,9 @@ fn what_cannot_be_is_a_typed_error() {
     assert!(fixed(stubborn(&[1.0]), 0, 3, 0.5, 0.01).contains("width"));
     assert!(fixed(stubborn(&[1.0]), 1, 0, 0.5, 0.01).contains("horizon"));
     assert!(fixed(stubborn(&[1.0]), 1, 3, 0.0, 0.01).contains("rate"));
-    assert!(fixed(stubborn(&[1.0]), 1, 3, 0.5, 1.0).contains("share"));
+    assert!(
+        fixed(stubborn(&[1.0]), 1, 3, 0.5, 1.0).contains("share") && fixed(stubborn(&[1.0]), 1, 3, 0.5, 0.0).contains("share")
+    );
     let mut mixture = FixedShare::new(stubborn(&[1.0, f32::NAN]), 1, HORIZON, FixedShareConfig::default()).unwrap();
     assert!(mixture.step(&[1.0]).unwrap_err().to_string().contains("member 1"));
     let mut mixture = FixedShare::new(stubborn(&[1.0]), 1, HORIZON + 1, FixedShareConfig::default()).unwrap();

@@ -1,0 +1,61 @@
+//! The counterfactual audit: forcing what was chosen anyway changes nothing, and what cannot be audited is refused.
+
+mod common;
+
+use foretoken_model::{Blueprint, Forecaster, LayerConfig, Predictor, Registry, audit::audit};
+use std::sync::Arc;
+
+/// One expert a sample, and no linear expert beside it.
+fn forecaster() -> Arc<Forecaster> {
+    let mut config = common::config();
+    config.linear = None;
+    config.layers[1] = config.layers[1].clone().with("top_k", 1);
+    Arc::new(common::forecaster_of(&config, 1))
+}
+
+#[test]
+fn the_leader_alone_is_the_route_where_one_expert_is_chosen() {
+    let forecaster = forecaster();
+    let columns = common::columns(80);
+    let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    let audited = audit(&forecaster, &views, 0, &[10, 11, 40, 74]).unwrap();
+    assert_eq!(audited.len(), 8, "two columns");
+    for one in &audited {
+        assert_eq!(one.alone.len(), 3);
+        assert_eq!(one.route, one.alone[one.leader], "to the bit");
+        assert!(one.regret() >= 0.0 && one.alone.iter().all(|error| error.is_finite()));
+        assert!(one.alone.iter().any(|error| *error != one.route), "another expert says something else");
+    }
+    // The route's error is that of the stream itself.
+    let mut predictor = Predictor::new(forecaster.clone());
+    let mut forecast = predictor.forecast_buffer();
+    for row in 0..=40 {
+        predictor.advance(&[columns[0][row], columns[1][row]]).unwrap();
+    }
+    predictor.predict(&mut forecast).unwrap();
+    let deviation = forecaster.columns()[1].deviation;
+    let square = |step: usize| ((forecast.point[5 + step] - columns[1][41 + step]) / deviation).powi(2);
+    let error = (0..5).map(square).sum::<f64>() / 5.0;
+    let own = audited.iter().find(|one| (one.row, one.column) == (40, 1)).unwrap();
+    assert!((own.route - error).abs() < 1e-12 * error.max(1.0));
+}
+
+#[test]
+fn what_cannot_be_audited_is_refused() {
+    let forecaster = forecaster();
+    let columns = common::columns(30);
+    let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    let refused = |forecaster: &Arc<Forecaster>, views: &[&[f64]], mixture, rows: &[usize], word: &str| {
+        let error = audit(forecaster, views, mixture, rows).unwrap_err().to_string();
+        assert!(error.contains(word), "{word}: {error}");
+    };
+    refused(&forecaster, &views, 1, &[3], "one of 1");
+    refused(&forecaster, &views, 0, &[25], "at least 5 samples, found 4");
+    refused(&forecaster, &views, 0, &[7, 7], "increasing");
+    refused(&forecaster, &[&[], &[]], 0, &[0], "at least 5");
+    let mut config = common::config();
+    let inner = toml::Value::try_from(LayerConfig::new("mixture").with("num_experts", 3)).unwrap();
+    config.layers[1] = LayerConfig::new("mixture").with("num_experts", 3).with("experts", vec![inner]);
+    assert!(Blueprint::new(&config, &Registry::default()).is_ok());
+    refused(&Arc::new(common::forecaster_of(&config, 1)), &views, 1, &[9], "inside an expert");
+}
