@@ -1,7 +1,11 @@
 //! The routing timeline: the gate weights of every expert at every sample of a stretch.
 
 use crate::error::CliError;
-use foretoken_model::{Forecaster, Predictor, Trace, trace::StreamTrace};
+use foretoken_model::{
+    Forecaster, Predictor, Trace,
+    mixture::MixtureEngine,
+    trace::{MixtureTrace, StreamTrace},
+};
 use std::{ops::Range, sync::Arc};
 
 /// One mixture over a stretch of rows.
@@ -32,7 +36,13 @@ impl Timeline {
 
 /// Every choice of every mixture over the columns, from their first row.
 pub fn trace(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<Trace, CliError> {
-    let mut trace = Trace::default();
+    // A mixture inside an expert that is never chosen makes no choices, and is in the trace all the same.
+    let shape = |mixture: &&MixtureEngine| MixtureTrace {
+        top_k: mixture.top_k(),
+        experts: mixture.expert_names().len(),
+        streams: Vec::new(),
+    };
+    let mut trace = Trace { mixtures: forecaster.network().mixtures().iter().map(shape).collect() };
     Predictor::new(forecaster.clone()).advance_many(columns, |_| false, |_, _, _| {}, Some(&mut trace))?;
     Ok(trace)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! r_i = z_t − V_i·(z_{t−1} … z_{t−p}) − b_i           the residual of model i
-//! e_i = ½·(r_i/σ_i)² + ln σ_i                          its negative log-likelihood, up to a constant;  σ = exp(s)
+//! e_i = ½·(r_i/σ_i)² + ln σ_i                          its negative log-likelihood, up to a constant;  σ = max(exp(s), 0.001)
 //! u_i = ln((1 − α)·π_i + α/E) − e_i                    π = softmax(l_{t−1}),  α the probability of a switch
 //! l_t = u − logsumexp(u)                               the log-posterior;   own loss: −logsumexp(u)
 //! ```
@@ -11,6 +11,8 @@
 
 /// Residuals beyond this many units are cut: one absurd sample must not decide for ever.
 const LARGEST_RESIDUAL: f64 = 1e6;
+/// ln of the smallest σ: a model that predicts a stuck signal perfectly must not become infinitely sure of it.
+const LEAST_LOG_DEVIATION: f64 = -6.907_755_278_982_137;
 
 /// The models: `lags_ep` newest lag last, like the signal.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,7 @@ impl<R: Copy + Into<f64>> Evidence<'_, R> {
         let weights = &self.lags_ep[model * p..(model + 1) * p];
         let predicted = weights.iter().zip(lags).fold(self.bias_e[model].into(), |sum, (&v, &z)| sum + v.into() * z.into());
         let residual = (newest - predicted).clamp(-LARGEST_RESIDUAL, LARGEST_RESIDUAL);
-        let log_deviation: f64 = self.log_deviation_e[model].into();
+        let log_deviation: f64 = self.log_deviation_e[model].into().max(LEAST_LOG_DEVIATION);
         let precision = libm::exp(-2.0 * log_deviation);
         (residual, precision, 0.5 * residual * residual * precision + log_deviation)
     }
@@ -100,7 +102,9 @@ impl Evidence<'_> {
             let (residual, precision, _) = self.likelihood(model, signal);
             let du = dposterior[model] - libm::exp(f64::from(after[model])) * (sum + dloss);
             let dresidual = -du * residual * precision * f64::from(u8::from(residual.abs() < LARGEST_RESIDUAL));
-            gradient.log_deviation_e[model] -= (du * (1.0 - residual * residual * precision)) as f32;
+            if f64::from(self.log_deviation_e[model]) > LEAST_LOG_DEVIATION {
+                gradient.log_deviation_e[model] -= (du * (1.0 - residual * residual * precision)) as f32;
+            }
             gradient.bias_e[model] -= dresidual as f32;
             for (dv, &z) in gradient.lags_ep[model * p..(model + 1) * p].iter_mut().zip(lags) {
                 *dv -= (dresidual * f64::from(z)) as f32;

@@ -392,3 +392,22 @@ fn balance_loss_is_one_at_perfect_balance() {
     assert!((loss - 1.0).abs() < 1e-12, "{loss}");
     assert_eq!(balance::squared_variation(&[3.0; 4]), 0.0);
 }
+
+#[test]
+fn evidence_never_becomes_infinitely_sure() {
+    // A model that fits a stuck signal perfectly, its deviation driven as low as can be; then a step.
+    let models = Evidence { lags_ep: &[1.0, 0.0], bias_e: &[0.0, 0.0], log_deviation_e: &[-80.0, 0.0], switching: 0.01 };
+    let mut posterior = [0.0f32; 2];
+    for signal in [[1.0f32, 1.0]; 50].into_iter().chain([[1.0, 1e30], [1e30, 1e30], [1.0, 1.0]]) {
+        let loss = models.step(&signal, &mut posterior, |l| l as f32);
+        assert!(loss.is_finite() && posterior.iter().all(|l| l.is_finite()), "{posterior:?}");
+    }
+    let (mut lags, mut bias, mut deviation) = ([0.0f32; 2], [0.0f32; 2], [0.0f32; 2]);
+    let mut into = EvidenceGradient { lags_ep: &mut lags, bias_e: &mut bias, log_deviation_e: &mut deviation };
+    let mut dposterior = [1.0, -1.0];
+    let before = posterior;
+    models.step(&[1.0, 1e30], &mut posterior, |l| l as f32);
+    models.step_backward(&[1.0, 1e30], &before, &posterior, 1.0, &mut dposterior, &mut into);
+    assert_eq!(into.log_deviation_e[0], 0.0, "no slope below the least deviation");
+    assert!(lags.iter().chain(&bias).chain(&deviation).all(|gradient| gradient.is_finite()));
+}

@@ -74,6 +74,8 @@ pub fn audit(
         return Err(ModelError::config("audited rows", "rows in increasing order", format!("{} after {}", pair[1], pair[0])));
     }
     let mut predictor = Predictor::new(forecaster.clone());
+    // Forced choices are not what the experts are used for.
+    predictor.count_usage(false);
     let mut forecast = predictor.forecast_buffer();
     let (mut audited, mut next) = (Vec::new(), 0);
     for &row in rows {
@@ -97,7 +99,7 @@ pub fn audit(
         let mut alone = vec![Vec::with_capacity(experts); columns.len()];
         for expert in 0..experts as u32 {
             let mut stream = predictor.fork();
-            stream.force(Some(Replay::choices_and_weights(only(expert, chosen, mixture))));
+            stream.force(Some(Replay::choices_and_weights(only(expert, chosen, mixture))?));
             for (alone, error) in alone.iter_mut().zip(error(stream, None)?) {
                 alone.push(error);
             }

@@ -307,7 +307,14 @@ impl Workspace {
 
     /// A view to take scratch from.
     pub fn scratch(&mut self) -> Scratch<'_> {
-        Scratch { floats: &mut self.floats, choices: &mut self.choices, offsets: &mut self.offsets, trace: None, replay: None }
+        Scratch {
+            floats: &mut self.floats,
+            choices: &mut self.choices,
+            offsets: &mut self.offsets,
+            trace: None,
+            replay: None,
+            count: true,
+        }
     }
 }
 
@@ -321,6 +328,8 @@ pub struct Scratch<'a> {
     pub trace: Option<&'a mut Trace>,
     /// Choices that mixtures are to make, if somebody forces them.
     pub replay: Option<&'a mut Replay>,
+    /// Whether mixtures count what they do in their live statistics.
+    pub count: bool,
 }
 
 impl<'a> Scratch<'a> {
@@ -347,6 +356,7 @@ impl<'a> Scratch<'a> {
             offsets: self.offsets,
             trace: self.trace.as_deref_mut(),
             replay: self.replay.as_deref_mut(),
+            count: self.count,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! loss_i,t   = mean over j = 1..horizon of (x_t − what i said j samples ago of j samples ahead)²
 //! ```
 //! An error at step j is used j samples later and no sooner (no leak). A member that fails ends the step with an error that names it; those before it
-//! have heard the sample, so reset before going on. Two ways to weigh, two types: [`FixedShare`] learns online, without
+//! have heard the sample, so nothing more is taken until a reset. Two ways to weigh, two types: [`FixedShare`] learns online, without
 //! training; [`GatedPredictors`] has a gate that is trained beforehand (`foretoken_train::fit_gate`) and reads each predictor's recent losses.
 
 use crate::{ModelError, predictor::SignalPredictor};
@@ -24,6 +24,7 @@ struct Council {
     ring: Vec<f32>,
     heard: u64,
     losses: Vec<f64>,
+    broken: bool,
 }
 
 impl Council {
@@ -32,7 +33,7 @@ impl Council {
         crate::weights::positive("width", width)?;
         crate::weights::positive("horizon", horizon)?;
         let (ring, losses) = (vec![0.0; horizon * members.len() * horizon * width], vec![0.0; members.len()]);
-        Ok(Self { members, width, horizon, ring, heard: 0, losses })
+        Ok(Self { members, width, horizon, ring, heard: 0, losses, broken: false })
     }
 
     fn len(&self) -> usize {
@@ -53,6 +54,9 @@ impl Council {
         if let Some(place) = x.iter().position(|value| !value.is_finite()) {
             return Err(ModelError::Sample { column: place.to_string(), found: f64::from(x[place]) });
         }
+        if self.broken {
+            return Err(ModelError::config("members", "reset after the error that ended them", "a sample"));
+        }
         let pending = self.heard.min(self.horizon as u64);
         for member in 0..self.members.len() {
             let square = |j: u64| {
@@ -63,6 +67,7 @@ impl Council {
             self.losses[member] = loss;
         }
         let len = self.len();
+        self.broken = true;
         let slot = (self.heard % self.horizon as u64) as usize;
         for (member, predictor) in self.members.iter_mut().enumerate() {
             let problem =
@@ -74,6 +79,7 @@ impl Council {
             }
             self.ring[(slot * self.losses.len() + member) * len..][..len].copy_from_slice(&said);
         }
+        self.broken = false;
         self.heard += 1;
         Ok(pending > 0)
     }
@@ -91,7 +97,7 @@ impl Council {
         self.members.iter_mut().for_each(|member| member.reset());
         self.ring.fill(0.0);
         self.losses.fill(0.0);
-        self.heard = 0;
+        (self.heard, self.broken) = (0, false);
     }
 }
 

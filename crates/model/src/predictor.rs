@@ -91,6 +91,8 @@ pub struct Predictor {
     linear_scratch: Vec<f32>,
     parts: Parts,
     replay: Option<Replay>,
+    counting: bool,
+    broken: bool,
     workspace: Workspace,
 }
 
@@ -119,6 +121,8 @@ impl Predictor {
                 linear_spoke: false,
             },
             replay: None,
+            counting: true,
+            broken: false,
             workspace,
             forecaster,
         }
@@ -132,6 +136,7 @@ impl Predictor {
         fork.state.clone_from(&self.state);
         fork.hidden_cd.clone_from(&self.hidden_cd);
         fork.replay.clone_from(&self.replay);
+        (fork.counting, fork.broken) = (self.counting, self.broken);
         fork
     }
 
@@ -147,6 +152,7 @@ impl Predictor {
 
     /// Forgets everything.
     pub fn reset(&mut self) {
+        self.broken = false;
         self.samples = 0;
         self.columns.iter_mut().for_each(ColumnHistory::reset);
         self.state.reset();
@@ -171,8 +177,10 @@ impl Predictor {
     /// Takes one sample, one value a column in the data's unit.
     ///
     /// # Errors
-    /// A wrong number of values, or one that is not finite; the state is as before.
+    /// A wrong number of values, or one that is not finite; the state is as before. A router's score that is not finite, or a forced trace that
+    /// has come to its end: the stream is broken until it is reset or restored.
     pub fn advance(&mut self, sample: &[f64]) -> Result<(), ModelError> {
+        self.check_whole()?;
         self.check_width(sample.len())?;
         for (column, &value) in sample.iter().enumerate() {
             self.standardised[column] = self.standardise(column, value)?;
@@ -186,8 +194,23 @@ impl Predictor {
         }
         self.samples += 1;
         let mut scratch = self.workspace.scratch();
-        scratch.replay = self.replay.as_mut();
-        network.run(&self.features_ck, &self.offsets, &mut self.state, &mut self.hidden_cd, &mut scratch)
+        (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
+        let done = network.run(&self.features_ck, &self.offsets, &mut self.state, &mut self.hidden_cd, &mut scratch);
+        self.broken = done.is_err();
+        done
+    }
+
+    /// A network that refuses half-way leaves a state that is neither before nor after.
+    fn check_whole(&self) -> Result<(), ModelError> {
+        match self.broken {
+            true => Err(ModelError::config("stream", "reset or restored after the error that ended it", "a sample")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the mixtures count what this stream does in their live statistics; they do unless told otherwise.
+    pub fn count_usage(&mut self, counting: bool) {
+        self.counting = counting;
     }
 
     /// Forces the choices that `replay` holds on every mixture, from the next sample on; a sample that it holds none for is an error.
@@ -206,8 +229,9 @@ impl Predictor {
     /// Forecasts from the newest sample on into `forecast`.
     ///
     /// # Errors
-    /// No sample was taken yet.
+    /// No sample was taken yet, or the stream is broken.
     pub fn predict(&mut self, forecast: &mut Forecast) -> Result<(), ModelError> {
+        self.check_whole()?;
         if self.samples == 0 {
             return Err(ModelError::TooShort { what: "a forecast", expected: 1, found: 0 });
         }
@@ -247,6 +271,7 @@ impl Predictor {
         mut sink: impl FnMut(usize, usize, &Parts),
         mut trace: Option<&mut Trace>,
     ) -> Result<(), ModelError> {
+        self.check_whole()?;
         self.check_width(columns.len())?;
         let rows = columns[0].len();
         for (index, column) in columns.iter().enumerate() {
@@ -273,8 +298,10 @@ impl Predictor {
             self.workspace.reserve(network.scratch(count * len, count));
             let mut scratch = self.workspace.scratch();
             scratch.trace = trace.as_deref_mut();
-            scratch.replay = self.replay.as_mut();
-            network.run(&features, &offsets, &mut self.state, &mut hidden, &mut scratch)?;
+            (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
+            let done = network.run(&features, &offsets, &mut self.state, &mut hidden, &mut scratch);
+            self.broken = done.is_err();
+            done?;
             for (index, mut history) in before.into_iter().enumerate() {
                 for row in 0..len {
                     history.push(forecaster.columns()[index].standardise(columns[index][start + row]), scaler);
@@ -343,6 +370,7 @@ impl Predictor {
                 "others".into(),
             );
         }
+        self.broken = false;
         self.samples = snapshot.samples;
         self.columns.clone_from(&snapshot.columns);
         self.state.clone_from(&snapshot.network);

@@ -76,6 +76,34 @@ impl Trace {
         Err(ModelError::config("routing trace", text(&expected), text(&own)))
     }
 
+    /// Checks that the parts fit together.
+    ///
+    /// # Errors
+    /// Choices and weights that are not `top_k` a sample, experts that do not exist, or the same one twice in a sample.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        for (index, mixture) in self.mixtures.iter().enumerate() {
+            for (number, stream) in mixture.streams.iter().enumerate() {
+                let wrong = |expected: String, found: String| ModelError::Config {
+                    field: format!("routing trace, mixture {index}, stream {number}"),
+                    expected,
+                    found,
+                };
+                let (choices, weights, k) = (stream.choices.len(), stream.weights.len(), mixture.top_k.max(1));
+                if choices != weights || !choices.is_multiple_of(k) {
+                    return Err(wrong(format!("{k} choices and weights a sample"), format!("{choices} and {weights}")));
+                }
+                if let Some(expert) = stream.choices.iter().find(|expert| **expert as usize >= mixture.experts) {
+                    return Err(wrong(format!("experts below {}", mixture.experts), expert.to_string()));
+                }
+                let doubled = |slots: &&[u32]| (1..slots.len()).any(|slot| slots[..slot].contains(&slots[slot]));
+                if let Some(slots) = stream.choices.chunks(k).find(doubled) {
+                    return Err(wrong("different experts in a sample".into(), format!("{slots:?}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the trace.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let file = File { format_version: TRACE_VERSION, trace: self.clone() };
@@ -94,21 +122,7 @@ impl Trace {
         if file.format_version != TRACE_VERSION {
             return Err(problem(format!("format_version: expected {TRACE_VERSION}, found {}", file.format_version)));
         }
-        for (index, mixture) in file.trace.mixtures.iter().enumerate() {
-            for (number, stream) in mixture.streams.iter().enumerate() {
-                let place = format!("mixture {index}, stream {number}");
-                if stream.choices.len() != stream.weights.len() || !stream.choices.len().is_multiple_of(mixture.top_k.max(1)) {
-                    return Err(problem(format!("{place}: expected {} choices and weights a sample", mixture.top_k)));
-                }
-                if let Some(expert) = stream.choices.iter().find(|expert| **expert as usize >= mixture.experts) {
-                    return Err(problem(format!("{place}: expected experts below {}, found {expert}", mixture.experts)));
-                }
-                let doubled = |slots: &[u32]| (1..slots.len()).any(|slot| slots[..slot].contains(&slots[slot]));
-                if stream.choices.chunks(mixture.top_k.max(1)).any(doubled) {
-                    return Err(problem(format!("{place}: expected different experts in a sample")));
-                }
-            }
-        }
+        file.trace.validate().map_err(|error| problem(error.to_string()))?;
         Ok(file.trace)
     }
 }
@@ -125,28 +139,36 @@ pub struct Replay {
 
 impl Replay {
     /// Forces the choices; gate weights still follow from the scores.
-    pub fn choices(trace: Trace) -> Self {
+    ///
+    /// # Errors
+    /// What [`Trace::validate`] refuses.
+    pub fn choices(trace: Trace) -> Result<Self, ModelError> {
+        trace.validate()?;
         let done = trace.mixtures.iter().map(|mixture| vec![0; mixture.streams.len()]).collect();
-        Self { trace, weights: false, done }
+        Ok(Self { trace, weights: false, done })
     }
 
     /// Forces choices and gate weights.
-    pub fn choices_and_weights(trace: Trace) -> Self {
-        Self { weights: true, ..Self::choices(trace) }
+    ///
+    /// # Errors
+    /// What [`Trace::validate`] refuses.
+    pub fn choices_and_weights(trace: Trace) -> Result<Self, ModelError> {
+        Ok(Self { weights: true, ..Self::choices(trace)? })
     }
 
     /// The next choice of a stream of a mixture; `None` if the trace does not speak of that mixture, which then chooses freely.
     ///
     /// # Errors
     /// The trace holds no more, or is of a mixture of another shape.
-    pub fn next(&mut self, mixture: usize, stream: usize, top_k: usize) -> Result<Option<&[u32]>, ModelError> {
+    pub fn next(&mut self, mixture: usize, stream: usize, top_k: usize, experts: usize) -> Result<Option<&[u32]>, ModelError> {
         let wrong = |expected: String, found: String| ModelError::Config { field: "routing trace".into(), expected, found };
         let Some(own) = self.trace.mixtures.get(mixture).filter(|own| own.top_k > 0) else { return Ok(None) };
         if own.streams.len() <= stream {
             return Err(wrong(format!("stream {stream} of mixture {mixture}"), format!("{} streams", own.streams.len())));
         }
-        if own.top_k != top_k {
-            return Err(wrong(format!("{top_k} experts a sample in mixture {mixture}"), own.top_k.to_string()));
+        if (own.top_k, own.experts) != (top_k, experts) {
+            let expected = format!("{top_k} of {experts} experts a sample in mixture {mixture}");
+            return Err(wrong(expected, format!("{} of {}", own.top_k, own.experts)));
         }
         let done = &mut self.done[mixture][stream];
         let span = *done * top_k..(*done + 1) * top_k;

@@ -20,6 +20,7 @@ fn the_leader_alone_is_the_route_where_one_expert_is_chosen() {
     let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     let audited = audit(&forecaster, &views, 0, &[10, 11, 40, 74]).unwrap();
     assert_eq!(audited.len(), 8, "two columns");
+    assert_eq!(forecaster.network().mixtures()[0].live_usage().read().samples, 0, "an audit is not counted");
     for one in &audited {
         assert_eq!(one.alone.len(), 3);
         assert_eq!(one.route, one.alone[one.leader], "to the bit");

@@ -57,6 +57,8 @@ fn mixtures() {
         &["load_coeff", "fewer"],
     );
     bad_mixture("importance_coeff = -1.0", &["importance_coeff", ">= 0"]);
+    bad_mixture("num_experts = 2\nbias_rate = 0.1", &["bias_rate", "every expert", "0.1"]);
+    bad_mixture("top_k = 1\nimportance_coeff = 0.1", &["importance_coeff", "renormalise", "0.1"]);
     bad_mixture("z_loss_coeff = inf", &["z_loss_coeff", "finite"]);
     bad_mixture("switch_cost = -0.5", &["switch_cost", ">= 0"]);
     bad_mixture("num_experts = 2\nswitch_cost = 0.5", &["switch_cost", "nothing switches"]);

@@ -71,7 +71,7 @@ impl Case {
 
     fn run(&self, step: usize) -> (Vec<Vec<f32>>, State, Trace) {
         let mut state = self.engine.state(STREAMS.len());
-        let (mut replay, mut seen) = (Replay::choices(self.trace.clone()), Trace::default());
+        let (mut replay, mut seen) = (Replay::choices(self.trace.clone()).unwrap(), Trace::default());
         let mut y = vec![Vec::new(); STREAMS.len()];
         for start in (0..61).step_by(step) {
             let part = |x: &Vec<f32>| (start * WIDTH).min(x.len())..((start + step) * WIDTH).min(x.len());
@@ -220,7 +220,7 @@ fn gradients_are_those_of_the_plain_loop() {
     for clock in CLOCKS {
         let case = case(clock, S4D, 7);
         let (packed, offsets) = pack(&case.x.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let mut pass = Pass { replay: Some(Replay::choices(case.trace.clone())), ..Pass::quiet() };
+        let mut pass = Pass { replay: Some(Replay::choices(case.trace.clone()).unwrap()), ..Pass::quiet() };
         let mut y = vec![f32::NAN; packed.len()];
         let rows = Rows::new(&packed, &offsets);
         let saved = case.engine.forward(rows, &mut case.engine.state(STREAMS.len()), &mut y, &mut pass).unwrap();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{columns, forecaster, forecaster_of, value, variants};
-use foretoken_model::{Forecast, ModelError, Predictor, Registry, Snapshot};
+use foretoken_model::{Forecast, ModelError, Predictor, Registry, Replay, Snapshot, Trace};
 use std::sync::Arc;
 
 const ROWS: usize = 90;
@@ -179,15 +179,51 @@ fn snapshots_that_do_not_fit_are_refused() {
     miscounted.samples += 1;
     // An expert that does not exist led last, or was chosen last; one was last chosen after now.
     let counters = &good.network.children[1].counters;
-    let choices = [1, 3, counters.len() / 2 - 1].map(|place| {
-        let mut bad = good.clone();
-        bad.network.children[1].counters[place] = 77;
-        (bad, "choices")
-    });
+    let choices =
+        [(0, u64::MAX), (1, 77), (2, u64::MAX), (3, 77), (3, counters[4]), (counters.len() / 2 - 1, 77)].map(|(place, value)| {
+            let mut bad = good.clone();
+            bad.network.children[1].counters[place] = value;
+            (bad, "choices")
+        });
     let others = [(other, "model"), (version, "format_version"), (short, "shapes"), (poisoned, "finite"), (miscounted, "shapes")];
     for (bad, word) in others.into_iter().chain(choices) {
         let error = predictor.restore(&bad).unwrap_err().to_string();
         assert!(error.contains(word), "{word}: {error}");
     }
     assert_eq!(predictor.snapshot(), good);
+}
+
+#[test]
+fn a_forced_trace_that_ends_breaks_the_stream_until_it_is_reset() {
+    let forecaster = Arc::new(forecaster());
+    let columns = common::columns(20);
+    let views: Vec<&[f64]> = columns.iter().map(|column| &column[..5]).collect();
+    let mut trace = Trace::default();
+    Predictor::new(forecaster.clone()).advance_many(&views, |_| false, |_, _, _| {}, Some(&mut trace)).unwrap();
+    let mut predictor = Predictor::new(forecaster.clone());
+    predictor.force(Some(Replay::choices(trace.clone()).unwrap()));
+    advance(&mut predictor, 0..5);
+    let sample = [columns[0][5], columns[1][5]];
+    assert!(predictor.advance(&sample).unwrap_err().to_string().contains("more than 5 samples"));
+    predictor.force(None);
+    let mut forecast = predictor.forecast_buffer();
+    assert!(predictor.advance(&sample).unwrap_err().to_string().contains("reset or restored"));
+    assert!(predictor.predict(&mut forecast).is_err());
+    predictor.reset();
+    let mut fresh = Predictor::new(forecaster.clone());
+    advance(&mut predictor, 0..6);
+    advance(&mut fresh, 0..6);
+    assert_eq!(predictor.snapshot(), fresh.snapshot());
+    // A trace of another mixture, and one that does not fit together, are errors too.
+    let with = |change: &dyn Fn(&mut Trace)| {
+        let mut trace = trace.clone();
+        change(&mut trace);
+        Replay::choices(trace)
+    };
+    assert!(with(&|trace| trace.mixtures[0].streams[0].weights.truncate(1)).is_err());
+    assert!(with(&|trace| trace.mixtures[0].streams[0].choices[0] = 3).is_err());
+    let mut other = Predictor::new(forecaster);
+    other.force(Some(with(&|trace| trace.mixtures[0].experts = 8).unwrap()));
+    let error = other.advance(&sample).unwrap_err().to_string();
+    assert!(error.contains("2 of 3 experts") && error.contains("2 of 8"), "{error}");
 }

@@ -66,6 +66,10 @@ fn moe(_: &Options) -> Result<Measured, Failure> {
         let values = ["eager", "grouped_mm"].map(|kind| peers.get(&format!("peer.{kind}.{what}")).copied().unwrap_or(f64::MAX));
         values[0].min(values[1])
     };
+    let figures = ["1.one_token_ms", "1.small_token_ms", "1.forward_4096_ms", "1.training_4096_ms", "2.training_4096_ms"];
+    if let Some(missing) = figures.into_iter().find(|figure| theirs(figure) == f64::MAX) {
+        return Err(format!("bench_moe.py gave no {missing}").into());
+    }
     // 4,096 tokens, forward and backward: three times the forward's multiplications, at the ceiling.
     let least = 3.0 * 4096.0 * 2.0 * 2.0 * 3.0 * 256.0 * 512.0 / ours("moe.ceiling_gflops")? * 1e-6;
     println!(

@@ -99,7 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let replay = arguments.replay.as_ref().map(|path| {
         let trace = Trace::load(path)?;
         trace.check(&forecaster.network().mixtures()).map_err(|error| CliError::file(path, error))?;
-        Ok::<_, CliError>(Replay::choices(trace))
+        Ok::<_, CliError>(Replay::choices(trace)?)
     });
     let After { forecast, linear } = after_forced(&forecaster, &signal.slice(0..signal.len()), replay.transpose()?)?;
     let next = next_stamps(&signal.stamps, forecaster.config().horizon);

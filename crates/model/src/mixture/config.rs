@@ -127,6 +127,8 @@ impl MixtureConfig {
         let biased = has_bias(strategy, self.bias_rate.is_some());
         let rate = at_least_zero("bias_rate", self.bias_rate.unwrap_or(BIAS_RATE))?;
         only("bias_rate", self.bias_rate.is_some(), biased, "routing_strategy = \"top-k\" or \"sigmoid\" with it", rate)?;
+        let moot = "none: with every expert chosen a bias chooses nothing";
+        only("bias_rate", self.bias_rate.is_some(), !dense, moot, rate)?;
         let default = if dense || biased { 0.0 } else { LOAD_BALANCE_COEFF };
         let switch = at_least_zero("load_balance_coeff", self.load_balance_coeff.unwrap_or(default))?;
         let constant = "0: with every expert chosen the Switch loss is constant and has no gradient";
@@ -156,6 +158,9 @@ impl MixtureConfig {
         }
         only("shared_gate", self.shared_gate, !self.shared.is_empty(), "shared experts with it", "none")?;
         let importance = at_least_zero("importance_coeff", self.importance_coeff)?;
+        let learns = top_k > 1 || !renormalise || !kind.plain_weights && kind.every;
+        let constant = "0, or renormalise = false: one expert with weight 1 has an importance without gradient";
+        only("importance_coeff", importance > 0.0, learns, constant, importance)?;
         let balance = Balance { switch, importance, load, z: at_least_zero("z_loss_coeff", self.z_loss_coeff)? };
         let bias_rate = biased.then_some(rate);
         Ok(RouterOptions { strategy, experts, top_k, renormalise, scale, noise_std, switch_cost, bias_rate, evidence, balance })

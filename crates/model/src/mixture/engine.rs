@@ -75,8 +75,9 @@ impl MixtureEngine {
     pub(super) fn new(mixture: &Mixture, arena: &[f32], train: bool) -> Self {
         let expert = |expert: &super::Expert| {
             let engine = expert.layer.prepare(arena, train);
-            // An expert without a state says the same whether it sees the others' samples or not.
-            let every = mixture.clock == Clock::Every && !engine.state(1).is_empty();
+            // An expert without a state says the same whether it sees the others' samples or not, unless its last choice counts.
+            let sticks = engine.mixtures().iter().any(|mixture| mixture.router().options().switch_cost > 0.0);
+            let every = mixture.clock == Clock::Every && (sticks || !engine.state(1).is_empty());
             Expert { engine, every }
         };
         let gate = |span: Weight| {
@@ -249,7 +250,8 @@ impl Engine for MixtureEngine {
             gaps: scratch.offsets(self.gap_len(n)),
         };
         let routed = (choice.experts_nk, choice.weights_nk, choice.margins_n);
-        self.deal(rows, routed, &mut state.counters, Some(&self.live), &mut deal);
+        let usage = scratch.count.then_some(&self.live);
+        self.deal(rows, routed, &mut state.counters, usage, &mut deal);
         if let Some(trace) = &mut scratch.trace {
             trace.record(self.id, self.experts.len(), k, rows.offsets, choice.experts_nk, choice.weights_nk);
         }

@@ -56,6 +56,8 @@ pub const KIND: Kind = Kind {
         "num_experts = 4\ntop_k = 1\nswitch_cost = 0.4\nclock = 'elapsed'\nexperts = [{ type = 's4d', states = 3 }]",
         "num_experts = 3\ntop_k = 1\nswitch_cost = 0.3\nclock = 'every'\n\
          experts = [{ type = 'mixture', num_experts = 3, clock = 'elapsed', experts = [{ type = 's4d', states = 2 }] }]",
+        "num_experts = 3\ntop_k = 1\nclock = 'every'\n\
+         experts = [{ type = 'mixture', num_experts = 3, top_k = 1, switch_cost = 0.4 }]",
         "num_experts = 3\nclock = 'elapsed'\n\
          experts = [{ type = 'mixture', num_experts = 3, top_k = 1, clock = 'elapsed', experts = [{ type = 's4d', states = 2 }] }]",
         "num_experts = 3\ntop_k = 1\nrouting_strategy = 'evidence'\nevidence = { lags = 3, switching = 0.05, coeff = 0.4 }\n\

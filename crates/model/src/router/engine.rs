@@ -350,7 +350,9 @@ impl RouterEngine {
                     }
                     margins_n[row] = router::choose(select, choice);
                 }
-                if let Some(forced) = replay.as_deref_mut().map(|replay| replay.next(mixture, stream, k)).transpose()?.flatten() {
+                if let Some(forced) =
+                    replay.as_deref_mut().map(|replay| replay.next(mixture, stream, k, experts)).transpose()?.flatten()
+                {
                     choice.copy_from_slice(forced);
                 }
                 last.iter_mut().zip(&*choice).for_each(|(last, &expert)| *last = u64::from(expert) + 1);

@@ -111,9 +111,12 @@ impl Memory {
     /// Whether these counters could be a stream's: experts that exist, and no time after now.
     pub fn is_sound(&self, counters: &[u64]) -> bool {
         let experts = self.experts as u64;
-        let times = &counters[3 + self.top_k..];
-        counters[1] <= experts
-            && counters[3..3 + self.top_k].iter().all(|last| *last <= experts)
+        let (choice, times) = counters[3..].split_at(self.top_k);
+        counters[0] <= u64::MAX / 2
+            && counters[1] <= experts
+            && counters[2] <= counters[0]
+            && choice.iter().all(|last| *last <= experts)
+            && (1..choice.len()).all(|slot| choice[slot] == 0 || !choice[..slot].contains(&choice[slot]))
             && times.iter().all(|last| *last <= counters[0])
     }
 
