@@ -15,6 +15,7 @@ pub const GROUP: Group = Group {
         figure("moe.small_token_us", "µs", AtMost(4.0)),
         figure("moe.forward_two_threads_speedup", "×", AtLeast(1.7)),
         figure("moe.training_two_threads_speedup", "×", AtLeast(1.7)),
+        figure("moe.many_experts_two_threads_speedup", "×", AtLeast(1.2)),
         figure("moe.more_experts_beyond_router_and_memory_us", "µs", AtMost(0.5)),
         figure("moe.peer_token_ratio", "×", AtLeast(2.0)),
         figure("moe.peer_small_token_ratio", "×", AtLeast(20.0)),

@@ -3,7 +3,7 @@
 use super::{Clock, Mixture};
 use crate::{
     ModelError,
-    layer::{BackwardPass, Engine, Need, Pass, Rows, Saved, Scratch, State},
+    layer::{BackwardPass, Engine, Need, Pass, Rows, Saved, Scratch, State, Workspace},
     router::{RouterEngine, RouterKept, keep_slots, row_draws},
     usage::{RoutedSample, UsageCounters},
     weights::Weight,
@@ -13,6 +13,7 @@ use foretoken_kernels::{
     linear::{self, Panels},
     zeros,
 };
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// A mixture with packed weights.
@@ -49,10 +50,19 @@ struct Deal<'a> {
     order: &'a mut [u32],
     place: &'a mut [u32],
     spans: &'a mut [usize],
-    segments: &'a mut [usize],
     /// Samples missed before each dealt row, by its place; empty unless the clock is elapsed.
     gaps: &'a mut [usize],
 }
+
+/// One expert's part of a call.
+struct Task<'a> {
+    index: usize,
+    state: &'a mut State,
+    out_ao: &'a mut [f32],
+}
+
+/// Assignments from which on experts run beside each other, if each has less than a quarter of them.
+const APART: usize = 1024;
 
 struct Kept {
     router: RouterKept,
@@ -195,13 +205,100 @@ impl MixtureEngine {
     }
 
     /// What the rows of an expert's calls are: all of them, or those dealt to it.
-    fn rows_of<'a>(&self, index: usize, rows: Rows<'a>, deal: &'a Deal<'_>, grouped_ad: &'a [f32]) -> Rows<'a> {
+    fn rows_of<'a>(
+        &self,
+        index: usize,
+        rows: Rows<'a>,
+        deal: &'a Deal<'_>,
+        grouped_ad: &'a [f32],
+        segments: &'a [usize],
+    ) -> Rows<'a> {
         if self.experts[index].every {
             return Rows { context_nc: &[], ..rows };
         }
         let span = deal.spans[index]..deal.spans[index + 1];
         let gaps = if deal.gaps.is_empty() { &[][..] } else { &deal.gaps[span.clone()] };
-        Rows { x_nd: &grouped_ad[span.start * self.input..span.end * self.input], offsets: deal.segments, gaps, context_nc: &[] }
+        Rows { x_nd: &grouped_ad[span.start * self.input..span.end * self.input], offsets: segments, gaps, context_nc: &[] }
+    }
+
+    /// Whether the experts run beside each other: many rows, but too few for each expert to share its own out.
+    fn apart(&self, rows: usize) -> bool {
+        let assignments = rows * self.top_k();
+        assignments >= APART && assignments / self.experts.len() < APART / 4 && rayon::current_num_threads() > 1
+    }
+
+    /// Each expert with its state and the places of its outputs, one after the other.
+    fn each<'a>(
+        &'a self,
+        deal: &'a Deal<'_>,
+        states: &'a mut [State],
+        mut out_ao: &'a mut [f32],
+    ) -> impl Iterator<Item = Task<'a>> + 'a {
+        let spans: &[usize] = deal.spans;
+        let output = self.output;
+        states.iter_mut().take(self.experts.len()).enumerate().map(move |(index, state)| {
+            let (own, rest) = std::mem::take(&mut out_ao).split_at_mut((spans[index + 1] - spans[index]) * output);
+            out_ao = rest;
+            Task { index, state, out_ao: own }
+        })
+    }
+
+    fn tasks<'a>(&'a self, deal: &'a Deal<'_>, states: &'a mut [State], out_ao: &'a mut [f32]) -> Vec<Task<'a>> {
+        self.each(deal, states, out_ao).collect()
+    }
+
+    fn run_one(
+        &self,
+        index: usize,
+        rows: Rows<'_>,
+        deal: &Deal<'_>,
+        grouped_ad: &[f32],
+        segments: &mut [usize],
+        state: &mut State,
+        out_ao: &mut [f32],
+        all_no: &mut [f32],
+        scratch: &mut Scratch<'_>,
+    ) -> Result<(), ModelError> {
+        let (expert, order) = (&self.experts[index], &deal.order[deal.spans[index]..deal.spans[index + 1]]);
+        if order.is_empty() && !expert.every {
+            return Ok(());
+        }
+        experts::segments_of(order, self.top_k(), rows.offsets, segments);
+        let own = self.rows_of(index, rows, deal, grouped_ad, segments);
+        if !expert.every {
+            return expert.engine.run(own, state, out_ao, scratch);
+        }
+        expert.engine.run(own, state, all_no, scratch)?;
+        experts::gather(all_no, self.output, self.top_k(), order, out_ao);
+        Ok(())
+    }
+
+    fn forward_one(
+        &self,
+        index: usize,
+        rows: Rows<'_>,
+        deal: &Deal<'_>,
+        grouped_ad: &[f32],
+        state: &mut State,
+        out_ao: &mut [f32],
+        all_no: &mut [f32],
+        pass: &mut Pass,
+    ) -> Result<(Vec<usize>, Option<Saved>), ModelError> {
+        let (expert, order) = (&self.experts[index], &deal.order[deal.spans[index]..deal.spans[index + 1]]);
+        let mut segments = vec![0; rows.offsets.len()];
+        experts::segments_of(order, self.top_k(), rows.offsets, &mut segments);
+        if order.is_empty() && !expert.every {
+            return Ok((segments, None));
+        }
+        let own = self.rows_of(index, rows, deal, grouped_ad, &segments);
+        let saved = if expert.every {
+            let saved = expert.engine.forward(own, state, all_no, pass)?;
+            experts::gather(all_no, self.output, self.top_k(), order, out_ao);
+            saved
+        } else {
+            expert.engine.forward(own, state, out_ao, pass)?
+        };
+        Ok((segments, Some(saved)))
     }
 }
 
@@ -246,7 +343,6 @@ impl Engine for MixtureEngine {
             order: scratch.choices(n * k),
             place: scratch.choices(n * k),
             spans: scratch.offsets(self.experts.len() + 1),
-            segments: scratch.offsets(rows.offsets.len()),
             gaps: scratch.offsets(self.gap_len(n)),
         };
         let routed = (choice.experts_nk, choice.weights_nk, choice.margins_n);
@@ -258,19 +354,24 @@ impl Engine for MixtureEngine {
         let (grouped_ad, out_ao) = (scratch.floats(n * k * self.input), scratch.floats(n * k * output));
         let (all_no, logits_n, gate_n) = (scratch.floats(self.beside(n * output)), scratch.floats(n), scratch.floats(n));
         experts::gather(rows.x_nd, self.input, k, deal.order, grouped_ad);
-        for (index, (expert, state)) in self.experts.iter().zip(&mut state.children).enumerate() {
-            let span = deal.spans[index]..deal.spans[index + 1];
-            if span.is_empty() && !expert.every {
-                continue;
-            }
-            experts::segments_of(&deal.order[span.clone()], k, rows.offsets, deal.segments);
-            let own = self.rows_of(index, rows, &deal, grouped_ad);
-            let out_ao = &mut out_ao[span.start * output..span.end * output];
-            if expert.every {
-                expert.engine.run(own, state, all_no, &mut scratch.rest())?;
-                experts::gather(all_no, output, k, &deal.order[span], out_ao);
-            } else {
-                expert.engine.run(own, state, out_ao, &mut scratch.rest())?;
+        if self.apart(n) && scratch.trace.is_none() && scratch.replay.is_none() {
+            let count = scratch.count;
+            let tasks = self.tasks(&deal, &mut state.children, out_ao);
+            tasks.into_par_iter().try_for_each(|Task { index, state, out_ao }| {
+                let mut workspace = Workspace::default();
+                let expert = &self.experts[index];
+                let own = if expert.every { n } else { deal.spans[index + 1] - deal.spans[index] };
+                workspace.reserve(expert.engine.scratch(own, rows.streams()));
+                let mut scratch = workspace.scratch();
+                scratch.count = count;
+                let mut all_no = vec![0.0; if expert.every { n * output } else { 0 }];
+                let mut segments = vec![0; rows.offsets.len()];
+                self.run_one(index, rows, &deal, grouped_ad, &mut segments, state, out_ao, &mut all_no, &mut scratch)
+            })?;
+        } else {
+            let segments = scratch.offsets(rows.offsets.len());
+            for Task { index, state, out_ao } in self.each(&deal, &mut state.children, out_ao) {
+                self.run_one(index, rows, &deal, grouped_ad, segments, state, out_ao, all_no, &mut scratch.rest())?;
             }
         }
         experts::combine(out_ao, output, k, deal.place, choice.weights_nk, y_no);
@@ -314,37 +415,39 @@ impl Engine for MixtureEngine {
                 }
             }
         }
-        let mut segments = vec![0; rows.offsets.len()];
-        let mut deal = Deal {
-            order: &mut kept.order,
-            place: &mut kept.place,
-            spans: &mut kept.spans,
-            segments: &mut segments,
-            gaps: &mut kept.gaps,
-        };
+        let mut deal = Deal { order: &mut kept.order, place: &mut kept.place, spans: &mut kept.spans, gaps: &mut kept.gaps };
         let routed = (&kept.router.choice_nk[..], &kept.router.weights_nk[..], &kept.router.margins_n[..]);
         let usage = pass.training.then_some(&*self.trained);
         self.deal(rows, routed, &mut state.counters, usage, &mut deal);
         experts::gather(rows.x_nd, input, k, deal.order, &mut kept.grouped_ad);
         let mut all_no = vec![0.0; self.beside(n * output)];
-        for (index, (expert, state)) in self.experts.iter().zip(&mut state.children).enumerate() {
-            let span = deal.spans[index]..deal.spans[index + 1];
-            experts::segments_of(&deal.order[span.clone()], k, rows.offsets, deal.segments);
-            kept.segments.push(deal.segments.to_vec());
-            if span.is_empty() && !expert.every {
-                kept.experts.push(None);
-                continue;
-            }
-            let own = self.rows_of(index, rows, &deal, &kept.grouped_ad);
-            let out_ao = &mut kept.out_ao[span.start * output..span.end * output];
-            let saved = if expert.every {
-                let saved = expert.engine.forward(own, state, &mut all_no, pass)?;
-                experts::gather(&all_no, output, k, &deal.order[span], out_ao);
-                saved
-            } else {
-                expert.engine.forward(own, state, out_ao, pass)?
+        // Each expert has its own pass, so that sums of losses do not depend on who runs beside whom.
+        let own_pass = |pass: &Pass, replay| Pass { auxiliary: 0.0, nudges: Vec::new(), replay, ..*pass };
+        let mut done = Vec::with_capacity(count);
+        if self.apart(n) && pass.replay.is_none() {
+            let tasks = self.tasks(&deal, &mut state.children, &mut kept.out_ao);
+            let one = |Task { index, state, out_ao }: Task<'_>| {
+                let mut own = own_pass(pass, None);
+                let mut all_no = vec![0.0; if self.experts[index].every { n * output } else { 0 }];
+                self.forward_one(index, rows, &deal, &kept.grouped_ad, state, out_ao, &mut all_no, &mut own)
+                    .map(|(segments, saved)| (segments, saved, own))
             };
-            kept.experts.push(Some(saved));
+            tasks.into_par_iter().map(one).collect_into_vec(&mut done);
+        } else {
+            for Task { index, state, out_ao } in self.each(&deal, &mut state.children, &mut kept.out_ao) {
+                let replay = pass.replay.take();
+                let mut own = own_pass(pass, replay);
+                let result = self.forward_one(index, rows, &deal, &kept.grouped_ad, state, out_ao, &mut all_no, &mut own);
+                pass.replay = own.replay.take();
+                done.push(result.map(|(segments, saved)| (segments, saved, own)));
+            }
+        }
+        for result in done {
+            let (segments, saved, own) = result?;
+            kept.segments.push(segments);
+            kept.experts.push(saved);
+            pass.auxiliary += own.auxiliary;
+            pass.nudges.extend(own.nudges);
         }
         experts::combine(&kept.out_ao, output, k, &kept.place, &kept.scaled_nk, y_no);
         if !self.shared.is_empty() {
@@ -391,15 +494,9 @@ impl Engine for MixtureEngine {
         let add = |dx_nd: &mut [f32], part_nd: &[f32]| dx_nd.iter_mut().zip(part_nd).for_each(|(total, part)| *total += part);
         for (index, (expert, saved)) in self.experts.iter().zip(std::mem::take(&mut kept.experts)).enumerate() {
             let Some(saved) = saved else { continue };
-            let deal = Deal {
-                order: &mut kept.order,
-                place: &mut kept.place,
-                spans: &mut kept.spans,
-                segments: &mut kept.segments[index],
-                gaps: &mut kept.gaps,
-            };
+            let deal = Deal { order: &mut kept.order, place: &mut kept.place, spans: &mut kept.spans, gaps: &mut kept.gaps };
             let span = deal.spans[index]..deal.spans[index + 1];
-            let own = self.rows_of(index, rows, &deal, &kept.grouped_ad);
+            let own = self.rows_of(index, rows, &deal, &kept.grouped_ad, &kept.segments[index]);
             let dout = &dout_ao[span.start * output..span.end * output];
             if expert.every {
                 let mut dall_no = vec![0.0; n * output];

@@ -67,6 +67,14 @@ pub fn draws(seed: u64, len: usize) -> Vec<f32> {
 }
 
 impl Case {
+    /// One layer of the product with these options.
+    pub fn of(kind: &str, options: &str, widths: (usize, usize)) -> Self {
+        let config = LayerConfig { kind: kind.into(), options: toml::from_str(options).expect("TOML") };
+        let mut layout = Layout::default();
+        let layer = registry().build(&config, widths.0, widths.1, &mut layout).expect("it builds");
+        Self::new(format!("{kind} [{options}]"), layout, layer, widths)
+    }
+
     fn new(name: String, layout: Layout, layer: Box<dyn Layer>, widths: (usize, usize)) -> Self {
         let mut arena = layout.initialise(3);
         // What starts at a constant, such as a bias, is moved so that it matters.

@@ -48,6 +48,22 @@ fn contract_1_same_bits_for_any_number_of_threads() {
 }
 
 #[test]
+fn contract_1_experts_beside_each_other_give_the_bits_of_one_after_the_other() {
+    // Many experts of few rows each, with states and losses of their own: what runs over threads by experts.
+    let inner = "{ type = 'mixture', num_experts = 2, top_k = 1, bias_rate = 0.01, renormalise = false, experts = [{ type = 's4d', states = 2 }] }";
+    for clock in ["routed", "elapsed", "every"] {
+        let options = format!(
+            "num_experts = 10\nclock = '{clock}'\nexperts = [{inner}, {{ type = 'swiglu' }}, {{ type = 's4d', states = 2 }}]"
+        );
+        let case = Case::of("mixture", &options, (8, 8));
+        let streams = case.streams(&[400, 0, 450]);
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let all = |threads| pool(threads).install(|| (case.run(&streams, 10_000), gradients::fast(&case, &streams, 9, 4)));
+        assert!(all(1) == all(2) && all(2) == all(3), "{clock}");
+    }
+}
+
+#[test]
 fn contract_1_the_plain_step_is_the_definition() {
     for case in all() {
         let streams = case.streams(&RAGGED);
