@@ -161,14 +161,12 @@ struct Place<'a> {
 /// order.
 #[inline(always)]
 fn many<S: Simd>(simd: S, x_nk: &[f32], k: usize, panels: &[f32], start: Start<'_>, m: usize, y_nm: &mut [f32]) {
-    let rows = y_nm.len() / m;
+    let (rows, halves) = (y_nm.len() / m, panels.len() / (k * PANEL) * 2);
     // Rows copied side by side have addresses that the compiler knows.
     let mut tile_x = [0.0; TILES * MANY * COPIED];
-    let mut slab = 0;
-    loop {
+    for slab in (0..k).step_by(SLAB) {
         let depth = SLAB.min(k - slab);
         let start = if slab == 0 { start } else { Start::Output };
-        let halves = |first: usize| (0..panels.len() / (k * PANEL).max(1) * 2).map(move |half| (half, first));
         let place = |half: usize| {
             let (panel, within) = (half / 2, half % 2 * (PANEL / 2));
             Place { panel: &panels[panel * k * PANEL + slab * PANEL + within..], width: PANEL, column: panel * PANEL + within }
@@ -179,33 +177,29 @@ fn many<S: Simd>(simd: S, x_nk: &[f32], k: usize, panels: &[f32], start: Start<'
             for (r, to) in tile_x.chunks_exact_mut(COPIED).take(tiles * MANY).enumerate() {
                 to[..depth].copy_from_slice(&x_nk[(row + r) * k + slab..][..depth]);
             }
-            for (half, first) in halves(row) {
+            for half in 0..halves {
                 for t in 0..tiles {
-                    let (x, y) = (&tile_x[t * MANY * COPIED..], &mut y_nm[(first + t * MANY) * m..]);
+                    let (x, y) = (&tile_x[t * MANY * COPIED..], &mut y_nm[(row + t * MANY) * m..]);
                     tile::<S, MANY, 2>(simd, x, COPIED, depth, place(half), start, m, y);
                 }
             }
             row += tiles * MANY;
         }
         while row < rows {
-            let x = &x_nk[row * k + slab..];
-            for (half, row) in halves(row) {
-                let y = &mut y_nm[row * m..];
-                match rows - row {
+            let few = match rows - row {
+                1 => 1,
+                2..ROWS => 2,
+                _ => ROWS,
+            };
+            for half in 0..halves {
+                let (x, y) = (&x_nk[row * k + slab..], &mut y_nm[row * m..]);
+                match few {
                     1 => tile::<S, 1, 2>(simd, x, k, depth, place(half), start, m, y),
-                    2..6 => tile::<S, 2, 2>(simd, x, k, depth, place(half), start, m, y),
+                    2 => tile::<S, 2, 2>(simd, x, k, depth, place(half), start, m, y),
                     _ => tile::<S, ROWS, 2>(simd, x, k, depth, place(half), start, m, y),
                 }
             }
-            row += match rows - row {
-                1 => 1,
-                2..6 => 2,
-                _ => ROWS,
-            };
-        }
-        slab += depth;
-        if slab >= k {
-            break;
+            row += few;
         }
     }
 }

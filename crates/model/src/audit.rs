@@ -10,7 +10,7 @@ use crate::{
     layer::Engine,
     mixture::MixtureEngine,
     predictor::Predictor,
-    trace::{MixtureTrace, Replay, StreamTrace, Trace},
+    trace::{MixtureTrace, Replay, StreamTrace, Trace, leading_slot},
 };
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub fn audit(
     if mixtures.iter().any(|outer| holds(&outer)) {
         return Err(ModelError::config("mixture", "a mixture of the trunk", format!("mixture {mixture} inside an expert")));
     }
-    let (top_k, experts, horizon) = (own.top_k(), own.expert_names().len(), forecaster.config().horizon);
+    let (experts, horizon) = (own.expert_names().len(), forecaster.config().horizon);
     let len = columns.first().map_or(0, |column| column.len());
     if let Some(row) = rows.iter().find(|row| **row + horizon >= len) {
         return Err(ModelError::TooShort {
@@ -105,8 +105,7 @@ pub fn audit(
             }
         }
         for (column, ((route, alone), stream)) in route.into_iter().zip(alone).zip(&chosen.streams).enumerate() {
-            let loudest = (1..top_k).fold(0, |best, slot| if stream.weights[slot] > stream.weights[best] { slot } else { best });
-            audited.push(Audited { row, column, leader: stream.choices[loudest] as usize, route, alone });
+            audited.push(Audited { row, column, leader: stream.choices[leading_slot(&stream.weights)] as usize, route, alone });
         }
     }
     Ok(audited)

@@ -37,6 +37,11 @@ pub struct StreamTrace {
     pub weights: Vec<f32>,
 }
 
+/// The slot with the largest weight, the first of equals: its expert leads the sample.
+pub fn leading_slot(weights_k: &[f32]) -> usize {
+    (1..weights_k.len()).fold(0, |best, slot| if weights_k[slot] > weights_k[best] { slot } else { best })
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {

@@ -46,6 +46,17 @@ pub enum Bias {
     Always,
 }
 
+impl Bias {
+    /// Whether there is one, given whether a rate was named.
+    pub fn is_used(self, named: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Optional => named,
+            Self::Always => true,
+        }
+    }
+}
+
 macro_rules! gates {
     ($($(#[$doc:meta])* $name:ident => $file:ident,)*) => {
         /// How experts are chosen.

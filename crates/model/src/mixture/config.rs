@@ -4,7 +4,7 @@ use crate::{
     ModelError,
     balance::Balance,
     layer::LayerConfig,
-    router::{EvidenceConfig, RouterOptions, RoutingStrategy, has_bias},
+    router::{EvidenceConfig, RouterOptions, RoutingStrategy},
     weights::positive,
 };
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,7 @@ impl MixtureConfig {
         if !(scale.is_finite() && scale > 0.0) {
             return Err(ModelError::config("gate_scale", "a finite number > 0", scale));
         }
-        let biased = has_bias(strategy, self.bias_rate.is_some());
+        let biased = kind.bias.is_used(self.bias_rate.is_some());
         let rate = at_least_zero("bias_rate", self.bias_rate.unwrap_or(BIAS_RATE))?;
         only("bias_rate", self.bias_rate.is_some(), biased, "routing_strategy = \"top-k\" or \"sigmoid\" with it", rate)?;
         let moot = "none: with every expert chosen a bias chooses nothing";

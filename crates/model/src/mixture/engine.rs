@@ -1,11 +1,14 @@
-//! The mixture at work: rows are dealt to experts, run, and put together again.
+//! The mixture at work: what the experts say is put together again, and its gradients are taken apart.
 
-use super::{Clock, Mixture};
+use super::{
+    Clock, Mixture,
+    deal::{Deal, Task},
+};
 use crate::{
     ModelError,
     layer::{BackwardPass, Engine, Need, Pass, Rows, Saved, Scratch, State, Workspace},
     router::{RouterEngine, RouterKept, keep_slots, row_draws},
-    usage::{RoutedSample, UsageCounters},
+    usage::UsageCounters,
     weights::Weight,
 };
 use foretoken_kernels::{
@@ -19,24 +22,24 @@ use std::sync::Arc;
 /// A mixture with packed weights.
 pub struct MixtureEngine {
     id: usize,
-    input: usize,
-    output: usize,
+    pub(super) input: usize,
+    pub(super) output: usize,
     clock: Clock,
     dropout: f32,
     noisy: bool,
-    router: RouterEngine,
+    pub(super) router: RouterEngine,
     names: Vec<String>,
-    experts: Vec<Expert>,
+    pub(super) experts: Vec<Expert>,
     shared: Vec<Box<dyn Engine>>,
     shared_gate: Option<SharedGate>,
     trained: Arc<UsageCounters>,
     live: UsageCounters,
 }
 
-struct Expert {
-    engine: Box<dyn Engine>,
+pub(super) struct Expert {
+    pub(super) engine: Box<dyn Engine>,
     /// Runs on every sample, and only the chosen ones are read.
-    every: bool,
+    pub(super) every: bool,
 }
 
 struct SharedGate {
@@ -44,25 +47,6 @@ struct SharedGate {
     panels: Panels,
     transposed: Option<Panels>,
 }
-
-/// How the rows of a call are dealt to the experts.
-struct Deal<'a> {
-    order: &'a mut [u32],
-    place: &'a mut [u32],
-    spans: &'a mut [usize],
-    /// Samples missed before each dealt row, by its place; empty unless the clock is elapsed.
-    gaps: &'a mut [usize],
-}
-
-/// One expert's part of a call.
-struct Task<'a> {
-    index: usize,
-    state: &'a mut State,
-    out_ao: &'a mut [f32],
-}
-
-/// Assignments from which on experts run beside each other, if each has less than a quarter of them.
-const APART: usize = 1024;
 
 struct Kept {
     router: RouterKept,
@@ -142,7 +126,7 @@ impl MixtureEngine {
         &self.router
     }
 
-    /// Counts of `run`: a live stream's own.
+    /// Counts of `run`, over all streams that share this engine.
     pub fn live_usage(&self) -> &UsageCounters {
         &self.live
     }
@@ -161,38 +145,6 @@ impl MixtureEngine {
         if self.shared.is_empty() && self.experts.iter().all(|expert| !expert.every) { 0 } else { len }
     }
 
-    /// Groups the rows by expert, lets every stream's clock pass, and counts.
-    fn deal(
-        &self,
-        rows: Rows<'_>,
-        (choice_nk, weights_nk, margins_n): (&[u32], &[f32], &[f32]),
-        counters: &mut [u64],
-        usage: Option<&UsageCounters>,
-        deal: &mut Deal<'_>,
-    ) {
-        let (k, memory) = (self.top_k(), self.router.memory());
-        experts::group(choice_nk, self.experts.len(), deal.order, deal.spans);
-        experts::invert(deal.order, deal.place);
-        for (pair, counters) in rows.offsets.windows(2).zip(counters.chunks_exact_mut(memory.len())) {
-            for row in pair[0]..pair[1] {
-                let slots = row * k..(row + 1) * k;
-                let (choice_k, weights_k) = (&choice_nk[slots.clone()], &weights_nk[slots.clone()]);
-                let place = &deal.place[slots];
-                memory.pass(counters, rows.gap(row), choice_k, |slot, missed| {
-                    if let Some(gap) = deal.gaps.get_mut(place[slot] as usize) {
-                        *gap = missed;
-                    }
-                });
-                let loudest = (1..k).fold(0, |best, slot| if weights_k[slot] > weights_k[best] { slot } else { best });
-                let leader = choice_k[loudest] as usize;
-                let before = memory.lead(counters, leader);
-                if let Some(usage) = usage {
-                    usage.record(&RoutedSample { choice_k, weights_k, margin: margins_n[row], leader, before });
-                }
-            }
-        }
-    }
-
     /// σ(x·w) of every row; ones without a gate.
     fn shared_weights(&self, x_nd: &[f32], logits_n: &mut [f32], gate_n: &mut [f32]) {
         match &self.shared_gate {
@@ -202,103 +154,6 @@ impl MixtureEngine {
             }
             None => gate_n.fill(1.0),
         }
-    }
-
-    /// What the rows of an expert's calls are: all of them, or those dealt to it.
-    fn rows_of<'a>(
-        &self,
-        index: usize,
-        rows: Rows<'a>,
-        deal: &'a Deal<'_>,
-        grouped_ad: &'a [f32],
-        segments: &'a [usize],
-    ) -> Rows<'a> {
-        if self.experts[index].every {
-            return Rows { context_nc: &[], ..rows };
-        }
-        let span = deal.spans[index]..deal.spans[index + 1];
-        let gaps = if deal.gaps.is_empty() { &[][..] } else { &deal.gaps[span.clone()] };
-        Rows { x_nd: &grouped_ad[span.start * self.input..span.end * self.input], offsets: segments, gaps, context_nc: &[] }
-    }
-
-    /// Whether the experts run beside each other: many rows, but too few for each expert to share its own out.
-    fn apart(&self, rows: usize) -> bool {
-        let assignments = rows * self.top_k();
-        assignments >= APART && assignments / self.experts.len() < APART / 4 && rayon::current_num_threads() > 1
-    }
-
-    /// Each expert with its state and the places of its outputs, one after the other.
-    fn each<'a>(
-        &'a self,
-        deal: &'a Deal<'_>,
-        states: &'a mut [State],
-        mut out_ao: &'a mut [f32],
-    ) -> impl Iterator<Item = Task<'a>> + 'a {
-        let spans: &[usize] = deal.spans;
-        let output = self.output;
-        states.iter_mut().take(self.experts.len()).enumerate().map(move |(index, state)| {
-            let (own, rest) = std::mem::take(&mut out_ao).split_at_mut((spans[index + 1] - spans[index]) * output);
-            out_ao = rest;
-            Task { index, state, out_ao: own }
-        })
-    }
-
-    fn tasks<'a>(&'a self, deal: &'a Deal<'_>, states: &'a mut [State], out_ao: &'a mut [f32]) -> Vec<Task<'a>> {
-        self.each(deal, states, out_ao).collect()
-    }
-
-    fn run_one(
-        &self,
-        index: usize,
-        rows: Rows<'_>,
-        deal: &Deal<'_>,
-        grouped_ad: &[f32],
-        segments: &mut [usize],
-        state: &mut State,
-        out_ao: &mut [f32],
-        all_no: &mut [f32],
-        scratch: &mut Scratch<'_>,
-    ) -> Result<(), ModelError> {
-        let (expert, order) = (&self.experts[index], &deal.order[deal.spans[index]..deal.spans[index + 1]]);
-        if order.is_empty() && !expert.every {
-            return Ok(());
-        }
-        experts::segments_of(order, self.top_k(), rows.offsets, segments);
-        let own = self.rows_of(index, rows, deal, grouped_ad, segments);
-        if !expert.every {
-            return expert.engine.run(own, state, out_ao, scratch);
-        }
-        expert.engine.run(own, state, all_no, scratch)?;
-        experts::gather(all_no, self.output, self.top_k(), order, out_ao);
-        Ok(())
-    }
-
-    fn forward_one(
-        &self,
-        index: usize,
-        rows: Rows<'_>,
-        deal: &Deal<'_>,
-        grouped_ad: &[f32],
-        state: &mut State,
-        out_ao: &mut [f32],
-        all_no: &mut [f32],
-        pass: &mut Pass,
-    ) -> Result<(Vec<usize>, Option<Saved>), ModelError> {
-        let (expert, order) = (&self.experts[index], &deal.order[deal.spans[index]..deal.spans[index + 1]]);
-        let mut segments = vec![0; rows.offsets.len()];
-        experts::segments_of(order, self.top_k(), rows.offsets, &mut segments);
-        if order.is_empty() && !expert.every {
-            return Ok((segments, None));
-        }
-        let own = self.rows_of(index, rows, deal, grouped_ad, &segments);
-        let saved = if expert.every {
-            let saved = expert.engine.forward(own, state, all_no, pass)?;
-            experts::gather(all_no, self.output, self.top_k(), order, out_ao);
-            saved
-        } else {
-            expert.engine.forward(own, state, out_ao, pass)?
-        };
-        Ok((segments, Some(saved)))
     }
 }
 
@@ -356,7 +211,7 @@ impl Engine for MixtureEngine {
         experts::gather(rows.x_nd, self.input, k, deal.order, grouped_ad);
         if self.apart(n) && scratch.trace.is_none() && scratch.replay.is_none() {
             let count = scratch.count;
-            let tasks = self.tasks(&deal, &mut state.children, out_ao);
+            let tasks: Vec<_> = self.each(&deal, &mut state.children, out_ao).collect();
             tasks.into_par_iter().try_for_each(|Task { index, state, out_ao }| {
                 let mut workspace = Workspace::default();
                 let expert = &self.experts[index];
@@ -425,7 +280,7 @@ impl Engine for MixtureEngine {
         let own_pass = |pass: &Pass, replay| Pass { auxiliary: 0.0, nudges: Vec::new(), replay, ..*pass };
         let mut done = Vec::with_capacity(count);
         if self.apart(n) && pass.replay.is_none() {
-            let tasks = self.tasks(&deal, &mut state.children, &mut kept.out_ao);
+            let tasks: Vec<_> = self.each(&deal, &mut state.children, &mut kept.out_ao).collect();
             let one = |Task { index, state, out_ao }: Task<'_>| {
                 let mut own = own_pass(pass, None);
                 let mut all_no = vec![0.0; if self.experts[index].every { n * output } else { 0 }];

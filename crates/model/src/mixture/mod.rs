@@ -17,6 +17,7 @@
 //! removes a state advance.
 
 mod config;
+mod deal;
 mod engine;
 
 pub use config::{BIAS_RATE, Clock, LOAD_BALANCE_COEFF, MixtureConfig};

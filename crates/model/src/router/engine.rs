@@ -4,7 +4,7 @@ use super::{Memory, Router, RouterOptions, row_draws};
 use crate::{
     ModelError,
     balance::{Routed, RoutedGradient},
-    gate::{Gate, GateOptions},
+    gate::Gate,
     layer::{Need, Nudge, Pass, Rows, Scratch},
     trace::Replay,
     weights::Weight,
@@ -17,6 +17,7 @@ use foretoken_kernels::{
     router,
 };
 use rand_distr::{Distribution, StandardNormal};
+use std::sync::Arc;
 
 /// The choices of `n` rows.
 pub struct Choice<'a> {
@@ -53,7 +54,7 @@ pub struct RouterKept {
 /// A router with packed weights.
 pub struct RouterEngine {
     options: RouterOptions,
-    gate: Box<dyn Gate>,
+    gate: Arc<dyn Gate>,
     spans: (Weight, Option<Weight>, Option<Weight>, Option<[Weight; 3]>),
     logits: Panels,
     noise: Option<Panels>,
@@ -68,10 +69,9 @@ impl RouterEngine {
     pub(super) fn new(router: &Router, arena: &[f32], train: bool) -> Self {
         let pack = |weight: Weight| Panels::pack(weight.of(arena), weight.shape[0], weight.shape[1]);
         let transposed = |weight: Weight| Panels::pack_transposed(weight.of(arena), weight.shape[0], weight.shape[1]);
-        let kind = router.options.strategy.kind();
         Self {
             options: router.options,
-            gate: (kind.build)(GateOptions { renormalise: router.options.renormalise, biased: router.bias_e.is_some() }),
+            gate: router.gate.clone(),
             spans: (router.gate_de, router.noise_de, router.bias_e, router.evidence),
             logits: pack(router.gate_de),
             noise: router.noise_de.map(pack),

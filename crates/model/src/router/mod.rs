@@ -16,7 +16,7 @@ pub use engine::{Choice, RouterEngine, RouterKept};
 use crate::{
     ModelError,
     balance::Balance,
-    gate::{Bias, Gate, GateOptions},
+    gate::{Gate, GateOptions},
     plain::{self, PlainRouted, PlainState, Sample},
     weights::{Init, Layout, Weight, fan_in},
 };
@@ -25,6 +25,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a router is built from, checked by the mixture.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +74,7 @@ impl Default for EvidenceConfig {
 #[derive(Debug)]
 pub struct Router {
     options: RouterOptions,
-    gate: Box<dyn Gate>,
+    gate: Arc<dyn Gate>,
     gate_de: Weight,
     noise_de: Option<Weight>,
     bias_e: Option<Weight>,
@@ -168,7 +169,7 @@ impl Router {
         // Evidence alone decides at first; noise is enough to start from (the paper's zeros), a bias starts without opinion.
         let gate = if kind.evidence { Init::Constant(0.0) } else { fan_in(input) };
         Ok(Self {
-            gate: (kind.build)(GateOptions { renormalise: options.renormalise, biased }),
+            gate: Arc::from((kind.build)(GateOptions { renormalise: options.renormalise, biased })),
             gate_de: layout.matrix("gate", [input, experts], gate),
             noise_de: kind.noisy.then(|| layout.matrix("noise", [input, experts], Init::Constant(0.0))),
             bias_e: biased.then(|| layout.free("bias", [1, experts], Init::Constant(0.0))),
@@ -271,13 +272,4 @@ pub fn keep_slots(draws: &mut ChaCha8Rng, noisy: bool, experts: usize, dropout: 
         }
     }
     kept.iter_mut().for_each(|kept| *kept = draws.random::<f32>() >= dropout);
-}
-
-/// Whether a strategy has a selection bias, given whether a rate was named.
-pub fn has_bias(strategy: RoutingStrategy, named: bool) -> bool {
-    match strategy.kind().bias {
-        Bias::Never => false,
-        Bias::Optional => named,
-        Bias::Always => true,
-    }
 }
