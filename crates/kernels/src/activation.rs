@@ -19,8 +19,8 @@ struct Map<'a, const I: usize, const O: usize, F> {
     function: F,
 }
 
-/// A function of sixteen lanes, whatever the instructions.
-trait Lanes<const I: usize, const O: usize> {
+/// A function of sixteen lanes, whatever the instructions; made by `lanes!`.
+pub(crate) trait Lanes<const I: usize, const O: usize> {
     fn apply<S: Simd>(&self, simd: S, inputs: [S::F; I]) -> [S::F; O];
 }
 
@@ -55,7 +55,7 @@ impl<const I: usize, const O: usize, F: Lanes<I, O>> Task for Map<'_, I, O, F> {
     }
 }
 
-fn map<const I: usize, const O: usize>(inputs: [&[f32]; I], outputs: [&mut [f32]; O], function: impl Lanes<I, O>) {
+pub(crate) fn map<const I: usize, const O: usize>(inputs: [&[f32]; I], outputs: [&mut [f32]; O], function: impl Lanes<I, O>) {
     let len = inputs[0].len();
     assert!(inputs.iter().all(|x| x.len() == len) && outputs.iter().all(|y| y.len() == len), "slices of one length");
     dispatch(Map { inputs, outputs, function });
@@ -64,19 +64,32 @@ fn map<const I: usize, const O: usize>(inputs: [&[f32]; I], outputs: [&mut [f32]
 macro_rules! lanes {
     ($name:ident, $inputs:literal -> $outputs:literal, |$simd:ident, $values:pat_param| $body:expr) => {
         struct $name;
-        impl Lanes<$inputs, $outputs> for $name {
+        impl $crate::activation::Lanes<$inputs, $outputs> for $name {
             #[inline(always)]
-            fn apply<S: Simd>(&self, $simd: S, $values: [S::F; $inputs]) -> [S::F; $outputs] {
+            fn apply<S: $crate::simd::Simd>(&self, $simd: S, $values: [S::F; $inputs]) -> [S::F; $outputs] {
                 $body
             }
         }
     };
 }
 
+pub(crate) use lanes;
+
 lanes!(Exp, 1 -> 1, |simd, [x]| [math::exp(simd, x)]);
 lanes!(Sigmoid, 1 -> 1, |simd, [x]| [math::sigmoid(simd, x)]);
 lanes!(Tanh, 1 -> 1, |simd, [x]| [math::tanh(simd, x)]);
 lanes!(Silu, 1 -> 1, |simd, [x]| [math::silu(simd, x)]);
+lanes!(ReluSquare, 1 -> 1, |simd, [x]| {
+    let x = simd.max(simd.splat(0.0), x);
+    [simd.mul(x, x)]
+});
+lanes!(ReluSquareBackward, 2 -> 1, |simd, [x, dy]| {
+    let x = simd.max(simd.splat(0.0), x);
+    [simd.mul(dy, simd.add(x, x))]
+});
+lanes!(SigmoidBackward, 2 -> 1, |simd, [y, dy]| [simd.mul(simd.mul(dy, y), simd.sub(simd.splat(1.0), y))]);
+lanes!(TanhBackward, 2 -> 1, |simd, [y, dy]| [simd.mul(dy, simd.neg_fma(y, y, simd.splat(1.0)))]);
+lanes!(Product, 2 -> 1, |simd, [x, y]| [simd.mul(x, y)]);
 lanes!(Softplus, 1 -> 1, |simd, [x]| [math::softplus(simd, x)]);
 lanes!(SoftplusBackward, 2 -> 1, |simd, [x, dy]| [simd.mul(dy, math::sigmoid(simd, x))]);
 lanes!(SiluBackward, 2 -> 1, |simd, [x, dy]| [simd.mul(dy, silu_slope(simd, x).1)]);
@@ -102,6 +115,31 @@ fn silu_slope<S: Simd>(simd: S, x: S::F) -> (S::F, S::F) {
 /// `y = eˣ`.
 pub fn exp(x: &[f32], y: &mut [f32]) {
     map([x], [y], Exp);
+}
+
+/// `y = relu(x)²` (So et al. 2021, arXiv:2109.08668).
+pub fn relu_square(x: &[f32], y: &mut [f32]) {
+    map([x], [y], ReluSquare);
+}
+
+/// `dx = dy·2·relu(x)`.
+pub fn relu_square_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    map([x, dy], [dx], ReluSquareBackward);
+}
+
+/// `dx = dy·y·(1 − y)` of `y = σ(x)`.
+pub fn sigmoid_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    map([y, dy], [dx], SigmoidBackward);
+}
+
+/// `dx = dy·(1 − y²)` of `y = tanh x`.
+pub fn tanh_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    map([y, dy], [dx], TanhBackward);
+}
+
+/// `z = x ⊙ y`.
+pub fn product(x: &[f32], y: &[f32], z: &mut [f32]) {
+    map([x, y], [z], Product);
 }
 
 /// `y = 1/(1 + e⁻ˣ)`.

@@ -4,10 +4,14 @@
 //! simd        16 virtual lanes over AVX-512, AVX2+FMA, NEON and plain Rust, chosen at run time
 //! math        exp, sigmoid, silu, softplus, tanh of 16 lanes, with their errors in ULP
 //! linear      packed panels: one row or many, the same bits
-//! activation  silu, SwiGLU, GLU, softplus          norm     RMSNorm
-//! s4d         diagonal complex scan                router   scores → choice → weights
-//! experts     grouping rows by expert              balance  losses that keep experts in use
-//! evidence    a filter over models of the signal   plain    every definition, generic over f32 and f64: the oracle
+//! activation  silu, SwiGLU, GLU, softplus, …       norm     RMSNorm, LayerNorm, GroupNorm
+//! s4d         diagonal complex scan, by channel    s5       the same of many inputs
+//! selective   the scan of Mamba and Mamba-2        rwkv7    a delta rule on matrices
+//! attention   a window over a ring of keys         recurrent  cells of GRU and LSTM
+//! conv        depthwise causal convolution         streams  work by stream, over threads
+//! router      scores → choice → weights            experts  grouping rows by expert
+//! balance     losses that keep experts in use      evidence a filter over models of the signal
+//! plain       definitions, generic over f32 and f64: the oracle
 //! ```
 //! Every sum runs in one order, whatever the instruction set, the number of rows in a call or the number of threads; so a
 //! sample gets the same bits alone and among thousands. Shapes are asserted: a wrong one is a bug of the caller.
@@ -15,16 +19,23 @@
 #![allow(unsafe_code)]
 
 pub mod activation;
+pub mod attention;
 pub mod balance;
+pub mod conv;
 pub mod evidence;
 pub mod experts;
 pub mod linear;
 pub mod math;
 pub mod norm;
 pub mod plain;
+pub mod recurrent;
 pub mod router;
+pub mod rwkv7;
 pub mod s4d;
+pub mod s5;
+pub mod selective;
 pub mod simd;
+pub mod streams;
 
 use rayon::prelude::*;
 

@@ -13,10 +13,9 @@
 use crate::{
     plain::Real,
     simd::{LANES, Simd, Task, dispatch},
+    streams::STRETCH,
 };
 
-/// Samples between two kept states.
-pub const STRETCH: usize = 16;
 /// One complex value of a block of channels.
 const CELL: usize = 2 * LANES;
 /// State updates below which a call is not split over threads.
@@ -413,7 +412,7 @@ fn step<S: Simd>(simd: S, a: (S::F, S::F), h: (S::F, S::F), u: S::F) -> (S::F, S
 
 /// `a·b` of complex numbers.
 #[inline(always)]
-fn times<S: Simd>(simd: S, a: (S::F, S::F), b: (S::F, S::F)) -> (S::F, S::F) {
+pub(crate) fn times<S: Simd>(simd: S, a: (S::F, S::F), b: (S::F, S::F)) -> (S::F, S::F) {
     let re = simd.neg_fma(a.1, b.1, simd.mul(a.0, b.0));
     let im = simd.fma(a.0, b.1, simd.mul(a.1, b.0));
     (re, im)
@@ -421,7 +420,7 @@ fn times<S: Simd>(simd: S, a: (S::F, S::F), b: (S::F, S::F)) -> (S::F, S::F) {
 
 /// `aⁿ` by squaring, n ≥ 1.
 #[inline(always)]
-fn power<S: Simd>(simd: S, a: (S::F, S::F), n: usize) -> (S::F, S::F) {
+pub(crate) fn power<S: Simd>(simd: S, a: (S::F, S::F), n: usize) -> (S::F, S::F) {
     let (mut square, mut left) = (a, n);
     while left & 1 == 0 {
         square = times(simd, square, square);

@@ -88,6 +88,24 @@ pub trait Simd: Copy {
     }
 }
 
+/// Reads sixteen values from `start` on; beyond the end are zeros.
+#[inline(always)]
+pub fn read<S: Simd>(simd: S, from: &[f32], start: usize) -> S::F {
+    match from[start..].first_chunk() {
+        Some(whole) => simd.load(whole),
+        None => simd.load_part(&from[start..]),
+    }
+}
+
+/// Writes sixteen values from `start` on, as many as there is room for.
+#[inline(always)]
+pub fn write<S: Simd>(simd: S, value: S::F, to: &mut [f32], start: usize) {
+    match to[start..].first_chunk_mut() {
+        Some(whole) => simd.store(value, whole),
+        None => simd.store_part(value, &mut to[start..]),
+    }
+}
+
 /// A computation that any instruction set can run.
 pub trait Task {
     /// What it gives.

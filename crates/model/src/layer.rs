@@ -70,6 +70,11 @@ impl Default for Registry {
                 crate::s4d::KIND,
                 crate::swiglu::KIND,
                 crate::linear::KIND,
+                crate::gru::KIND,
+                crate::lstm::KIND,
+                crate::mamba::KIND,
+                crate::mamba2::KIND,
+                crate::s5::KIND,
                 crate::mixture::KIND,
                 crate::stack::KIND,
                 crate::projected::KIND,
@@ -140,6 +145,11 @@ impl<'a> Rows<'a> {
     /// Number of streams.
     pub fn streams(&self) -> usize {
         self.offsets.len() - 1
+    }
+
+    /// Gaps of some rows, for a kernel: empty if there are none.
+    pub fn gaps_of(&self, rows: std::ops::Range<usize>) -> &'a [usize] {
+        if self.gaps.is_empty() { &[] } else { &self.gaps[rows] }
     }
 
     /// Samples missed before a row.

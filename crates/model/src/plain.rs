@@ -1,6 +1,8 @@
 //! The plain side of every layer: one sample at a time in `f64`, straight from the weights. It is the definition; everything
 //! fast is compared with it.
 
+use crate::weights::Weight;
+
 pub use foretoken_kernels::plain::{multiply, rms_norm, sigmoid, silu, softmax, softplus, switch_loss, z_loss};
 
 /// One sample of one stream.
@@ -75,4 +77,11 @@ impl PlainPass {
     pub fn choices(&self) -> Vec<Vec<Vec<u32>>> {
         self.routed.iter().map(|rows| rows.iter().map(|row| row.choice.clone()).collect()).collect()
     }
+}
+
+/// `x·W + b`.
+pub fn affine(x: &[f64], arena: &[f64], weight: Weight, bias: Weight) -> Vec<f64> {
+    let mut y = multiply(x, &arena[weight.range()], weight.shape[1]);
+    y.iter_mut().zip(&arena[bias.range()]).for_each(|(y, bias)| *y += bias);
+    y
 }

@@ -20,8 +20,14 @@ pub enum Init {
     Normal(f32),
     /// Natural logarithm of a log-uniform draw from `[low, high]`.
     LogUniform(f32, f32),
-    /// These values, the same in every row.
+    /// Natural logarithm of a uniform draw from `[low, high]`.
+    LogOfUniform(f32, f32),
+    /// What softplus turns into a log-uniform draw from `[low, high]`.
+    InverseSoftplus(f32, f32),
+    /// These values, over and over: a row for every row, or the whole matrix.
     Row(Vec<f32>),
+    /// A matrix `[rows][inner]`, times `inner` rows of normal draws with this deviation.
+    Mixed(Vec<f32>, f32),
 }
 
 /// A span of the arena: a matrix `[rows, columns]`, row-major.
@@ -139,17 +145,25 @@ impl Layout {
         for (index, spec) in self.specs.iter().enumerate() {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             rng.set_stream(index as u64);
-            let columns = spec.weight.shape[1];
+            if let Init::Mixed(basis, deviation) = &spec.init {
+                let [rows, columns] = spec.weight.shape;
+                let draws: Vec<f32> = (0..basis.len() / rows * columns).map(|_| normal(&mut rng, *deviation)).collect();
+                let mixed = foretoken_kernels::plain::multiply::<f32>;
+                for (row, basis) in spec.weight.of_mut(&mut arena).chunks_exact_mut(columns).zip(basis.chunks_exact(basis.len() / rows)) {
+                    row.copy_from_slice(&mixed(basis, &draws, columns));
+                }
+                continue;
+            }
             for (place, value) in spec.weight.of_mut(&mut arena).iter_mut().enumerate() {
                 *value = match &spec.init {
                     Init::Constant(value) => *value,
                     Init::Uniform(bound) => rng.random_range(-bound..=*bound),
-                    Init::Normal(deviation) => {
-                        let draw: f32 = StandardNormal.sample(&mut rng);
-                        deviation * draw
-                    }
+                    Init::Normal(deviation) => normal(&mut rng, *deviation),
                     Init::LogUniform(low, high) => rng.random_range(low.ln()..=high.ln()),
-                    Init::Row(values) => values[place % columns],
+                    Init::LogOfUniform(low, high) => rng.random_range(*low..=*high).ln(),
+                    Init::InverseSoftplus(low, high) => rng.random_range(low.ln()..=high.ln()).exp().exp_m1().ln(),
+                    Init::Row(values) => values[place % values.len()],
+                    Init::Mixed(..) => unreachable!("filled above"),
                 };
             }
         }
@@ -181,6 +195,11 @@ impl Layout {
         }
         Ok(arena)
     }
+}
+
+fn normal(rng: &mut ChaCha8Rng, deviation: f32) -> f32 {
+    let draw: f32 = StandardNormal.sample(rng);
+    deviation * draw
 }
 
 /// `1/√inputs`, the usual bound of a matrix that keeps the variance of its input.

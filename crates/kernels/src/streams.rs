@@ -1,0 +1,116 @@
+//! Work by stream: every stream of a call on its own, over threads if there is enough of it.
+
+use std::ops::Range;
+
+/// Samples between two states that a forward pass keeps for its backward pass.
+pub const STRETCH: usize = 16;
+/// Multiply-adds below which a call is not split over threads.
+const SPLIT: usize = 1 << 18;
+
+/// How many values of a buffer belong to a stream.
+#[derive(Clone, Copy, Debug)]
+pub enum Per {
+    /// So many a row.
+    Row(usize),
+    /// So many, whatever its rows.
+    Stream(usize),
+    /// So many for every [`STRETCH`] rows, the last in part.
+    Stretch(usize),
+}
+
+impl Per {
+    /// Values of the streams whose rows `offsets` bound.
+    pub fn len(self, offsets: &[usize]) -> usize {
+        let rows = |pair: &[usize]| pair[1] - pair[0];
+        match self {
+            Self::Row(len) => len * (offsets[offsets.len() - 1] - offsets[0]),
+            Self::Stream(len) => len * (offsets.len() - 1),
+            Self::Stretch(len) => offsets.windows(2).map(|pair| rows(pair).div_ceil(STRETCH) * len).sum(),
+        }
+    }
+}
+
+/// Runs `task(rows, inputs, outputs)` for every stream, each with its own parts of the buffers. `work` is about the number of
+/// multiply-adds a row takes.
+pub fn each<const I: usize, const O: usize>(
+    offsets: &[usize],
+    work: usize,
+    mut inputs: [(&[f32], Per); I],
+    mut outputs: [(&mut [f32], Per); O],
+    task: &(impl Fn(Range<usize>, [&[f32]; I], [&mut [f32]; O]) + Sync),
+) {
+    let streams = offsets.len() - 1;
+    let fits = |len: usize, per: Per| len == per.len(offsets);
+    assert!(inputs.iter().all(|(values, per)| fits(values.len(), *per)), "inputs by stream");
+    assert!(outputs.iter().all(|(values, per)| fits(values.len(), *per)), "outputs by stream");
+    let rows = offsets[streams] - offsets[0];
+    if streams < 2 || rows * work < 2 * SPLIT || rayon::current_num_threads() < 2 {
+        for pair in offsets.windows(2) {
+            let (inputs, outputs) = (cut(&mut inputs, pair), cut_mut(&mut outputs, pair));
+            task(pair[0]..pair[1], inputs.map(|(values, _)| values), outputs.map(|(values, _)| values));
+        }
+        return;
+    }
+    let half = streams / 2;
+    let (low_in, low_out) = (cut(&mut inputs, &offsets[..=half]), cut_mut(&mut outputs, &offsets[..=half]));
+    rayon::join(
+        || each(&offsets[..=half], work, low_in, low_out, task),
+        || each(&offsets[half..], work, inputs, outputs, task),
+    );
+}
+
+/// Cuts off the part of the first streams.
+fn cut<'a, const I: usize>(buffers: &mut [(&'a [f32], Per); I], offsets: &[usize]) -> [(&'a [f32], Per); I] {
+    std::array::from_fn(|i| {
+        let (values, per) = buffers[i];
+        let (low, high) = values.split_at(per.len(offsets));
+        buffers[i].0 = high;
+        (low, per)
+    })
+}
+
+fn cut_mut<'a, const O: usize>(buffers: &mut [(&'a mut [f32], Per); O], offsets: &[usize]) -> [(&'a mut [f32], Per); O] {
+    std::array::from_fn(|i| {
+        let (values, per) = &mut buffers[i];
+        let (low, high) = std::mem::take(values).split_at_mut(per.len(offsets));
+        *values = high;
+        (low, *per)
+    })
+}
+
+/// Cuts `values` into parts of these lengths.
+pub fn carve<const N: usize>(mut values: &[f32], lens: [usize; N]) -> [&[f32]; N] {
+    std::array::from_fn(|i| {
+        let (part, rest) = values.split_at(lens[i]);
+        values = rest;
+        part
+    })
+}
+
+/// Cuts `values` into parts of these lengths, to be written.
+pub fn carve_mut<const N: usize>(mut values: &mut [f32], lens: [usize; N]) -> [&mut [f32]; N] {
+    std::array::from_fn(|i| {
+        let (part, rest) = std::mem::take(&mut values).split_at_mut(lens[i]);
+        values = rest;
+        part
+    })
+}
+
+/// Adds every stream's sums to `total`, in the order of the streams.
+pub fn add_up(sums: &[f32], total: &mut [f32]) {
+    for sums in sums.chunks_exact(total.len()) {
+        total.iter_mut().zip(sums).for_each(|(total, part)| *total += part);
+    }
+}
+
+/// The row before each row: `first[stream]` before a stream's first.
+pub fn rows_before(rows_nm: &[f32], width: usize, offsets: &[usize], first_sm: &[f32], before_nm: &mut [f32]) {
+    for (pair, first) in offsets.windows(2).zip(first_sm.chunks_exact(width)) {
+        if pair[0] < pair[1] {
+            let rows = pair[0] * width..pair[1] * width;
+            let before = &mut before_nm[rows.clone()];
+            before[..width].copy_from_slice(first);
+            before[width..].copy_from_slice(&rows_nm[rows.start..rows.end - width]);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What GRU and LSTM share: gates from the input and from the last hidden row, a cell, and a linear read-out.
+//!
+//! ```text
+//! s_t = cell(x_t·input + input_bias, h_{t−1}·hidden + hidden_bias, s_{t−1})        h_t: the first values of s_t
+//! y_t = h_t·out + out_bias
+//! ```
+//! Neither knows what to do in a gap: time is not in their equations. Shapes: `n` rows, `d` inputs, `h` hidden, `g` gates, `o` outputs.
+
+use crate::{
+    ModelError,
+    layer::{BackwardPass, Engine, Layer, LayerConfig, Need, Pass, Rows, Saved, Scratch, State},
+    plain::{self, PlainPass, PlainState, Sample},
+    weights::{Init, Layout, Weight, positive},
+};
+use foretoken_kernels::{
+    linear::{self, Panels},
+    streams::{self, Per, carve, carve_mut},
+};
+use serde::{Deserialize, Serialize};
+
+/// Options of a GRU or an LSTM.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecurrentConfig {
+    /// Width of the hidden row; the input width if absent.
+    pub hidden: Option<usize>,
+}
+
+/// A cell for one row. Gates and states lie one after the other, each as wide as the hidden row.
+#[derive(Clone, Copy)]
+pub(crate) struct Cell {
+    /// Gates.
+    pub gates: usize,
+    /// Rows of state, the hidden one first.
+    pub states: usize,
+    /// `(x_g, h_g, before, after)`.
+    pub forward: fn(&[f32], &[f32], &[f32], &mut [f32]),
+    /// `(x_g, h_g, before, dafter, dx_g, dh_g, dbefore)`.
+    pub backward: fn(&[f32], &[f32], &[f32], &[f32], &mut [f32], &mut [f32], &mut [f32]),
+    /// The definition: `(x_g, h_g, state)`.
+    pub plain: fn(&[f64], &[f64], &mut [f64]),
+}
+
+impl std::fmt::Debug for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cell of {} gates", self.gates)
+    }
+}
+
+#[derive(Debug)]
+struct Recurrent {
+    cell: Cell,
+    weights: Weights,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Weights {
+    input_dg: Weight,
+    input_bias_g: Weight,
+    hidden_hg: Weight,
+    hidden_bias_g: Weight,
+    out_ho: Weight,
+    out_bias_o: Weight,
+}
+
+impl Weights {
+    fn all(&self) -> [Weight; 6] {
+        [self.input_dg, self.input_bias_g, self.hidden_hg, self.hidden_bias_g, self.out_ho, self.out_bias_o]
+    }
+}
+
+/// Builds a layer around `cell`. Everything starts uniform on ±1/√hidden.
+pub(crate) fn build(
+    cell: Cell,
+    config: &LayerConfig,
+    input: usize,
+    output: usize,
+    layout: &mut Layout,
+) -> Result<Box<dyn Layer>, ModelError> {
+    let options: RecurrentConfig = config.read()?;
+    let hidden = positive("hidden", options.hidden.unwrap_or(input))?;
+    let (gates, init) = (cell.gates * hidden, Init::Uniform(1.0 / (hidden as f32).sqrt()));
+    let weights = Weights {
+        input_dg: layout.matrix("input", [input, gates], init.clone()),
+        input_bias_g: layout.free("input_bias", [1, gates], init.clone()),
+        hidden_hg: layout.matrix("hidden", [hidden, gates], init.clone()),
+        hidden_bias_g: layout.free("hidden_bias", [1, gates], init.clone()),
+        out_ho: layout.matrix("out", [hidden, output], init.clone()),
+        out_bias_o: layout.free("out_bias", [1, output], init),
+    };
+    Ok(Box::new(Recurrent { cell, weights }))
+}
+
+impl Layer for Recurrent {
+    fn prepare(&self, arena: &[f32], train: bool) -> Box<dyn Engine> {
+        let Weights { input_dg, input_bias_g, hidden_hg, hidden_bias_g, out_ho, out_bias_o } = self.weights;
+        let matrices = [input_dg, hidden_hg, out_ho];
+        let pack = |weight: Weight| Panels::pack(weight.of(arena), weight.shape[0], weight.shape[1]);
+        let transposed = |weight: Weight| Panels::pack_transposed(weight.of(arena), weight.shape[0], weight.shape[1]);
+        Box::new(RecurrentEngine {
+            cell: self.cell,
+            weights: self.weights,
+            panels: matrices.map(pack),
+            biases: [input_bias_g, hidden_bias_g, out_bias_o].map(|weight| weight.of(arena).to_vec()),
+            transposed: train.then(|| matrices.map(transposed)),
+        })
+    }
+
+    fn active_parameters(&self) -> usize {
+        self.weights.all().iter().map(|weight| weight.range().len()).sum()
+    }
+
+    fn plain_state(&self) -> PlainState {
+        PlainState { floats: vec![0.0; self.cell.states * self.weights.hidden_hg.shape[0]], ..PlainState::default() }
+    }
+
+    fn plain_step(&self, arena: &[f64], sample: Sample<'_>, state: &mut PlainState, _: &mut PlainPass) -> Vec<f64> {
+        let Weights { input_dg, input_bias_g, hidden_hg, hidden_bias_g, out_ho, out_bias_o } = self.weights;
+        let hidden = hidden_hg.shape[0];
+        let x_g = plain::affine(sample.x, arena, input_dg, input_bias_g);
+        let h_g = plain::affine(&state.floats[..hidden], arena, hidden_hg, hidden_bias_g);
+        (self.cell.plain)(&x_g, &h_g, &mut state.floats);
+        plain::affine(&state.floats[..hidden], arena, out_ho, out_bias_o)
+    }
+}
+
+struct RecurrentEngine {
+    cell: Cell,
+    weights: Weights,
+    panels: [Panels; 3],
+    biases: [Vec<f32>; 3],
+    transposed: Option<[Panels; 3]>,
+}
+
+struct Kept {
+    /// What [`RecurrentEngine::compute`] wrote.
+    buffers: Vec<f32>,
+    first: Vec<f32>,
+}
+
+impl RecurrentEngine {
+    fn hidden(&self) -> usize {
+        self.weights.hidden_hg.shape[0]
+    }
+
+    fn gates(&self) -> usize {
+        self.cell.gates * self.hidden()
+    }
+
+    /// Values of a stream's state.
+    fn memory(&self) -> usize {
+        self.cell.states * self.hidden()
+    }
+
+    /// Gates from the input and from the hidden row, states, hidden rows.
+    fn lens(&self, rows: usize) -> [usize; 4] {
+        [self.gates(), self.gates(), self.memory(), self.hidden()].map(|width| width * rows)
+    }
+
+    fn compute(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], buffers: &mut [f32]) {
+        let [x_ng, h_ng, s_nm, hidden_nh] = carve_mut(buffers, self.lens(rows.count()));
+        let (hidden, gates, memory) = (self.hidden(), self.gates(), self.memory());
+        let [input_bias, hidden_bias, out_bias] = &self.biases;
+        linear::linear(rows.x_nd, &self.panels[0], Some(input_bias), x_ng);
+        let outputs = [
+            (&mut *h_ng, Per::Row(gates)),
+            (&mut *s_nm, Per::Row(memory)),
+            (&mut *hidden_nh, Per::Row(hidden)),
+            (&mut state.floats[..], Per::Stream(memory)),
+        ];
+        streams::each(rows.offsets, hidden * gates, [(&*x_ng, Per::Row(gates))], outputs, &|rows, [x_tg], [h_tg, s_tm, hidden_th, state]| {
+            for t in 0..rows.len() {
+                let (gate, row) = (t * gates..(t + 1) * gates, t * memory..(t + 1) * memory);
+                linear::linear(&state[..hidden], &self.panels[1], Some(hidden_bias), &mut h_tg[gate.clone()]);
+                let after = &mut s_tm[row];
+                (self.cell.forward)(&x_tg[gate.clone()], &h_tg[gate], state, after);
+                state.copy_from_slice(after);
+                hidden_th[t * hidden..][..hidden].copy_from_slice(&after[..hidden]);
+            }
+        });
+        linear::linear(hidden_nh, &self.panels[2], Some(out_bias), y_no);
+    }
+}
+
+impl Engine for RecurrentEngine {
+    fn widths(&self) -> (usize, usize) {
+        (self.panels[0].inputs(), self.panels[2].outputs())
+    }
+
+    fn state(&self, streams: usize) -> State {
+        State::zeros(streams, self.memory())
+    }
+
+    fn scratch(&self, rows: usize, _: usize) -> Need {
+        Need::floats(self.lens(rows).iter().sum())
+    }
+
+    fn run(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError> {
+        let buffers = scratch.floats(self.lens(rows.count()).iter().sum());
+        self.compute(rows, state, y_no, buffers);
+        Ok(())
+    }
+
+    fn forward(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
+        let mut buffers = vec![0.0; self.lens(rows.count()).iter().sum()];
+        let first = state.floats.clone();
+        self.compute(rows, state, y_no, &mut buffers);
+        Ok(Box::new(Kept { buffers, first }))
+    }
+
+    fn backward(&self, rows: Rows<'_>, saved: Saved, dy_no: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], _: &BackwardPass) {
+        let kept = saved.downcast::<Kept>().expect("saved by this layer");
+        let [input_t, hidden_t, out_t] = self.transposed.as_ref().expect("prepared for training");
+        let (count, (inputs, outputs)) = (rows.count(), self.widths());
+        let (hidden, gates, memory) = (self.hidden(), self.gates(), self.memory());
+        let [x_ng, h_ng, s_nm, hidden_nh] = carve(&kept.buffers, self.lens(count));
+        let weights = &self.weights;
+        linear::weight_gradient(hidden_nh, dy_no, hidden, outputs, weights.out_ho.of_mut(gradient));
+        linear::bias_gradient(dy_no, weights.out_bias_o.of_mut(gradient));
+        let mut dhidden_nh = vec![0.0; hidden_nh.len()];
+        linear::linear(dy_no, out_t, None, &mut dhidden_nh);
+        let mut before_nm = vec![0.0; s_nm.len()];
+        streams::rows_before(s_nm, memory, rows.offsets, &kept.first, &mut before_nm);
+        let (mut dx_ng, mut dh_ng) = (vec![0.0; x_ng.len()], vec![0.0; h_ng.len()]);
+        let mut adjoints = vec![0.0; 2 * memory * rows.streams()];
+        let read = [
+            (x_ng, Per::Row(gates)),
+            (h_ng, Per::Row(gates)),
+            (&before_nm[..], Per::Row(memory)),
+            (&dhidden_nh[..], Per::Row(hidden)),
+        ];
+        let written = [
+            (&mut dx_ng[..], Per::Row(gates)),
+            (&mut dh_ng[..], Per::Row(gates)),
+            (&mut adjoints[..], Per::Stream(2 * memory)),
+        ];
+        streams::each(rows.offsets, 2 * hidden * gates, read, written, &|rows, [x, h, before, dhidden], [dx, dh, adjoints]| {
+            let (after, earlier) = adjoints.split_at_mut(memory);
+            for t in (0..rows.len()).rev() {
+                let (gate, row) = (t * gates..(t + 1) * gates, t * memory..(t + 1) * memory);
+                after[..hidden].iter_mut().zip(&dhidden[t * hidden..]).for_each(|(after, dhidden)| *after += dhidden);
+                let (dx, dh) = (&mut dx[gate.clone()], &mut dh[gate.clone()]);
+                (self.cell.backward)(&x[gate.clone()], &h[gate], &before[row], after, dx, dh, earlier);
+                linear::linear_add(dh, hidden_t, &mut earlier[..hidden]);
+                after.copy_from_slice(earlier);
+            }
+        });
+        let mut hidden_before_nh = Vec::with_capacity(hidden_nh.len());
+        before_nm.chunks_exact(memory).for_each(|row| hidden_before_nh.extend_from_slice(&row[..hidden]));
+        linear::weight_gradient(&hidden_before_nh, &dh_ng, hidden, gates, weights.hidden_hg.of_mut(gradient));
+        linear::bias_gradient(&dh_ng, weights.hidden_bias_g.of_mut(gradient));
+        linear::weight_gradient(rows.x_nd, &dx_ng, inputs, gates, weights.input_dg.of_mut(gradient));
+        linear::bias_gradient(&dx_ng, weights.input_bias_g.of_mut(gradient));
+        linear::linear(&dx_ng, input_t, None, dx_nd);
+    }
+}
