@@ -75,6 +75,7 @@ impl Default for Registry {
                 crate::mamba::KIND,
                 crate::mamba2::KIND,
                 crate::s5::KIND,
+                crate::attention::KIND,
                 crate::mixture::KIND,
                 crate::stack::KIND,
                 crate::projected::KIND,

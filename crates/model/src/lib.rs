@@ -4,6 +4,7 @@
 //! instruction, and its backward is written by hand on the kernels. burn appears only behind the feature `train`, where a
 //! whole network is one operation of its autodiff.
 
+pub mod attention;
 pub mod audit;
 pub mod balance;
 mod error;

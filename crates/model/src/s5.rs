@@ -5,7 +5,7 @@
 //! s_t = 2·Re(C·x_t) + skip ⊙ u_t
 //! y_t = a ⊙ σ(b),   [a | b] = silu(s_t)·out + bias
 //! ```
-//! Λ starts as the normal part of HiPPO-LegS, B and C in its eigenbasis. A gap is samples of zero input, in one exact step.
+//! Λ starts as the normal part of HiPPO-LegS, with the frequencies above zero, B and C in its eigenbasis. A gap is samples of zero input, in one exact step.
 //! Where we differ: SiLU stands for the paper's GELU. Shapes: `n` rows, `d` channels, `p` states, one of each conjugate pair, `o` outputs;
 //! `b` is `[re p; im p][d]`, `c` likewise, with C transposed.
 
@@ -86,21 +86,20 @@ fn build(
     check_steps(options.step_min, options.step_max)?;
     let (spectrum, vectors) = hippo(states);
     let row = |value: fn(&(f64, f64)) -> f64| Init::Row(spectrum.iter().map(|pair| value(pair) as f32).collect());
-    // V⁻¹·G for B, and the transpose of G·V for C, with one real G each of N × d normal draws.
-    let parts = |conjugate: f64| {
-        let entry = |place: usize| {
-            let (p, i) = (place / (2 * states), place % (2 * states));
-            let value = vectors[(i, p % states)];
-            if p < states { value.re as f32 } else { (conjugate * value.im) as f32 }
-        };
-        (0..4 * states * states).map(entry).collect::<Vec<f32>>()
+    // V⁻¹·G of a real G for B. C·V of a complex normal C is a complex normal matrix itself, as V is unitary.
+    let inverse = |place: usize| {
+        let (p, i) = (place / (2 * states), place % (2 * states));
+        let value = vectors[(i, p % states)];
+        if p < states { value.re as f32 } else { -value.im as f32 }
     };
+    let inverse: Vec<f32> = (0..4 * states * states).map(inverse).collect();
+    let deviation = 1.0 / (2.0 * states as f32).sqrt();
     Ok(Box::new(S5 {
         log_step_p: layout.free("log_step", [1, states], Init::LogUniform(options.step_min, options.step_max)),
         log_neg_re_p: layout.free("log_neg_re", [1, states], row(|(decay, _)| decay.ln())),
         im_p: layout.free("im", [1, states], row(|(_, frequency)| *frequency)),
-        b_pd: layout.free("b", [2 * states, input], Init::Mixed(parts(-1.0), 1.0 / (input as f32).sqrt())),
-        c_pd: layout.free("c", [2 * states, input], Init::Mixed(parts(1.0), 1.0 / (2.0 * states as f32).sqrt())),
+        b_pd: layout.free("b", [2 * states, input], Init::Mixed(inverse, deviation)),
+        c_pd: layout.free("c", [2 * states, input], Init::Normal(deviation)),
         skip_d: layout.free("skip", [1, input], Init::Normal(1.0)),
         out_d2o: layout.matrix("out", [input, 2 * output], fan_in(input)),
         bias_2o: layout.free("bias", [1, 2 * output], Init::Constant(0.0)),

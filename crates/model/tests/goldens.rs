@@ -94,7 +94,15 @@ fn s4d_is_its_convolution() {
 
 #[test]
 fn s5_is_s5_pytorch() {
-    check_layer(&Golden::read("s5"), &LayerConfig::new("s5").with("states", 4), 5, 3, None);
+    let (golden, config) = (Golden::read("s5"), LayerConfig::new("s5").with("states", 4));
+    check_layer(&golden, &config, 5, 3, None);
+    // It starts with the other halves of the conjugate pairs, by ascending frequency.
+    let mut layout = Layout::default();
+    Registry::default().build(&config, 5, 3, &mut layout).unwrap();
+    let arena = layout.initialise(1);
+    let start = |name: &str| layout.specs().iter().find(|spec| spec.name == name).unwrap().weight.of(&arena).to_vec();
+    golden.check("init.log_neg_re", &start("log_neg_re"));
+    golden.check("init.im", &start("im").iter().rev().map(|frequency| -frequency).collect::<Vec<_>>());
 }
 
 #[test]
@@ -121,6 +129,16 @@ fn mamba_is_jamba_in_chunks_too() {
     // Upstream, a cached chunk of several samples starts from an empty state (transformers #45513): off by 0.34 on this golden.
     let golden = Golden::read("jamba_mamba");
     let config = LayerConfig::new("mamba").with("states", 4).with("rank", 2).with("norms", true);
+    check_layer(&golden, &config, 6, 6, None);
+    for chunk in [1, 3, 8] {
+        golden.check("y", &in_chunks(&golden, &config, 6, 6, chunk));
+    }
+}
+
+#[test]
+fn attention_is_mistral_and_llama() {
+    let golden = Golden::read("attention");
+    let config = LayerConfig::new("attention").with("heads", 4).with("kv_heads", 2).with("head_size", 4).with("window", 7);
     check_layer(&golden, &config, 6, 6, None);
     for chunk in [1, 3, 8] {
         golden.check("y", &in_chunks(&golden, &config, 6, 6, chunk));
