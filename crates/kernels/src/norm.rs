@@ -102,7 +102,10 @@ impl Task for Backward<'_> {
 /// GroupNorm of rows as wide as `gain`, in `groups` groups; with one it is LayerNorm.
 pub fn group_norm(x_nd: &[f32], groups: usize, epsilon: f32, gain_d: &[f32], bias_d: &[f32], y_nd: &mut [f32]) {
     let d = gain_d.len();
-    assert!(x_nd.len() == y_nd.len() && x_nd.len().is_multiple_of(d) && bias_d.len() == d && d.is_multiple_of(groups), "rows of a norm");
+    assert!(
+        x_nd.len() == y_nd.len() && x_nd.len().is_multiple_of(d) && bias_d.len() == d && d.is_multiple_of(groups),
+        "rows of a norm"
+    );
     dispatch(GroupForward { x_nd, groups, epsilon, gain_d, bias_d, y_nd });
 }
 

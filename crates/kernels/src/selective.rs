@@ -182,7 +182,15 @@ impl Task for Scan<'_> {
 
 /// Rows `start..end`, at most a stretch.
 #[inline(always)]
-fn advance<S: Simd>(simd: S, system: &Selective, rows: &Selected<'_>, start: usize, end: usize, state: &mut [f32], y_ne: &mut [f32]) {
+fn advance<S: Simd>(
+    simd: S,
+    system: &Selective,
+    rows: &Selected<'_>,
+    start: usize,
+    end: usize,
+    state: &mut [f32],
+    y_ne: &mut [f32],
+) {
     let (e, s) = (system.channels, system.states);
     let (states, last) = state.split_at_mut(system.blocks() * s * LANES);
     let mut decays = [simd.splat(0.0); STRETCH];

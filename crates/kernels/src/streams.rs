@@ -53,10 +53,7 @@ pub fn each<const I: usize, const O: usize>(
     }
     let half = streams / 2;
     let (low_in, low_out) = (cut(&mut inputs, &offsets[..=half]), cut_mut(&mut outputs, &offsets[..=half]));
-    rayon::join(
-        || each(&offsets[..=half], work, low_in, low_out, task),
-        || each(&offsets[half..], work, inputs, outputs, task),
-    );
+    rayon::join(|| each(&offsets[..=half], work, low_in, low_out, task), || each(&offsets[half..], work, inputs, outputs, task));
 }
 
 /// Cuts off the part of the first streams.
@@ -103,14 +100,38 @@ pub fn add_up(sums: &[f32], total: &mut [f32]) {
     }
 }
 
-/// The row before each row: `first[stream]` before a stream's first.
-pub fn rows_before(rows_nm: &[f32], width: usize, offsets: &[usize], first_sm: &[f32], before_nm: &mut [f32]) {
-    for (pair, first) in offsets.windows(2).zip(first_sm.chunks_exact(width)) {
+/// The row before each row: before a stream's first, the values from `start` on in the `stride` values of its state.
+pub fn rows_before(
+    rows_nm: &[f32],
+    width: usize,
+    offsets: &[usize],
+    state: &[f32],
+    (stride, start): (usize, usize),
+    before_nm: &mut [f32],
+) {
+    for (pair, state) in offsets.windows(2).zip(state.chunks_exact(stride)) {
         if pair[0] < pair[1] {
             let rows = pair[0] * width..pair[1] * width;
             let before = &mut before_nm[rows.clone()];
-            before[..width].copy_from_slice(first);
+            before[..width].copy_from_slice(&state[start..start + width]);
             before[width..].copy_from_slice(&rows_nm[rows.start..rows.end - width]);
         }
+    }
+}
+
+/// Puts every stream's last row where [`rows_before`] finds it at the next call.
+pub fn keep_last(rows_nm: &[f32], width: usize, offsets: &[usize], state: &mut [f32], (stride, start): (usize, usize)) {
+    for (pair, state) in offsets.windows(2).zip(state.chunks_exact_mut(stride)) {
+        if pair[0] < pair[1] {
+            state[start..start + width].copy_from_slice(&rows_nm[(pair[1] - 1) * width..pair[1] * width]);
+        }
+    }
+}
+
+/// The adjoint of [`rows_before`]: adds each row's part to the row before it; a stream's first has none.
+pub fn add_before(dbefore_nm: &[f32], width: usize, offsets: &[usize], drows_nm: &mut [f32]) {
+    for pair in offsets.windows(2).filter(|pair| pair[0] < pair[1]) {
+        let later = &dbefore_nm[(pair[0] + 1) * width..pair[1] * width];
+        drows_nm[pair[0] * width..].iter_mut().zip(later).for_each(|(total, part)| *total += part);
     }
 }

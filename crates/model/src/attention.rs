@@ -28,7 +28,11 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind {
     name: "attention",
     build,
-    examples: &["window = 11", "heads = 4\nkv_heads = 2\nhead_size = 4\nwindow = 20\nrope_base = 100.0", "heads = 3\nhead_size = 2\nwindow = 1"],
+    examples: &[
+        "window = 11",
+        "heads = 4\nkv_heads = 2\nhead_size = 4\nwindow = 20\nrope_base = 100.0",
+        "heads = 3\nhead_size = 2\nwindow = 1",
+    ],
 };
 
 /// Options of an attention layer.
@@ -150,7 +154,8 @@ impl Layer for Attention {
             let own = 1 + head / (heads / kv_heads) * size;
             let key = |seen: &[f64]| q.iter().zip(&seen[own..]).map(|(q, k)| q * k).sum::<f64>() / (size as f64).sqrt();
             let p = plain::softmax(&state.floats.chunks(width).map(key).collect::<Vec<_>>());
-            let value = |i: usize| state.floats.chunks(width).zip(&p).map(|(seen, p)| p * seen[own + kv_heads * size + i]).sum::<f64>();
+            let value =
+                |i: usize| state.floats.chunks(width).zip(&p).map(|(seen, p)| p * seen[own + kv_heads * size + i]).sum::<f64>();
             y.extend((0..size).map(value));
         }
         plain::multiply(&y, &arena[self.out_wo.range()], self.out_wo.shape[1])

@@ -76,6 +76,7 @@ impl Default for Registry {
                 crate::mamba2::KIND,
                 crate::s5::KIND,
                 crate::attention::KIND,
+                crate::rwkv7::KIND,
                 crate::mixture::KIND,
                 crate::stack::KIND,
                 crate::projected::KIND,

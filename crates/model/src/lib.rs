@@ -28,6 +28,7 @@ pub mod projected;
 pub mod quantiles;
 mod recurrent;
 pub mod router;
+pub mod rwkv7;
 pub mod s4d;
 pub mod s5;
 pub mod scaler;

@@ -30,7 +30,11 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind {
     name: "mamba",
     build,
-    examples: &["states = 5", "expand = 3\nstates = 9\nconv = 2\nrank = 3\nstep_min = 0.01\nstep_max = 0.5", "norms = true\nconv = 1"],
+    examples: &[
+        "states = 5",
+        "expand = 3\nstates = 9\nconv = 2\nrank = 3\nstep_min = 0.01\nstep_max = 0.5",
+        "norms = true\nconv = 1",
+    ],
 };
 
 /// Options of a Mamba layer.

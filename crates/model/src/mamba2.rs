@@ -30,7 +30,11 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind {
     name: "mamba2",
     build,
-    examples: &["states = 5", "heads = 3\nhead_size = 4\nstates = 9\nconv = 2\nstep_min = 0.01\nstep_max = 0.5", "expand = 1\nconv = 1"],
+    examples: &[
+        "states = 5",
+        "heads = 3\nhead_size = 4\nstates = 9\nconv = 2\nstep_min = 0.01\nstep_max = 0.5",
+        "expand = 1\nconv = 1",
+    ],
 };
 
 /// Options of a Mamba-2 layer.

@@ -168,16 +168,22 @@ impl RecurrentEngine {
             (&mut *hidden_nh, Per::Row(hidden)),
             (&mut state.floats[..], Per::Stream(memory)),
         ];
-        streams::each(rows.offsets, hidden * gates, [(&*x_ng, Per::Row(gates))], outputs, &|rows, [x_tg], [h_tg, s_tm, hidden_th, state]| {
-            for t in 0..rows.len() {
-                let (gate, row) = (t * gates..(t + 1) * gates, t * memory..(t + 1) * memory);
-                linear::linear(&state[..hidden], &self.panels[1], Some(hidden_bias), &mut h_tg[gate.clone()]);
-                let after = &mut s_tm[row];
-                (self.cell.forward)(&x_tg[gate.clone()], &h_tg[gate], state, after);
-                state.copy_from_slice(after);
-                hidden_th[t * hidden..][..hidden].copy_from_slice(&after[..hidden]);
-            }
-        });
+        streams::each(
+            rows.offsets,
+            hidden * gates,
+            [(&*x_ng, Per::Row(gates))],
+            outputs,
+            &|rows, [x_tg], [h_tg, s_tm, hidden_th, state]| {
+                for t in 0..rows.len() {
+                    let (gate, row) = (t * gates..(t + 1) * gates, t * memory..(t + 1) * memory);
+                    linear::linear(&state[..hidden], &self.panels[1], Some(hidden_bias), &mut h_tg[gate.clone()]);
+                    let after = &mut s_tm[row];
+                    (self.cell.forward)(&x_tg[gate.clone()], &h_tg[gate], state, after);
+                    state.copy_from_slice(after);
+                    hidden_th[t * hidden..][..hidden].copy_from_slice(&after[..hidden]);
+                }
+            },
+        );
         linear::linear(hidden_nh, &self.panels[2], Some(out_bias), y_no);
     }
 }
@@ -220,7 +226,7 @@ impl Engine for RecurrentEngine {
         let mut dhidden_nh = vec![0.0; hidden_nh.len()];
         linear::linear(dy_no, out_t, None, &mut dhidden_nh);
         let mut before_nm = vec![0.0; s_nm.len()];
-        streams::rows_before(s_nm, memory, rows.offsets, &kept.first, &mut before_nm);
+        streams::rows_before(s_nm, memory, rows.offsets, &kept.first, (memory, 0), &mut before_nm);
         let (mut dx_ng, mut dh_ng) = (vec![0.0; x_ng.len()], vec![0.0; h_ng.len()]);
         let mut adjoints = vec![0.0; 2 * memory * rows.streams()];
         let read = [
@@ -229,11 +235,8 @@ impl Engine for RecurrentEngine {
             (&before_nm[..], Per::Row(memory)),
             (&dhidden_nh[..], Per::Row(hidden)),
         ];
-        let written = [
-            (&mut dx_ng[..], Per::Row(gates)),
-            (&mut dh_ng[..], Per::Row(gates)),
-            (&mut adjoints[..], Per::Stream(2 * memory)),
-        ];
+        let written =
+            [(&mut dx_ng[..], Per::Row(gates)), (&mut dh_ng[..], Per::Row(gates)), (&mut adjoints[..], Per::Stream(2 * memory))];
         streams::each(rows.offsets, 2 * hidden * gates, read, written, &|rows, [x, h, before, dhidden], [dx, dh, adjoints]| {
             let (after, earlier) = adjoints.split_at_mut(memory);
             for t in (0..rows.len()).rev() {

@@ -65,7 +65,13 @@ fn hippo(states: usize) -> (Vec<(f64, f64)>, Mat<c64>) {
     // −½ plus a skew matrix K; iK is Hermitian, with the eigenvectors of K and eigenvalues i·(those of K).
     let entry = |i: usize, j: usize| {
         let size = 0.5 * ((2 * i + 1) as f64 * (2 * j + 1) as f64).sqrt();
-        if i == j { 0.0 } else if i > j { -size } else { size }
+        if i == j {
+            0.0
+        } else if i > j {
+            -size
+        } else {
+            size
+        }
     };
     let hermitian = Mat::from_fn(size, size, |i, j| c64::new(0.0, -entry(i, j)));
     let eigen = hermitian.self_adjoint_eigen(Side::Lower).expect("a Hermitian matrix has them");

@@ -69,8 +69,7 @@ impl Core {
     ) {
         let (own, channels) = (self.taps_kc.len(), self.channels());
         let mut sums = vec![0.0; (own + channels) * rows.streams()];
-        let inputs =
-            [(x, Per::Row(columns.stride)), (first, Per::Stream(self.state_len())), (dy_nc, Per::Row(channels))];
+        let inputs = [(x, Per::Row(columns.stride)), (first, Per::Stream(self.state_len())), (dy_nc, Per::Row(channels))];
         let outputs = [(dx, Per::Row(columns.stride)), (&mut sums[..], Per::Stream(own + channels))];
         streams::each(rows.offsets, 3 * own, inputs, outputs, &|_, [x, first, dy], [dx, sums]| {
             let (dtaps, dbias) = sums.split_at_mut(own);
@@ -105,7 +104,12 @@ impl Core {
                 let [y, state] = outputs;
                 let outputs = [y, state, (saved, Per::Stretch(scan.state_len()))];
                 streams::each(rows.offsets, scan.work(), inputs, outputs, &|range, [x, step], [y, state, saved]| {
-                    scan.run(Selected { x_nx: x, step_ne: step, gaps: rows.gaps_of(range) }, &mut state[self.held()..], y, Some(saved));
+                    scan.run(
+                        Selected { x_nx: x, step_ne: step, gaps: rows.gaps_of(range) },
+                        &mut state[self.held()..],
+                        y,
+                        Some(saved),
+                    );
                 });
             }
         }

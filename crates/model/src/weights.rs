@@ -149,7 +149,9 @@ impl Layout {
                 let [rows, columns] = spec.weight.shape;
                 let draws: Vec<f32> = (0..basis.len() / rows * columns).map(|_| normal(&mut rng, *deviation)).collect();
                 let mixed = foretoken_kernels::plain::multiply::<f32>;
-                for (row, basis) in spec.weight.of_mut(&mut arena).chunks_exact_mut(columns).zip(basis.chunks_exact(basis.len() / rows)) {
+                for (row, basis) in
+                    spec.weight.of_mut(&mut arena).chunks_exact_mut(columns).zip(basis.chunks_exact(basis.len() / rows))
+                {
                     row.copy_from_slice(&mixed(basis, &draws, columns));
                 }
                 continue;

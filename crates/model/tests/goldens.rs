@@ -146,6 +146,18 @@ fn attention_is_mistral_and_llama() {
 }
 
 #[test]
+fn rwkv7_is_the_paper_its_package_and_candle() {
+    let golden = Golden::read("rwkv7");
+    let ranks = [("decay_rank", 3), ("rate_rank", 3), ("value_rank", 2), ("gate_rank", 5)];
+    let config = LayerConfig::new("rwkv7").with("depth", 2).with("heads", 2).with("head_size", 4);
+    let config = ranks.into_iter().fold(config, |config, (name, rank)| config.with(name, rank));
+    check_layer(&golden, &config, 8, 8, None);
+    for chunk in [1, 3, 8] {
+        golden.check("y", &in_chunks(&golden, &config, 8, 8, chunk));
+    }
+}
+
+#[test]
 fn mixture_is_mixtral() {
     let config = mixture(5, 2).with("load_balance_coeff", 0.3);
     check_layer(&Golden::read("mixtral"), &config, 6, 6, Some(0.3));
