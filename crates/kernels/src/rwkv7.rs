@@ -234,8 +234,7 @@ impl Task for Backward<'_> {
                     if rows.gap(start + t) > 0 {
                         fade(simd, heads, before(t), rows.gap(start + t), old);
                     }
-                    new.copy_from_slice(old);
-                    step(simd, heads, &here, own(t), new, &mut unread);
+                    again(simd, heads, &here, own(t), old, new, &mut unread);
                 }
                 for t in (0..end - start).rev() {
                     let (old, new) = (&history[t * matrix..][..matrix], &history[(t + 1) * matrix..][..matrix]);
@@ -245,6 +244,12 @@ impl Task for Backward<'_> {
                         // old = before·wᵍ: the slope by ln w is g·old.
                         let reached = if start + t > 0 { Some(own(start + t - 1)) } else { None };
                         fade_backward(simd, heads, before(t), gap, old, g, w, reached.map(|own| &mut gradient.log_w[own]));
+                        if t > 0 {
+                            // The row before left its state as it was before the gap.
+                            let (low, high) = history.split_at_mut(t * matrix);
+                            let (old, new) = (&low[(t - 1) * matrix..], &mut high[..matrix]);
+                            again(simd, heads, &here, own(t - 1), old, new, &mut unread);
+                        }
                     }
                 }
             }
@@ -288,6 +293,21 @@ fn fade_backward<S: Simd>(
             write(simd, simd.mul(read(simd, g, place), simd.splat(w[j])), g, place);
         }
     }
+}
+
+/// [`step`] once more, from `old` to `new`.
+#[inline(always)]
+fn again<S: Simd>(
+    simd: S,
+    heads: Heads,
+    rows: &Wkv<'_>,
+    own: std::ops::Range<usize>,
+    old: &[f32],
+    new: &mut [f32],
+    unread: &mut [f32],
+) {
+    new.copy_from_slice(old);
+    step(simd, heads, rows, own, new, unread);
 }
 
 /// One sample of one head, backwards: `g` is the adjoint of the state after it, then of the state before it.

@@ -144,13 +144,29 @@ const S4D: &str = "{ type = 's4d', states = 3 }";
 const DEEP: &str = "{ type = 'stack', layers = [{ type = 's4d', states = 2 }, { type = 'mixture', num_experts = 2, top_k = 1, clock = 'elapsed', \
                     experts = [{ type = 's4d', states = 2 }] }] }";
 
+const S5: &str = "{ type = 's5', states = 3 }";
+/// Every family with a clock of its own, small.
+const FAMILIES: [&str; 6] = [
+    S4D,
+    S5,
+    "{ type = 'mamba', states = 3 }",
+    "{ type = 'mamba2', heads = 2, head_size = 3, states = 4 }",
+    "{ type = 'rwkv7', depth = 2, heads = 2, head_size = 3, hidden = 7, decay_rank = 2, rate_rank = 2, value_rank = 2, gate_rank = 3 }",
+    "{ type = 'attention', heads = 2, window = 9 }",
+];
+/// Baselines that know no gaps.
+const TIMELESS: [&str; 2] = ["{ type = 'gru' }", "{ type = 'lstm' }"];
+
 const CLOCKS: [Clock; 3] = [Clock::Routed, Clock::Elapsed, Clock::Every];
 
 #[test]
 fn outputs_and_states_are_those_of_the_naive_loop() {
-    for clock in CLOCKS {
+    // A gap is samples of zero input where the layer does not vary in time; what it is elsewhere, the contract of gaps says.
+    let elapsed = [S4D, S5].map(|expert| (Clock::Elapsed, expert));
+    let others = FAMILIES.into_iter().chain(TIMELESS).flat_map(|expert| [(Clock::Routed, expert), (Clock::Every, expert)]);
+    for (clock, expert) in elapsed.into_iter().chain(others) {
         for seed in 1..4 {
-            let case = case(clock, S4D, seed);
+            let case = case(clock, expert, seed);
             let (y, state, seen) = case.run(1000);
             for stream in 0..STREAMS.len() {
                 let own = &seen.mixtures[0].streams[stream];
@@ -159,13 +175,28 @@ fn outputs_and_states_are_those_of_the_naive_loop() {
                 let tolerance = if clock == Clock::Elapsed { ELAPSED } else { SUMS };
                 assert!(close(&y[stream], &naive, tolerance), "{clock:?}, stream {stream}");
                 for (expert, (whole, naive)) in state.children.iter().zip(&states).enumerate() {
-                    let own = &whole.floats[stream * naive.floats.len()..][..naive.floats.len()];
-                    let same = if clock == Clock::Elapsed { close(own, &naive.floats, ELAPSED) } else { own == naive.floats };
-                    assert!(same, "{clock:?}, stream {stream}, state of expert {expert}");
+                    let (own, naive) = (of_stream(whole, stream, STREAMS.len()), of_stream(naive, 0, 1));
+                    let same = if clock == Clock::Elapsed { close(&own.0, &naive.0, ELAPSED) } else { own.0 == naive.0 };
+                    assert!(same && own.1 == naive.1, "{clock:?}, stream {stream}, state of expert {expert}");
                 }
             }
         }
     }
+}
+
+/// The numbers of one of `streams` streams in a state, children's included.
+fn of_stream(state: &State, stream: usize, streams: usize) -> (Vec<f32>, Vec<u64>) {
+    fn part<T: Copy>(values: &[T], stream: usize, streams: usize) -> Vec<T> {
+        let len = values.len() / streams;
+        values[stream * len..(stream + 1) * len].to_vec()
+    }
+    let mut own = (part(&state.floats, stream, streams), part(&state.counters, stream, streams));
+    for child in &state.children {
+        let (floats, counters) = of_stream(child, stream, streams);
+        own.0.extend(floats);
+        own.1.extend(counters);
+    }
+    own
 }
 
 #[test]
@@ -180,7 +211,7 @@ fn the_clocks_differ() {
 #[test]
 fn any_split_and_any_number_of_threads_give_the_same_bits() {
     for clock in CLOCKS {
-        for expert in [S4D, DEEP] {
+        for expert in FAMILIES.into_iter().chain([DEEP]) {
             let mut case = case(clock, expert, 5);
             // Inner mixtures choose freely; only the outer one is forced.
             if expert == DEEP {
@@ -217,8 +248,14 @@ impl Case {
 fn gradients_are_those_of_the_plain_loop() {
     /// Central differences in `f64` against sums in `f32`, relative to the largest of a weight.
     const GRADIENTS: f64 = 5e-5;
-    for clock in CLOCKS {
-        let case = case(clock, S4D, 7);
+    let all = FAMILIES.into_iter().flat_map(|expert| CLOCKS.map(|clock| (clock, expert)));
+    let timeless = TIMELESS.into_iter().flat_map(|expert| [(Clock::Routed, expert), (Clock::Every, expert)]);
+    for (clock, expert) in all.chain(timeless) {
+        let mut case = case(clock, expert, 7);
+        // What starts at zero, such as RWKV-7's outputs, is moved so that it matters.
+        let shifts = draws(&mut ChaCha8Rng::seed_from_u64(8), case.arena.len());
+        case.arena.iter_mut().zip(shifts).for_each(|(weight, shift)| *weight += 0.1 * shift);
+        case.engine = case.layer.prepare(&case.arena, true);
         let (packed, offsets) = pack(&case.x.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let mut pass = Pass { replay: Some(Replay::choices(case.trace.clone()).unwrap()), ..Pass::quiet() };
         let mut y = vec![f32::NAN; packed.len()];
@@ -261,7 +298,7 @@ fn gradients_are_those_of_the_plain_loop() {
             let scale = numeric.iter().fold(1.0f64, |scale, value| scale.max(value.abs()));
             for (&place, numeric) in tried.iter().zip(&numeric) {
                 let error = (f64::from(gradient[place]) - numeric).abs();
-                assert!(error <= GRADIENTS * scale, "{clock:?} {}[{}]: {error} of {numeric}", spec.name, place - range.start);
+                assert!(error <= GRADIENTS * scale, "{clock:?} {expert} {}[{}]: {error} of {numeric}", spec.name, place - range.start);
             }
         }
     }
@@ -285,6 +322,16 @@ fn a_layer_that_does_not_know_gaps_is_refused_by_name() {
             let text = error.to_string();
             assert!(text.contains("experts.1") && text.contains("gap") && text.contains("`deaf`"), "{text}");
         }
+    }
+}
+
+#[test]
+fn gru_and_lstm_are_refused_by_name() {
+    for (name, expert) in ["gru", "lstm"].into_iter().zip(TIMELESS) {
+        let options = format!("clock = 'elapsed'\nexperts = [{{ type = 'swiglu' }}, {expert}]");
+        let config = LayerConfig { kind: "mixture".into(), options: toml::from_str(&options).unwrap() };
+        let text = Registry::default().build(&config, 4, 4, &mut Layout::default()).unwrap_err().to_string();
+        assert!(text.contains("experts.1") && text.contains("gap") && text.contains(name), "{text}");
     }
 }
 
