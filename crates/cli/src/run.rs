@@ -87,6 +87,11 @@ pub fn read_columns(path: &Path, names: &[String]) -> Result<Signal, CliError> {
 impl DataConfig {
     /// Reads, splits and standardises.
     pub fn prepare(&self) -> Result<Prepared, CliError> {
+        self.prepare_at(1)
+    }
+
+    /// The same for data with `rate` rows where the split counts one.
+    pub fn prepare_at(&self, rate: usize) -> Result<Prepared, CliError> {
         let signal = match &self.columns {
             Some(names) => read_columns(&self.path, names)?,
             None => read_wide(&self.path)?,
@@ -96,7 +101,10 @@ impl DataConfig {
             DataError::Split { .. } => CliError::Data(error),
             error => CliError::file(&self.path, error),
         };
-        let ranges = self.split.resolve(signal.len()).map_err(named)?;
+        let mut ranges = self.split.resolve(signal.len() / rate).map_err(named)?;
+        for range in [&mut ranges.train, &mut ranges.validation, &mut ranges.test] {
+            *range = range.start * rate..range.end * rate;
+        }
         let scale = Standardiser::fit(&signal, ranges.train.clone()).map_err(named)?;
         let columns = signal.names.iter().zip(&scale.means).zip(&scale.deviations);
         let columns = columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect();

@@ -17,13 +17,20 @@ pub struct Judge<'a> {
     levels: Vec<f64>,
     scales: Vec<f64>,
     season: usize,
+    /// Rows from one step of a model's forecast to the next.
+    every: usize,
 }
 
 impl<'a> Judge<'a> {
     /// A judge for forecasts `horizon` ahead with these quantile levels.
     pub fn new(data: &'a Prepared, horizon: usize, levels: &[f64], season: usize) -> Self {
         let train: Vec<&[f64]> = data.standardised.iter().map(|column| &column[data.ranges.train.clone()]).collect();
-        Self { data, horizon, levels: levels.to_vec(), scales: naive_scales(&train, season), season }
+        Self { data, horizon, levels: levels.to_vec(), scales: naive_scales(&train, season), season, every: 1 }
+    }
+
+    /// The same for models whose steps lie so many rows apart.
+    pub fn every(self, rows: usize) -> Self {
+        Self { every: rows, ..self }
     }
 
     /// The ridge, fitted on training rows, its strength picked on validation rows; with a model's own look-back if it has a linear
@@ -68,19 +75,28 @@ impl<'a> Judge<'a> {
 
     /// The model and its network alone on `rows`; the stream runs from the first row of the data.
     pub fn model(&self, forecaster: &Arc<Forecaster>, rows: &Range<usize>) -> Result<Rows, CliError> {
-        let origins = origins(rows, self.horizon).map_err(|error| self.named(error))?;
+        self.stream(Predictor::new(forecaster.clone()), rows)
+    }
+
+    /// The same for a stream at its beginning.
+    pub fn stream(&self, mut predictor: Predictor, rows: &Range<usize>) -> Result<Rows, CliError> {
+        let origins = origins(rows, self.horizon * self.every).map_err(|error| self.named(error))?;
+        let forecaster = predictor.forecaster().clone();
         let board = || ScoreBoard::new(self.horizon, &self.levels, &self.scales);
         let (mut combined, mut network) = (board(), board());
         let (count, middle) = forecaster.blueprint().levels.shape();
         let history = self.data.signal.slice(0..rows.end);
         let medians = |quantiles: &[f64]| quantiles.chunks_exact(count).map(|q| q[middle]).collect::<Vec<_>>();
-        Predictor::new(forecaster.clone()).advance_many(
+        let mut truth = Vec::new();
+        predictor.advance_many(
             &history,
             |row| origins.contains(&(row + 1)),
             |row, column, parts| {
-                let truth = &self.data.standardised[column][row + 1..][..self.horizon];
-                combined.add(column, truth, medians(&parts.combined).into_iter(), &parts.combined);
-                network.add(column, truth, medians(&parts.network).into_iter(), &parts.network);
+                let column_values = &self.data.standardised[column];
+                truth.clear();
+                truth.extend((1..=self.horizon).map(|step| column_values[row + step * self.every]));
+                combined.add(column, &truth, medians(&parts.combined).into_iter(), &parts.combined);
+                network.add(column, &truth, medians(&parts.network).into_iter(), &parts.network);
             },
             None,
         )?;

@@ -12,29 +12,26 @@ use crate::{
     layer::{LayerConfig, Registry},
     linear_expert::{LinearConfig, LinearExpert, LinearWeights},
     network::{Network, NetworkEngine},
+    preset::{self, Size},
     quantiles::Levels,
     scaler::ScalerConfig,
     weights::{Layout, positive},
 };
 use serde::{Deserialize, Serialize};
 
-/// What a forecaster is built from.
+/// What a forecaster is built from. In TOML a `family` and a `size` may stand for `width` and `layers`, see [`crate::preset`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct ForecasterConfig {
     /// Samples ahead.
     pub horizon: usize,
     /// Quantile levels, increasing, 0.5 among them.
-    #[serde(default = "deciles")]
     pub quantiles: Vec<f64>,
     /// Samples in a row of features.
-    #[serde(default = "default_taps")]
     pub taps: usize,
     /// Width of the trunk.
-    #[serde(default = "default_width")]
     pub width: usize,
     /// The causal scaler.
-    #[serde(default)]
     pub scaler: ScalerConfig,
     /// The linear expert; none if absent.
     pub linear: Option<LinearConfig>,
@@ -42,16 +39,52 @@ pub struct ForecasterConfig {
     pub layers: Vec<LayerConfig>,
 }
 
+/// A [`ForecasterConfig`] as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    horizon: usize,
+    #[serde(default = "deciles")]
+    quantiles: Vec<f64>,
+    #[serde(default = "default_taps")]
+    taps: usize,
+    width: Option<usize>,
+    #[serde(default)]
+    scaler: ScalerConfig,
+    linear: Option<LinearConfig>,
+    layers: Option<Vec<LayerConfig>>,
+    family: Option<String>,
+    size: Option<Size>,
+}
+
+impl TryFrom<Written> for ForecasterConfig {
+    type Error = ModelError;
+
+    fn try_from(written: Written) -> Result<Self, ModelError> {
+        let Written { horizon, quantiles, taps, width, scaler, linear, layers, family, size } = written;
+        let (default, layers) = match (layers, family, size) {
+            (Some(layers), None, None) => (DEFAULT_WIDTH, layers),
+            (None, Some(family), size) => {
+                let size = size.unwrap_or_default();
+                (size.width(), preset::layers(&family, size)?)
+            }
+            (None, None, None) => return Err(ModelError::config("layers", "`layers` or a `family`", "neither")),
+            (_, None, Some(_)) => return Err(ModelError::config("size", "a `family` that it is the size of", "none")),
+            (Some(_), Some(_), _) => return Err(ModelError::config("family", "`layers` or a `family`", "both")),
+        };
+        Ok(Self { horizon, quantiles, taps, width: width.unwrap_or(default), scaler, linear, layers })
+    }
+}
+
+/// Width of the trunk where neither a width nor a family is given.
+const DEFAULT_WIDTH: usize = 64;
+
 fn deciles() -> Vec<f64> {
     (1..10).map(|decile| f64::from(decile) / 10.0).collect()
 }
 
 fn default_taps() -> usize {
     96
-}
-
-fn default_width() -> usize {
-    64
 }
 
 /// A column's name and its training statistics, by which everything is standardised.
@@ -166,6 +199,30 @@ impl Forecaster {
         }
         let network = blueprint.network.prepare(&weights, false);
         Ok(Self { network, blueprint, columns, weights, linear, network_share_h })
+    }
+
+    /// The same forecaster for data with `rate` samples where it was trained on one: the steps of its layers are scaled, and so is the
+    /// scaler's window. Its horizon stays what it was in time: step `h` lies `h·rate` samples ahead.
+    ///
+    /// # Errors
+    /// A rate that is not a number above zero, a layer that counts samples instead of time, more than one tap or a linear expert, whose
+    /// weights belong to one rate.
+    pub fn at_rate(&self, rate: f64, registry: &Registry) -> Result<Self, ModelError> {
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(ModelError::config("rate", "a finite number > 0", rate));
+        }
+        let mut config = self.config().clone();
+        if config.taps != 1 {
+            return Err(ModelError::config("taps", "1, for another rate", config.taps));
+        }
+        if config.linear.is_some() {
+            return Err(ModelError::config("linear", "no linear expert, for another rate", "one"));
+        }
+        let scaled = |samples: usize| ((samples as f64 * rate).round() as usize).max(1);
+        (config.scaler.window, config.scaler.warm_up) = (scaled(config.scaler.window), scaled(config.scaler.warm_up));
+        let (blueprint, mut weights) = (Blueprint::new(&config, registry)?, self.weights.clone());
+        blueprint.network.resample(&mut weights, (1.0 / rate) as f32)?;
+        Self::new(blueprint, self.columns.clone(), weights, None, self.network_share_h.clone())
     }
 
     /// The configuration.

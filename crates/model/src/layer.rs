@@ -173,6 +173,14 @@ pub trait Layer: std::fmt::Debug + Send + Sync {
         false
     }
 
+    /// Scales the steps in `arena` so that a sample stands for `factor` times the time it stood for in training.
+    ///
+    /// # Errors
+    /// A layer that counts samples instead of time.
+    fn resample(&self, _arena: &mut [f32], _factor: f32) -> Result<(), ModelError> {
+        Err(ModelError::config("type", "a layer with a step to scale (s4d, s5) or without a state, for another rate", "another"))
+    }
+
     /// An empty state of the plain step.
     fn plain_state(&self) -> PlainState;
 

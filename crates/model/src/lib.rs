@@ -24,6 +24,7 @@ pub mod network;
 pub mod outside;
 pub mod plain;
 pub mod predictor;
+pub mod preset;
 pub mod projected;
 pub mod quantiles;
 mod recurrent;

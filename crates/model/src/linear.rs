@@ -66,6 +66,10 @@ impl Layer for Linear {
         true
     }
 
+    fn resample(&self, _: &mut [f32], _: f32) -> Result<(), ModelError> {
+        Ok(())
+    }
+
     fn plain_state(&self) -> PlainState {
         PlainState::default()
     }

@@ -78,6 +78,11 @@ impl Network {
         own.iter().map(|weight| weight.range().len()).sum::<usize>() + self.stack.active_parameters()
     }
 
+    /// Scales the steps of its layers, see [`Layer::resample`].
+    pub fn resample(&self, arena: &mut [f32], factor: f32) -> Result<(), ModelError> {
+        self.stack.resample(arena, factor)
+    }
+
     /// An empty state of the plain step.
     pub fn plain_state(&self) -> PlainState {
         self.stack.plain_state()

@@ -2,12 +2,16 @@
 //!
 //! [`Predictor::advance`] takes a sample, [`Predictor::predict`] evaluates the heads; neither allocates. Every column is a stream
 //! of the network, with shared weights. [`Predictor::advance_many`] takes whole stretches and gives the same bits.
+//!
+//! A state lives as long as its stream, far longer than the windows it was trained on. [`Predictor::refresh_every`] bounds what it can look
+//! back on: a second state fills beside the first and takes its place every so many samples.
 
 use crate::{
     ModelError,
     forecaster::Forecaster,
     layer::{State, Workspace},
-    scaler::ColumnHistory,
+    network::NetworkEngine,
+    scaler::{ColumnHistory, ScalerKind},
     trace::{Replay, Trace},
 };
 use serde::{Deserialize, Serialize};
@@ -72,10 +76,23 @@ pub struct Snapshot {
     pub network: State,
     /// The trunk's output at the newest sample.
     pub hidden: Vec<f32>,
+    /// The state that will take its place, if there is a bound.
+    pub refresh: Option<Refresh>,
 }
 
 /// Version of [`Snapshot`].
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
+
+/// A bounded look-back: the state that fills to take the answering one's place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    /// Samples from one exchange to the next.
+    every: u64,
+    /// Samples that the filling state has seen.
+    age: u64,
+    state: State,
+}
 
 /// A forecaster and the state of its stream.
 pub struct Predictor {
@@ -91,6 +108,7 @@ pub struct Predictor {
     linear_scratch: Vec<f32>,
     parts: Parts,
     replay: Option<Replay>,
+    refresh: Option<Refresh>,
     counting: bool,
     broken: bool,
     workspace: Workspace,
@@ -121,6 +139,7 @@ impl Predictor {
                 linear_spoke: false,
             },
             replay: None,
+            refresh: None,
             counting: true,
             broken: false,
             workspace,
@@ -136,6 +155,7 @@ impl Predictor {
         fork.state.clone_from(&self.state);
         fork.hidden_cd.clone_from(&self.hidden_cd);
         fork.replay.clone_from(&self.replay);
+        fork.refresh.clone_from(&self.refresh);
         (fork.counting, fork.broken) = (self.counting, self.broken);
         fork
     }
@@ -157,6 +177,27 @@ impl Predictor {
         self.columns.iter_mut().for_each(ColumnHistory::reset);
         self.state.reset();
         self.hidden_cd.fill(0.0);
+        if let Some(refresh) = &mut self.refresh {
+            refresh.age = 0;
+            refresh.state.reset();
+        }
+    }
+
+    /// Bounds the look-back of the network's state: from `samples` samples on it has seen between `samples` and twice as many. It costs a
+    /// second state that fills beside the first, so twice the work a sample, and no sample more than another. `None` ends it. The scaler and
+    /// the linear expert have windows of their own.
+    ///
+    /// # Errors
+    /// A bound of no samples, one set after the first sample, or together with forced choices.
+    pub fn refresh_every(&mut self, samples: Option<u64>) -> Result<(), ModelError> {
+        if samples == Some(0) {
+            return Err(ModelError::config("refresh", "at least 1 sample", 0));
+        }
+        if samples.is_some() && (self.samples > 0 || self.replay.is_some()) {
+            return Err(ModelError::config("refresh", "a stream at its beginning, free to choose", "another"));
+        }
+        self.refresh = samples.map(|every| Refresh { every, age: 0, state: self.forecaster.network().state(self.columns.len()) });
+        Ok(())
     }
 
     fn standardise(&self, column: usize, value: f64) -> Result<f64, ModelError> {
@@ -193,9 +234,17 @@ impl Predictor {
             history.features(scaler, features);
         }
         self.samples += 1;
+        let mut done = Ok(());
+        if let Some(refresh) = &mut self.refresh {
+            done = refresh.fill(network, &self.features_ck, &self.offsets, &mut self.hidden_cd, &mut self.workspace);
+        }
         let mut scratch = self.workspace.scratch();
         (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
-        let done = network.run(&self.features_ck, &self.offsets, &mut self.state, &mut self.hidden_cd, &mut scratch);
+        let run = network.run(&self.features_ck, &self.offsets, &mut self.state, &mut self.hidden_cd, &mut scratch);
+        done = done.and(run);
+        if let Some(refresh) = &mut self.refresh {
+            refresh.exchange(&mut self.state);
+        }
         self.broken = done.is_err();
         done
     }
@@ -214,7 +263,7 @@ impl Predictor {
     }
 
     /// Forces the choices that `replay` holds on every mixture, from the next sample on; a sample that it holds none for is an error.
-    /// `None` ends it.
+    /// `None` ends it. A state that fills beside, see [`Predictor::refresh_every`], goes on choosing freely.
     pub fn force(&mut self, replay: Option<Replay>) {
         self.replay = replay;
     }
@@ -283,8 +332,14 @@ impl Predictor {
         let forecaster = self.forecaster.clone();
         let (scaler, network) = (&forecaster.config().scaler, forecaster.network());
         let (count, taps, width) = (columns.len(), network.taps(), network.width());
-        for start in (0..rows).step_by(CHUNK) {
-            let len = CHUNK.min(rows - start);
+        let mut next = 0;
+        while next < rows {
+            let start = next;
+            // An exchange of states falls between two calls.
+            let until =
+                self.refresh.as_ref().map_or(CHUNK, |refresh| usize::try_from(refresh.every - refresh.age).unwrap_or(CHUNK));
+            let len = CHUNK.min(rows - start).min(until);
+            next += len;
             let mut features = vec![0.0; count * len * taps];
             let mut hidden = vec![0.0; count * len * width];
             let offsets: Vec<usize> = (0..=count).map(|column| column * len).collect();
@@ -296,12 +351,19 @@ impl Predictor {
                 }
             }
             self.workspace.reserve(network.scratch(count * len, count));
+            let mut done = Ok(());
+            if let Some(refresh) = &mut self.refresh {
+                done = refresh.fill(network, &features, &offsets, &mut hidden, &mut self.workspace);
+            }
             let mut scratch = self.workspace.scratch();
             scratch.trace = trace.as_deref_mut();
             (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
-            let done = network.run(&features, &offsets, &mut self.state, &mut hidden, &mut scratch);
+            done = done.and(network.run(&features, &offsets, &mut self.state, &mut hidden, &mut scratch));
             self.broken = done.is_err();
             done?;
+            if let Some(refresh) = &mut self.refresh {
+                refresh.exchange(&mut self.state);
+            }
             for (index, mut history) in before.into_iter().enumerate() {
                 for row in 0..len {
                     history.push(forecaster.columns()[index].standardise(columns[index][start + row]), scaler);
@@ -336,6 +398,7 @@ impl Predictor {
             columns: self.columns.clone(),
             network: self.state.clone(),
             hidden: self.hidden_cd.clone(),
+            refresh: self.refresh.clone(),
         }
     }
 
@@ -352,15 +415,20 @@ impl Predictor {
         if snapshot.model != model {
             return differs("snapshot model", model, snapshot.model.clone());
         }
+        let every = |refresh: &Option<Refresh>| refresh.as_ref().map_or("none".into(), |refresh| refresh.every.to_string());
+        if every(&snapshot.refresh) != every(&self.refresh) {
+            return differs("snapshot refresh", every(&self.refresh), every(&snapshot.refresh));
+        }
+        let network = self.forecaster.network();
+        let sound = |state: &State| state.same_shape(&self.state) && state.is_finite() && network.is_sound(state);
         let fits = snapshot.columns.len() == self.columns.len()
             && snapshot
                 .columns
                 .iter()
                 .zip(&self.columns)
                 .all(|(new, old)| new.capacity() == old.capacity() && new.is_sound() && new.seen() == snapshot.samples)
-            && snapshot.network.same_shape(&self.state)
-            && snapshot.network.is_finite()
-            && self.forecaster.network().is_sound(&snapshot.network)
+            && sound(&snapshot.network)
+            && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.age < refresh.every && sound(&refresh.state))
             && snapshot.hidden.len() == self.hidden_cd.len()
             && snapshot.hidden.iter().all(|value| value.is_finite());
         if !fits {
@@ -375,6 +443,7 @@ impl Predictor {
         self.columns.clone_from(&snapshot.columns);
         self.state.clone_from(&snapshot.network);
         self.hidden_cd.clone_from(&snapshot.hidden);
+        self.refresh.clone_from(&snapshot.refresh);
         Ok(())
     }
 }
@@ -396,7 +465,37 @@ impl SignalPredictor for Predictor {
     }
 
     fn context_window(&self) -> Option<usize> {
-        None
+        let (config, blueprint) = (self.forecaster.config(), self.forecaster.blueprint());
+        let refresh = usize::try_from(self.refresh.as_ref()?.every).ok()?;
+        // The window's statistics are summed afresh once a window: until then a sample that has left it may still round them.
+        let reach = config.taps.max(2 * config.scaler.window);
+        (config.scaler.kind == ScalerKind::Window).then(|| (2 * refresh + reach).max(blueprint.memory()))
+    }
+}
+
+impl Refresh {
+    /// Feeds the filling state; what it says goes nowhere.
+    fn fill(
+        &mut self,
+        network: &NetworkEngine,
+        features: &[f32],
+        offsets: &[usize],
+        unread: &mut [f32],
+        workspace: &mut Workspace,
+    ) -> Result<(), ModelError> {
+        let mut scratch = workspace.scratch();
+        scratch.count = false;
+        self.age += offsets[1] as u64;
+        network.run(features, offsets, &mut self.state, unread, &mut scratch)
+    }
+
+    /// If it is time, the filling state answers from now on.
+    fn exchange(&mut self, state: &mut State) {
+        if self.age == self.every {
+            std::mem::swap(state, &mut self.state);
+            self.state.reset();
+            self.age = 0;
+        }
     }
 }
 

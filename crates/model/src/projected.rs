@@ -76,6 +76,10 @@ impl Layer for Projected {
         self.layer.can_elapse()
     }
 
+    fn resample(&self, arena: &mut [f32], factor: f32) -> Result<(), ModelError> {
+        self.layer.resample(arena, factor).map_err(|error| error.under("layer"))
+    }
+
     fn plain_state(&self) -> PlainState {
         self.layer.plain_state()
     }

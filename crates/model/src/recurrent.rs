@@ -26,6 +26,11 @@ pub struct RecurrentConfig {
     pub hidden: Option<usize>,
 }
 
+/// `(x_g, h_g, before, after)`.
+type Forward = fn(&[f32], &[f32], &[f32], &mut [f32]);
+/// `(x_g, h_g, before, dafter, dx_g, dh_g, dbefore)`.
+type Backward = fn(&[f32], &[f32], &[f32], &[f32], &mut [f32], &mut [f32], &mut [f32]);
+
 /// A cell for one row. Gates and states lie one after the other, each as wide as the hidden row.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {
@@ -33,10 +38,8 @@ pub(crate) struct Cell {
     pub gates: usize,
     /// Rows of state, the hidden one first.
     pub states: usize,
-    /// `(x_g, h_g, before, after)`.
-    pub forward: fn(&[f32], &[f32], &[f32], &mut [f32]),
-    /// `(x_g, h_g, before, dafter, dx_g, dh_g, dbefore)`.
-    pub backward: fn(&[f32], &[f32], &[f32], &[f32], &mut [f32], &mut [f32], &mut [f32]),
+    pub forward: Forward,
+    pub backward: Backward,
     /// The definition: `(x_g, h_g, state)`.
     pub plain: fn(&[f64], &[f64], &mut [f64]),
 }

@@ -205,6 +205,11 @@ impl Layer for S4d {
         true
     }
 
+    fn resample(&self, arena: &mut [f32], factor: f32) -> Result<(), ModelError> {
+        self.log_step_d.of_mut(arena).iter_mut().for_each(|log_step| *log_step += factor.ln());
+        Ok(())
+    }
+
     fn plain_state(&self) -> PlainState {
         PlainState { floats: vec![0.0; 2 * self.im_ds.range().len()], ..PlainState::default() }
     }

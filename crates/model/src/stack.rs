@@ -89,6 +89,13 @@ impl Layer for Stack {
         PlainState { children: self.blocks.iter().map(|block| block.layer.plain_state()).collect(), ..PlainState::default() }
     }
 
+    fn resample(&self, arena: &mut [f32], factor: f32) -> Result<(), ModelError> {
+        let each = |(index, block): (usize, &Block)| {
+            block.layer.resample(arena, factor).map_err(|error| error.under(&format!("layers.{index}")))
+        };
+        self.blocks.iter().enumerate().try_for_each(each)
+    }
+
     fn can_elapse(&self) -> bool {
         self.blocks.iter().all(|block| block.layer.can_elapse())
     }

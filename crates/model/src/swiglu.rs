@@ -68,6 +68,10 @@ impl Layer for Swiglu {
         [self.gate_dh, self.up_dh, self.down_ho].iter().map(|weight| weight.range().len()).sum()
     }
 
+    fn resample(&self, _: &mut [f32], _: f32) -> Result<(), ModelError> {
+        Ok(())
+    }
+
     fn plain_state(&self) -> PlainState {
         PlainState::default()
     }

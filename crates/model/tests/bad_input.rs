@@ -42,10 +42,41 @@ fn mixtures() {
     bad_mixture("num_experts = 1\ntop_k = 1\nexperts = [{type='s4d'}, {type='swiglu'}]", &["experts", "found 2"]);
     bad_mixture(
         "experts = [{ type = 'mamba9' }]",
-        &["experts.0", "one of s4d, swiglu, linear, mixture, stack, projected", "`mamba9`"],
+        &[
+            "experts.0",
+            "one of s4d, swiglu, linear, gru, lstm, mamba, mamba2, s5, attention, rwkv7, mixture, stack, projected",
+            "`mamba9`",
+        ],
     );
     bad_mixture("experts = [{ type = 's4d', states = 0 }]", &["experts.0", "states", "at least 1"]);
     bad_mixture("experts = [{ type = 's4d', step_min = 2.0 }]", &["experts.0", "step_min"]);
+    for family in ["s5", "mamba", "mamba2"] {
+        bad_mixture(&format!("experts = [{{ type = '{family}', step_min = 0.0 }}]"), &["experts.0", "step_min", "found 0"]);
+        bad_mixture(&format!("experts = [{{ type = '{family}', states = 0 }}]"), &["experts.0", "states", "at least 1"]);
+    }
+    for (family, option) in [
+        ("mamba", "conv"),
+        ("mamba", "rank"),
+        ("mamba", "expand"),
+        ("mamba2", "heads"),
+        ("mamba2", "head_size"),
+        ("gru", "hidden"),
+    ]
+    .into_iter()
+    .chain([("lstm", "hidden"), ("rwkv7", "depth"), ("rwkv7", "heads"), ("rwkv7", "gate_rank"), ("attention", "window")])
+    {
+        bad_mixture(&format!("experts = [{{ type = '{family}', {option} = 0 }}]"), &["experts.0", option, "at least 1"]);
+        bad_mixture(
+            &format!("experts = [{{ type = '{family}', {option}s = 1 }}]"),
+            &["experts.0", family, &format!("{option}s")],
+        );
+    }
+    bad_mixture(
+        "experts = [{ type = 'attention', heads = 4, kv_heads = 3 }]",
+        &["experts.0", "kv_heads", "divisor of heads (4)", "3"],
+    );
+    bad_mixture("experts = [{ type = 'attention', head_size = 3 }]", &["experts.0", "head_size", "even", "3"]);
+    bad_mixture("experts = [{ type = 'attention', rope_base = 0.5 }]", &["experts.0", "rope_base", ">= 1", "0.5"]);
     bad_mixture("experts = [{ type = 'swiglu', hiden = 3 }]", &["experts.0", "swiglu", "hiden"]);
     bad_mixture("experts = [{ type = 'stack', layers = [] }]", &["experts.0", "layers", "at least one layer"]);
     bad_mixture("renormalise = false\nrouting_strategy = 'softmax'", &["renormalise", "top-k, sigmoid or evidence", "false"]);

@@ -298,7 +298,12 @@ fn gradients_are_those_of_the_plain_loop() {
             let scale = numeric.iter().fold(1.0f64, |scale, value| scale.max(value.abs()));
             for (&place, numeric) in tried.iter().zip(&numeric) {
                 let error = (f64::from(gradient[place]) - numeric).abs();
-                assert!(error <= GRADIENTS * scale, "{clock:?} {expert} {}[{}]: {error} of {numeric}", spec.name, place - range.start);
+                assert!(
+                    error <= GRADIENTS * scale,
+                    "{clock:?} {expert} {}[{}]: {error} of {numeric}",
+                    spec.name,
+                    place - range.start
+                );
             }
         }
     }

@@ -3,7 +3,11 @@
 mod common;
 
 use common::{columns, forecaster, forecaster_of, value, variants};
-use foretoken_model::{Forecast, ModelError, Predictor, Registry, Replay, Snapshot, Trace};
+use foretoken_model::{
+    Forecast, ModelError, Predictor, Registry, Replay, SignalPredictor, Snapshot, Trace,
+    layer::{Rows, Workspace},
+    weights::Layout,
+};
 use std::sync::Arc;
 
 const ROWS: usize = 90;
@@ -89,6 +93,124 @@ fn a_saved_model_streams_the_same_bits() {
         advance(&mut b, 0..ROWS);
         assert_eq!(forecast(&mut a), forecast(&mut b));
     }
+}
+
+#[test]
+fn a_bounded_look_back_is_bounded_and_streams_the_same_bits() {
+    const EVERY: u64 = 13;
+    for config in variants() {
+        let forecaster = Arc::new(forecaster_of(&config, 1));
+        let fresh = || {
+            let mut predictor = Predictor::new(forecaster.clone());
+            predictor.refresh_every(Some(EVERY)).unwrap();
+            predictor
+        };
+        let mut live = fresh();
+        advance(&mut live, 0..ROWS);
+        let data = columns(ROWS);
+        let views: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
+        let mut batch = fresh();
+        batch.advance_many(&views, |_| false, |_, _, _| {}, None).unwrap();
+        assert_eq!(live.snapshot(), batch.snapshot());
+        assert_eq!(forecast(&mut live), forecast(&mut batch));
+
+        // Stopped and restored between two exchanges.
+        let mut stopped = fresh();
+        advance(&mut stopped, 0..50);
+        let text = serde_json::to_string(&stopped.snapshot()).unwrap();
+        let mut resumed = fresh();
+        resumed.restore(&serde_json::from_str(&text).unwrap()).unwrap();
+        advance(&mut resumed, 50..ROWS);
+        assert_eq!(forecast(&mut resumed), forecast(&mut live));
+        let error = Predictor::new(forecaster.clone()).restore(&stopped.snapshot()).unwrap_err().to_string();
+        assert!(error.contains("refresh") && error.contains("13"), "{error}");
+
+        // What lies further back than it says changes nothing; a little later it does.
+        let Some(window) = SignalPredictor::context_window(&fresh()) else {
+            continue;
+        };
+        let after = |odd: usize| {
+            let mut predictor = fresh();
+            for row in 0..window + 40 {
+                let shift = if row == odd { 3.0 } else { 0.0 };
+                predictor.advance(&[value(0, row) + shift, value(1, row)]).unwrap();
+            }
+            forecast(&mut predictor)
+        };
+        assert_eq!(after(39), after(usize::MAX));
+        assert!(after(window + 30) != after(usize::MAX));
+    }
+    let mut predictor = Predictor::new(Arc::new(forecaster()));
+    assert!(predictor.refresh_every(Some(0)).unwrap_err().to_string().contains("at least 1"));
+    advance(&mut predictor, 0..1);
+    assert!(predictor.refresh_every(Some(5)).unwrap_err().to_string().contains("beginning"));
+}
+
+#[test]
+fn another_rate_is_the_same_signal_in_time() {
+    /// The powers of a step and of half of it, in `f32`.
+    const HELD: f32 = 1e-5;
+    let kinds =
+        ["type = 's4d'", "type = 's5'\nstates = 4", "type = 'projected'\nwidth = 5\nlayer = { type = 's5' }", "type = 'swiglu'"];
+    for text in kinds {
+        let mut layout = Layout::default();
+        let layer = Registry::default().build(&toml::from_str(text).unwrap(), 4, 4, &mut layout).unwrap();
+        let arena = layout.initialise(1);
+        let mut halved = arena.clone();
+        layer.resample(&mut halved, 0.5).unwrap();
+        // An input that is held, seen twice as often.
+        let run = |arena: &[f32], repeats: usize| {
+            let x: Vec<f32> =
+                (0..60).flat_map(|row| [value(0, row) as f32, 1.0, value(1, row) as f32, 0.3].repeat(repeats)).collect();
+            let (engine, rows, mut y) = (layer.prepare(arena, false), 60 * repeats, vec![f32::NAN; x.len()]);
+            let mut workspace = Workspace::default();
+            workspace.reserve(engine.scratch(rows, 1));
+            engine.run(Rows::new(&x, &[0, rows]), &mut engine.state(1), &mut y, &mut workspace.scratch()).unwrap();
+            y.chunks(4 * repeats).flat_map(|rows| rows[4 * (repeats - 1)..].to_vec()).collect::<Vec<_>>()
+        };
+        let (coarse, fine) = (run(&arena, 1), run(&halved, 2));
+        let scale = coarse.iter().fold(0.0f32, |scale, value| scale.max(value.abs()));
+        for (a, b) in coarse.iter().zip(&fine) {
+            assert!((a - b).abs() <= HELD * scale, "{text}: {a}, at twice the rate {b}");
+        }
+    }
+    let refused = |config: &foretoken_model::ForecasterConfig, rate: f64| {
+        forecaster_of(config, 1).at_rate(rate, &Registry::default()).unwrap_err().to_string()
+    };
+    let mut config = common::config();
+    assert!(refused(&config, 2.0).contains("taps"));
+    config.taps = 1;
+    assert!(refused(&config, 2.0).contains("linear"));
+    config.linear = None;
+    let error = refused(&config, 2.0);
+    assert!(error.contains("layers.1") && error.contains("s4d, s5"), "{error}");
+    assert!(refused(&config, 0.0).contains("rate") && refused(&config, f64::NAN).contains("rate"));
+}
+
+#[test]
+fn a_family_is_one_word() {
+    use foretoken_model::{ForecasterConfig, preset};
+    for family in preset::SEQUENCES.into_iter().chain([preset::ENSEMBLE]) {
+        for size in ["tiny", "small", "base"] {
+            let config: ForecasterConfig = toml::from_str(&format!("horizon = 4\nfamily = '{family}'\nsize = '{size}'")).unwrap();
+            let again: ForecasterConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+            assert_eq!(again, config, "what is saved is what was meant");
+            if size == "tiny" {
+                let mut predictor = Predictor::new(Arc::new(forecaster_of(&config, 1)));
+                advance(&mut predictor, 0..30);
+                assert!(forecast(&mut predictor).quantiles.iter().all(|value| value.is_finite()), "{family}");
+            }
+        }
+    }
+    let refused = |text: &str, words: &[&str]| {
+        let error = toml::from_str::<ForecasterConfig>(text).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    refused("horizon = 4\nfamily = 'mamba9'", &["family", "one of s4d", "ensemble", "`mamba9`"]);
+    refused("horizon = 4\nfamily = 'mamba'\nsize = 'huge'", &["huge", "tiny"]);
+    refused("horizon = 4", &["layers", "family", "neither"]);
+    refused("horizon = 4\nsize = 'tiny'\nlayers = []", &["size", "family"]);
+    refused("horizon = 4\nfamily = 'gru'\nlayers = []", &["family", "both"]);
 }
 
 #[test]

@@ -39,6 +39,15 @@ pub fn load(path: &Path) -> Result<Arc<Forecaster>, CliError> {
     Ok(Arc::new(Forecaster::load(&file, &Registry::default())?))
 }
 
+/// The same for data with `rate` samples where the model was trained on one.
+pub fn load_at(path: &Path, rate: Option<f64>) -> Result<Arc<Forecaster>, CliError> {
+    let forecaster = load(path)?;
+    match rate {
+        Some(rate) => Ok(Arc::new(forecaster.at_rate(rate, &Registry::default()).map_err(|error| CliError::file(path, error))?)),
+        None => Ok(forecaster),
+    }
+}
+
 /// Names of a model's columns.
 pub fn names(forecaster: &Forecaster) -> Vec<String> {
     forecaster.columns().iter().map(|column| column.name.clone()).collect()

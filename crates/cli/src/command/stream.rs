@@ -24,6 +24,13 @@ pub struct Arguments {
     /// Write what the experts are used for here as JSON, one entry a mixture, every thousand samples and when the input ends.
     #[arg(long)]
     usage: Option<PathBuf>,
+    /// Let the state look back on between N and 2N samples, instead of the whole stream; twice the work.
+    #[arg(long, value_name = "N")]
+    refresh: Option<u64>,
+    /// Samples here for one where the model was trained, 2 for data twice as fine. Predictions stay as far apart as in training. For models
+    /// of s4d, s5 and layers without a state, with one tap and no linear expert.
+    #[arg(long)]
+    rate: Option<f64>,
 }
 
 /// Samples between two writings of the usage.
@@ -37,8 +44,9 @@ fn write_usage(path: &Path, predictor: &Predictor) -> Result<(), CliError> {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
-    let forecaster = super::forecast::load(&arguments.model)?;
+    let forecaster = super::forecast::load_at(&arguments.model, arguments.rate)?;
     let mut predictor = Predictor::new(forecaster.clone());
+    predictor.refresh_every(arguments.refresh)?;
     if let Some(path) = arguments.snapshot.as_ref().filter(|path| path.exists()) {
         let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
         let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| CliError::file(path, error))?;

@@ -3,7 +3,10 @@
 #![allow(dead_code)]
 
 use foretoken_model::{
-    Blueprint, Column, Forecaster, ForecasterConfig, LayerConfig, Registry, linear_expert::LinearWeights, scaler::ScalerKind,
+    Blueprint, Column, Forecaster, ForecasterConfig, LayerConfig, Registry,
+    linear_expert::LinearWeights,
+    preset::{self, Size},
+    scaler::ScalerKind,
 };
 
 pub fn config() -> ForecasterConfig {
@@ -53,7 +56,7 @@ pub fn forecaster() -> Forecaster {
     forecaster_of(&config(), 1)
 }
 
-/// The small forecaster's variants: each scaler, no linear expert, no mixture.
+/// The small forecaster's variants: each scaler, no linear expert, no mixture, a mixture of every family.
 pub fn variants() -> Vec<ForecasterConfig> {
     let base = config();
     let scaled = |kind| {
@@ -64,5 +67,7 @@ pub fn variants() -> Vec<ForecasterConfig> {
     let mut plain = base.clone();
     plain.layers = vec![LayerConfig::new("swiglu")];
     let alone = ForecasterConfig { linear: None, ..base.clone() };
-    vec![base.clone(), scaled(ScalerKind::Prefix), scaled(ScalerKind::Exponential), plain, alone]
+    let mut families = alone.clone();
+    families.layers = preset::layers(preset::ENSEMBLE, Size::Tiny).unwrap();
+    vec![families, base.clone(), scaled(ScalerKind::Prefix), scaled(ScalerKind::Exponential), plain, alone]
 }
