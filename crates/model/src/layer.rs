@@ -207,7 +207,8 @@ pub trait Engine: Send + Sync {
     /// Inference: any number of samples of any number of streams; a step is a run of one. Allocates nothing for small calls.
     fn run(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError>;
 
-    /// Training: the same values, and what [`Engine::backward`] needs of them.
+    /// Training: the same values, and what [`Engine::backward`] needs of them. A pass may start from any state; gradients do not reach
+    /// into it.
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], pass: &mut Pass) -> Result<Saved, ModelError>;
 
     /// Gradients: `dx_nd` is overwritten; the weights' are added to `gradient`, an arena of the layout's length.
@@ -243,6 +244,17 @@ impl State {
     /// `len` zeros for each stream.
     pub fn zeros(streams: usize, len: usize) -> Self {
         Self { floats: vec![0.0; streams * len], ..Self::default() }
+    }
+
+    /// The streams of both, one after the other: `other`'s states follow.
+    pub fn extend(&mut self, other: &Self) {
+        self.floats.extend_from_slice(&other.floats);
+        self.counters.extend_from_slice(&other.counters);
+        if self.children.is_empty() {
+            self.children.clone_from(&other.children);
+        } else {
+            self.children.iter_mut().zip(&other.children).for_each(|(own, other)| own.extend(other));
+        }
     }
 
     /// Forgets everything.

@@ -189,11 +189,12 @@ impl NetworkEngine {
         self.levels.forward(raw, steps, quantiles);
     }
 
-    /// Training: quantiles `[position][horizon][levels]` at the rows `positions`.
+    /// Training: quantiles `[position][horizon][levels]` at the rows `positions`. Gradients do not reach into `state`.
     pub fn forward(
         &self,
         features_nk: &[f32],
         offsets: &[usize],
+        mut state: State,
         positions: &[usize],
         quantiles_mq: &mut [f32],
         pass: &mut Pass,
@@ -201,7 +202,6 @@ impl NetworkEngine {
         let (rows, width) = (offsets[offsets.len() - 1], self.width());
         let (mut x_nd, mut stack_nd) = (vec![0.0; rows * width], vec![0.0; rows * width]);
         linear::linear(features_nk, &self.embed, Some(&self.embed_bias_d), &mut x_nd);
-        let mut state = self.stack.state(offsets.len() - 1);
         let stack = self.stack.forward(self::rows(&x_nd, features_nk, offsets), &mut state, &mut stack_nd, pass)?;
         let picked_md: Vec<f32> = positions.iter().flat_map(|&row| &stack_nd[row * width..][..width]).copied().collect();
         let mut hidden_md = vec![0.0; picked_md.len()];

@@ -5,7 +5,7 @@
 //! own, on slices. Back ends other than `Flex` are refused by burn.
 
 use crate::{
-    layer::{BackwardPass, Nudge, Pass},
+    layer::{BackwardPass, Nudge, Pass, State},
     network::{Network, NetworkEngine, NetworkKept},
 };
 use burn::{
@@ -31,6 +31,8 @@ pub struct Batch {
     pub features_nk: Vec<f32>,
     /// Row offsets of the windows.
     pub offsets: Vec<usize>,
+    /// The state that each window starts from; empty ones if absent.
+    pub state: Option<State>,
     /// Rows at which the heads are evaluated.
     pub positions: Vec<usize>,
     /// Seed and step of the draws.
@@ -91,7 +93,9 @@ impl NetworkKernels for Flex {
         let batch = &call.batch;
         let mut pass = batch.pass.clone();
         let mut quantiles = vec![0.0; batch.positions.len() * engine.outputs()];
-        let kept = match engine.forward(&batch.features_nk, &batch.offsets, &batch.positions, &mut quantiles, &mut pass) {
+        let state = batch.state.clone().unwrap_or_else(|| engine.state(batch.offsets.len() - 1));
+        let forward = engine.forward(&batch.features_nk, &batch.offsets, state, &batch.positions, &mut quantiles, &mut pass);
+        let kept = match forward {
             Ok(kept) => Some((engine, kept)),
             Err(error) => {
                 *call.error.lock().expect("no panic while locked") = Some(error);

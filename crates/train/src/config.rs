@@ -17,6 +17,9 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Samples a window.
     pub window: usize,
+    /// Whether a window starts from the state that the rows before it leave, as the network was at the epoch's beginning, instead of from
+    /// an empty one. A forward pass over all rows an epoch more; for layers whose memory is longer than a window.
+    pub carry: bool,
     /// First samples of a window at which nothing is forecast: the state is still filling.
     pub burn_in: usize,
     /// Samples of a window at which the heads are trained.
@@ -41,6 +44,7 @@ impl Default for TrainConfig {
             patience: 5,
             batch: 8,
             window: 256,
+            carry: false,
             burn_in: 32,
             positions: 32,
             learning_rate: 3e-3,

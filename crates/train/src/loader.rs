@@ -1,10 +1,20 @@
 //! The loader: windows of every column, in an order that is a pure function of seed and epoch.
 
 use crate::config::TrainConfig;
-use foretoken_model::{Blueprint, ModelError, layer::Pass, scaler::ColumnHistory, train::Batch};
+use foretoken_model::{
+    Blueprint, ModelError,
+    layer::{Pass, State, Workspace},
+    network::NetworkEngine,
+    scaler::ColumnHistory,
+    train::Batch,
+};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use std::collections::HashMap;
+
+/// States by window: column and first row.
+pub type Carried = HashMap<(usize, usize), State>;
 
 /// One column, standardised, with the features and the scaler's statistics at every row.
 struct Series {
@@ -91,14 +101,49 @@ impl Loader {
         self.config.batch * self.config.window
     }
 
-    /// The lessons of an epoch, in order. `first_step` numbers the first.
-    pub fn epoch(&self, epoch: u64, first_step: u64) -> impl Iterator<Item = Lesson> + '_ {
+    /// The state before every window of an epoch, of the stream that `engine` has run through from the first row.
+    ///
+    /// # Errors
+    /// What the network refuses.
+    pub fn carried(&self, epoch: u64, engine: &NetworkEngine) -> Result<Carried, ModelError> {
+        let mut starts: Vec<Vec<usize>> = vec![Vec::new(); self.series.len()];
+        self.windows(epoch).into_iter().for_each(|(column, start)| starts[column].push(start));
+        let of_column = |(column, mut starts): (usize, Vec<usize>)| {
+            starts.sort_unstable();
+            let (features, mut state) = (&self.series[column].features_nk, engine.state(1));
+            let (mut done, mut workspace, mut hidden) = (0, Workspace::default(), Vec::new());
+            let mut carried = Vec::with_capacity(starts.len());
+            for start in starts {
+                let rows = start - done;
+                workspace.reserve(engine.scratch(rows, 1));
+                hidden.resize(rows * engine.width(), 0.0);
+                let mut scratch = workspace.scratch();
+                scratch.count = false;
+                let features = &features[done * self.taps..start * self.taps];
+                engine.run(features, &[0, rows], &mut state, &mut hidden, &mut scratch)?;
+                done = start;
+                carried.push(((column, start), state.clone()));
+            }
+            Ok(carried)
+        };
+        let columns: Result<Vec<_>, ModelError> = starts.into_par_iter().enumerate().map(of_column).collect();
+        Ok(columns?.into_iter().flatten().collect())
+    }
+
+    /// The lessons of an epoch, in order. `first_step` numbers the first. Windows start from the states of `carried`, if it is given.
+    pub fn epoch<'a>(&'a self, epoch: u64, first_step: u64, carried: Option<&'a Carried>) -> impl Iterator<Item = Lesson> + 'a {
         let windows = self.windows(epoch);
         let steps = self.steps() as usize;
         let batch = self.config.batch;
         (0..steps).map(move |step| {
             let chosen: Vec<_> = (0..batch).map(|place| windows[(step * batch + place) % windows.len()]).collect();
-            self.lesson(&chosen, epoch, first_step + step as u64)
+            let mut lesson = self.lesson(&chosen, epoch, first_step + step as u64);
+            lesson.batch.state = carried.map(|carried| {
+                let mut state = State::default();
+                chosen.iter().for_each(|window| state.extend(&carried[window]));
+                state
+            });
+            lesson
         })
     }
 
@@ -109,6 +154,7 @@ impl Loader {
             batch: Batch {
                 features_nk: Vec::with_capacity(windows.len() * window * self.taps),
                 offsets: (0..=windows.len()).map(|place| place * window).collect(),
+                state: None,
                 positions: Vec::with_capacity(windows.len() * positions),
                 pass: Pass::training(seed, step),
             },

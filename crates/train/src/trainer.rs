@@ -203,7 +203,11 @@ impl<'a> Trainer<'a> {
         let steps = self.loader.steps();
         let mut total = 0.0;
         let loader = self.loader.clone();
-        for (index, lesson) in loader.epoch(epoch, first).enumerate() {
+        let carried = match self.config.carry {
+            true => Some(loader.carried(epoch, &self.network.prepare(&floats(&self.weights), false))?),
+            false => None,
+        };
+        for (index, lesson) in loader.epoch(epoch, first, carried.as_ref()).enumerate() {
             let rows = lesson.batch.offsets[lesson.batch.offsets.len() - 1];
             let (loss, auxiliary) = self.step(lesson)?;
             total += f64::from(loss);

@@ -187,3 +187,46 @@ fn what_cannot_be_trained_is_an_error() {
     let error = (0..4).find_map(|_| diverging.train_epoch(|_| {}).err()).expect("not finite").to_string();
     assert!(error.contains("step") || error.contains("finite"), "{error}");
 }
+
+#[test]
+fn an_ensemble_of_every_family_trains_carried_saves_and_streams_the_same_bits() {
+    use foretoken_model::{Forecaster, Predictor, Registry};
+    use std::sync::Arc;
+    let text =
+        "horizon = 6\nquantiles = [0.1, 0.5, 0.9]\ntaps = 12\nfamily = 'ensemble'\nsize = 'tiny'\nscaler = { window = 48 }";
+    let (model, values) = (toml::from_str(text).unwrap(), columns());
+    let config = TrainConfig { carry: true, ..config() };
+    let mut trainer = Trainer::new(&model, &config, task(&values)).unwrap();
+    let mut losses = Vec::new();
+    while !trainer.finished() {
+        losses.push(trainer.train_epoch(|_| {}).unwrap().loss);
+    }
+    assert!(losses.iter().all(|loss| loss.is_finite()) && losses[losses.len() - 1] < losses[0], "{losses:?}");
+    // The same seed gives the same weights, states carried or not.
+    assert_eq!(trained(&model, &config), trained(&model, &config));
+    assert!(trained(&model, &config).0 != trained(&model, &TrainConfig { carry: false, ..config.clone() }).0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let original = trainer.best().unwrap();
+    original.save(&path).unwrap();
+    let loaded = Arc::new(Forecaster::load(&path, &Registry::default()).unwrap());
+    assert_eq!(loaded.fingerprint(), original.fingerprint());
+    let after = |step: usize| {
+        let mut predictor = Predictor::new(loaded.clone());
+        for start in (0..ROWS).step_by(step) {
+            let part = values.each_ref().map(|column| &column[start..ROWS.min(start + step)]);
+            match step {
+                1 => predictor.advance(&part.map(|column| column[0])).unwrap(),
+                _ => predictor.advance_many(&part, |_| false, |_, _, _| {}, None).unwrap(),
+            }
+        }
+        let mut forecast = predictor.forecast_buffer();
+        predictor.predict(&mut forecast).unwrap();
+        (forecast, predictor.snapshot())
+    };
+    let whole = after(ROWS);
+    assert!(after(1) == whole && after(7) == whole && after(100) == whole);
+    let used = loaded.network().mixtures()[0].live_usage().read();
+    assert!(used.chosen.iter().filter(|&&chosen| chosen > 0).count() > 1, "{:?}", used.chosen);
+}

@@ -8,7 +8,7 @@ use crate::{Failure, root};
 use serde_json::Value;
 use std::{path::Path, process::Command};
 
-const SEEDS: [u64; 3] = [1, 2, 3];
+pub const SEEDS: [u64; 3] = [1, 2, 3];
 
 /// The regime signal: the mixture against dense networks of equal active and of equal total size.
 pub const REGIMES: Group = Group {
@@ -95,15 +95,15 @@ fn errors(folder: &Path, name: &str, text: &str, rows: &str) -> Result<Vec<f64>,
     Ok(errors)
 }
 
-fn mean(values: &[f64]) -> f64 {
+pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn largest(values: &[f64]) -> f64 {
+pub fn largest(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::MIN, f64::max)
 }
 
-fn smallest(values: &[f64]) -> f64 {
+pub fn smallest(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::MAX, f64::min)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One line each: `name value unit bound ok|short`. To add one: a [`Figure`] in a group's list, and the measuring in its function.
 
+mod families;
 mod mixture;
 mod moe;
 
@@ -71,7 +72,8 @@ pub struct Options {
 
 use Bound::{About, AtLeast, AtMost};
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
+    families::GROUP,
     mixture::REGIMES,
     mixture::COLLAPSE,
     mixture::WEATHER,
@@ -262,8 +264,14 @@ fn timings(_: &Options) -> Result<Measured, Failure> {
 
 /// The figures that a bench of `crates/foretoken` prints.
 fn bench(name: &str) -> Result<Measured, Failure> {
+    bench_of(name, &[])
+}
+
+/// The same, of what the arguments name.
+fn bench_of(name: &str, arguments: &[&str]) -> Result<Measured, Failure> {
     let mut command = Command::new("cargo");
-    let output = command.args(["bench", "--quiet", "--workspace", "--bench", name]).current_dir(root()).output()?;
+    command.args(["bench", "--quiet", "--workspace", "--bench", name, "--"]).args(arguments);
+    let output = command.current_dir(root()).output()?;
     if !output.status.success() {
         return Err(format!("the bench `{name}` failed").into());
     }

@@ -3,7 +3,7 @@
 use crate::case::{Case, draws, rows_of, small, wide};
 use foretoken_model::{
     layer::{BackwardPass, Pass},
-    plain::PlainPass,
+    plain::{PlainPass, Sample},
 };
 
 /// Central differences with this step are good to about 1e-9.
@@ -106,6 +106,69 @@ fn contract_4_backward_is_the_gradient_of_the_plain_step() {
                 assert!(error <= GRADIENTS * numeric.abs().max(5.0), "{} dx[{place}]: {error} of {numeric}", case.name);
             }
             at += inputs[stream].len();
+        }
+    }
+}
+
+#[test]
+fn contract_4_backward_from_a_carried_state_stops_at_it() {
+    for case in small() {
+        let width = case.widths.0;
+        let (streams, split) = (case.streams(&[24, 19]), 17 * width);
+        let (past, rest): (Vec<&[f32]>, Vec<&[f32]>) = streams.iter().map(|x| x.split_at(split)).unzip();
+        let mut state = case.engine.state(streams.len());
+        case.call(&past, &mut state, None);
+        let (x, offsets) = case.pack(&rest);
+        let (context, mut y) = (case.context(&x), vec![f32::NAN; offsets[rest.len()] * case.widths.1]);
+        let packed = rows_of(&x, &offsets, &context);
+        let saved = case.engine.forward(packed, &mut state, &mut y, &mut Pass::quiet()).unwrap();
+        let (dy, mut dx, mut gradient) = (draws(SEED, y.len()), vec![f32::NAN; x.len()], vec![0.0; case.arena.len()]);
+        case.engine.backward(packed, saved, &dy, &mut dx, &mut gradient, &BackwardPass { auxiliary: 0.0 });
+
+        // The definition: the states after the past, as they are with these weights, whatever the weights do then.
+        let mut arena = wide(&case.arena);
+        let step = |arena: &[f64], x: &[f64], state: &mut _, pass: &mut PlainPass| {
+            case.layer.plain_step(arena, Sample { x, gap: 0, context: &x[..4] }, state, pass)
+        };
+        let mut states = Vec::new();
+        for past in &past {
+            let mut state = case.layer.plain_state();
+            wide(past).chunks(width).for_each(|x| drop(step(&arena, x, &mut state, &mut PlainPass::default())));
+            states.push(state);
+        }
+        let loss = |arena: &[f64], forced: Option<Vec<Vec<Vec<u32>>>>| {
+            let mut pass = PlainPass { forced, ..PlainPass::default() };
+            let (mut total, mut dy) = (0.0, dy.iter());
+            for (rest, state) in rest.iter().zip(&states) {
+                let mut state = state.clone();
+                for x in wide(rest).chunks(width) {
+                    let y = step(arena, x, &mut state, &mut pass);
+                    total += y.iter().zip(&mut dy).map(|(y, dy)| y * f64::from(*dy)).sum::<f64>();
+                }
+            }
+            (total, pass)
+        };
+        let choices = loss(&arena, None).1.choices();
+        for spec in case.layout.specs() {
+            let range = spec.weight.range();
+            let tried: Vec<usize> = range.clone().step_by(range.len().div_ceil(4)).collect();
+            let mut numeric = |place: usize| {
+                let before = arena[place];
+                let mut at = |value: f64| {
+                    arena[place] = value;
+                    loss(&arena, Some(choices.clone())).0
+                };
+                let difference = at(before + STEP) - at(before - STEP);
+                arena[place] = before;
+                difference / (2.0 * STEP)
+            };
+            let numeric: Vec<f64> = tried.iter().map(|&place| numeric(place)).collect();
+            let scale = numeric.iter().fold(1.0f64, |scale, value| scale.max(value.abs()));
+            for (&place, numeric) in tried.iter().zip(&numeric) {
+                let error = (f64::from(gradient[place]) - numeric).abs();
+                let place = place - range.start;
+                assert!(error <= GRADIENTS * scale, "{} {}[{place}]: {error} of {numeric}", case.name, spec.name);
+            }
         }
     }
 }

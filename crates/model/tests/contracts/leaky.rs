@@ -117,19 +117,19 @@ impl Engine for LeakyEngine {
     }
 
     fn forward(&self, rows: Rows<'_>, state: &mut State, y: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
-        let mut h_nd = vec![0.0; rows.x_nd.len()];
+        let (mut h_nd, first) = (vec![0.0; rows.x_nd.len()], state.floats.clone());
         self.scan(rows.x_nd, rows.offsets, state, &mut h_nd);
         linear(&h_nd, &self.out, None, y);
-        Ok(Box::new(h_nd))
+        Ok(Box::new((h_nd, first)))
     }
 
     fn backward(&self, rows: Rows<'_>, saved: Saved, dy: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], _: &BackwardPass) {
-        let h_nd = saved.downcast::<Vec<f32>>().expect("saved by this layer");
+        let (h_nd, first) = *saved.downcast::<(Vec<f32>, Vec<f32>)>().expect("saved by this layer");
         let (d, o) = self.widths();
         weight_gradient(&h_nd, dy, d, o, self.spans[1].of_mut(gradient));
         linear(dy, &self.out_t, None, dx_nd);
         let ddecay = self.spans[0].of_mut(gradient);
-        for pair in rows.offsets.windows(2) {
+        for (pair, first) in rows.offsets.windows(2).zip(first.chunks_exact(d)) {
             for row in (pair[0]..pair[1]).rev() {
                 for i in 0..d {
                     let lambda = self.lambda_d[i];
@@ -137,7 +137,7 @@ impl Engine for LeakyEngine {
                         dx_nd[row * d + i] += lambda * dx_nd[(row + 1) * d + i];
                     }
                     // h_{t−1} = (h_t − x_t)/λ would cancel; the row before has it.
-                    let before = if row > pair[0] { h_nd[(row - 1) * d + i] } else { 0.0 };
+                    let before = if row > pair[0] { h_nd[(row - 1) * d + i] } else { first[i] };
                     ddecay[i] += dx_nd[row * d + i] * before * lambda * (1.0 - lambda);
                 }
             }
