@@ -433,3 +433,88 @@ fn a_reader_that_leaves_ends_the_stream_quietly() {
     writer.join().unwrap().ok();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// A run of one family by its word, for data of any rate.
+const RATED: &str = r#"
+[data]
+path = "data.csv"
+split = { rows = [600, 150, 150] }
+season = 24
+
+[model]
+horizon = 8
+taps = 1
+scaler = { window = 48 }
+family = "s5"
+size = "tiny"
+
+[train]
+epochs = 2
+window = 64
+burn_in = 8
+carry = true
+"#;
+
+static FAMILY: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let folder = small(RATED);
+    stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder.path()));
+    folder
+});
+
+#[test]
+fn a_family_is_one_word_and_the_resolved_run_spells_it_out() {
+    let resolved = std::fs::read_to_string(FAMILY.path().join("out/run.toml")).unwrap();
+    assert!(!resolved.contains("family") && resolved.contains("type = \"s5\"") && resolved.contains("width = 32"), "{resolved}");
+}
+
+#[test]
+fn a_stream_may_look_back_on_a_bounded_past() {
+    let (folder, data) = (FAMILY.path(), csv(300));
+    let whole = stdout(&with_input(&["stream", "out"], folder, data.as_bytes()));
+    let bounded = stdout(&with_input(&["stream", "out", "--refresh", "100"], folder, data.as_bytes()));
+    let same = whole.lines().zip(bounded.lines()).take_while(|(a, b)| a == b).count();
+    // At the second exchange the state begins at the first: what it saw until then is gone.
+    assert_eq!(same, 200);
+    let [head, tail] =
+        [0..151, 151..301].map(|part| data.lines().skip(part.start).take(part.len()).flat_map(|l| [l, "\n"]).collect::<String>());
+    let stopped = |input: &str| {
+        let arguments = ["stream", "out", "--refresh", "100", "--snapshot", "state.json"];
+        stdout(&with_input(&arguments, folder, input.as_bytes()))
+    };
+    assert_eq!(stopped(&head) + &stopped(&tail), bounded);
+    refused(&["stream", "out", "--refresh", "50", "--snapshot", "state.json"], folder, &["state.json", "refresh", "50", "100"]);
+    refused(&["stream", "out", "--refresh", "0"], folder, &["refresh", "at least 1", "0"]);
+    assert!(stdout(&foretoken(&["backtest", "out", "data.csv", "--refresh", "64"], folder)).contains("model"));
+}
+
+#[test]
+fn a_model_of_steps_in_time_runs_at_another_rate() {
+    let folder = FAMILY.path();
+    // Every row twice: the held signal, sampled twice as often.
+    let rows = csv(900);
+    let mut lines = rows.lines();
+    let header = lines.next().unwrap();
+    let doubled = lines.enumerate().flat_map(|(row, line)| {
+        let values = line.split_once(',').unwrap().1;
+        [format!("{},{values}\n", 2 * row), format!("{},{values}\n", 2 * row + 1)]
+    });
+    std::fs::write(folder.join("fine.csv"), format!("{header}\n{}", doubled.collect::<String>())).unwrap();
+    let error = |arguments: &[&str]| -> f64 {
+        let printed = stdout(&foretoken(&[&["backtest", "out"], arguments].concat(), folder));
+        let line = printed.lines().find(|line| line.trim_start().starts_with("model")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let (own, twice) = (error(&["data.csv"]), error(&["fine.csv", "--rate", "2"]));
+    assert!((twice / own - 1.0).abs() < 0.02, "{own} at its own rate, {twice} at twice");
+    let fine = std::fs::read_to_string(folder.join("fine.csv")).unwrap();
+    let last = |arguments: &[&str], input: &str| -> Vec<f64> {
+        let printed = stdout(&with_input(&[&["stream", "out"], arguments].concat(), folder, input.as_bytes()));
+        printed.lines().last().unwrap().split(',').map(|value| value.parse().unwrap()).collect()
+    };
+    let (coarse, fine) = (last(&[], &rows), last(&["--rate", "2"], &fine));
+    let close = coarse.iter().zip(&fine).all(|(a, b)| (a - b).abs() < 0.02 * (1.0 + a.abs()));
+    assert!(coarse.len() == fine.len() && close, "{coarse:?}, at twice the rate {fine:?}");
+    refused(&["stream", "out", "--rate", "0"], folder, &["rate", "> 0"]);
+    let words = ["taps", "expected 1", "found 12"];
+    refused(&["backtest", &TRAINED.path().join("out").display().to_string(), "data.csv", "--rate", "2"], folder, &words);
+}
