@@ -27,13 +27,6 @@ pub struct Window {
     pub window: usize,
 }
 
-/// What a forward pass keeps of one stream.
-#[derive(Debug)]
-pub struct AttentionSaved<'a> {
-    /// ln Σ exp of the scores, `[n][heads]`.
-    pub log_sum: &'a mut [f32],
-}
-
 impl Window {
     /// Values of a row of queries and of outputs.
     pub fn width(self) -> usize {
@@ -94,7 +87,8 @@ impl Window {
         }
     }
 
-    /// One stream: turned rows of queries `[n][heads·size]`, and turned keys and values `[n][kv_heads·size]`, through its ring.
+    /// One stream: turned rows of queries `[n][heads·size]`, and turned keys and values `[n][kv_heads·size]`, through its ring. A training
+    /// pass keeps ln Σ exp of the scores, `[n][heads]`.
     pub fn run(
         self,
         (q, k, v): (&[f32], &[f32], &[f32]),
@@ -102,7 +96,7 @@ impl Window {
         ring: &mut [f32],
         counters: &mut [u64],
         y: &mut [f32],
-        mut saved: Option<AttentionSaved<'_>>,
+        mut log_sum: Option<&mut [f32]>,
         scratch: &mut [f32],
     ) {
         let (width, kv_width, slots) = (self.width(), self.kv_width(), self.slots());
@@ -122,7 +116,7 @@ impl Window {
             }
             let held = clock[1].min(self.window as u64) as usize;
             let seen = Seen { places: &places[..held], position, window: self.window as u64 };
-            let log_sum = saved.as_mut().map(|saved| &mut saved.log_sum[t * self.heads..][..self.heads]);
+            let log_sum = log_sum.as_mut().map(|log_sum| &mut log_sum[t * self.heads..][..self.heads]);
             let (q, y) = (&q[t * width..][..width], &mut y[t * width..][..width]);
             dispatch(Row { shape: self, q, keys, values, slots, seen, y, log_sum, scores: scratch });
         }

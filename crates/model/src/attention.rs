@@ -17,7 +17,7 @@ use crate::{
     weights::{Layout, Weight, fan_in, positive},
 };
 use foretoken_kernels::{
-    attention::{AttentionSaved, Window},
+    attention::Window,
     linear::{self, Panels},
     streams::{carve, carve_mut},
 };
@@ -238,8 +238,7 @@ impl AttentionEngine {
                 turn(&mut q[t * shape.width()..][..shape.width()]);
                 turn(&mut k[t * shape.kv_width()..][..shape.kv_width()]);
             }
-            let saved = log_sum.map(|log_sum| AttentionSaved { log_sum });
-            shape.run((q, k, v), gaps, ring, counters, y, saved, scratch);
+            shape.run((q, k, v), gaps, ring, counters, y, log_sum, scratch);
         };
         if rows.streams() > 1 && rows.count() * shape.work() >= SPLIT && rayon::current_num_threads() > 1 {
             streams.collect::<Vec<_>>().into_par_iter().for_each(run);

@@ -23,7 +23,6 @@ use crate::{
     plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight, fan_in, positive},
 };
-use faer::{Mat, Side};
 use foretoken_kernels::{
     activation,
     linear::{self, Panels},
@@ -73,23 +72,7 @@ impl Initialisation {
                 spectrum
             }
             Self::Real => each(|n, _| (n + 1.0, 0.0)),
-            Self::Legs => {
-                // The normal part is −½ plus a skew matrix K of entries ±½√(2i + 1)√(2j + 1); KᵀK has each frequency's square twice.
-                let entry = |i: usize, j: usize| {
-                    let size = 0.5 * ((2 * i + 1) as f64 * (2 * j + 1) as f64).sqrt();
-                    if i == j {
-                        0.0
-                    } else if i > j {
-                        -size
-                    } else {
-                        size
-                    }
-                };
-                let skew = Mat::from_fn(2 * states, 2 * states, entry);
-                let squares =
-                    (skew.transpose() * &skew).self_adjoint_eigenvalues(Side::Lower).expect("a symmetric matrix has them");
-                squares.chunks_exact(2).map(|pair| (0.5, pair[0].max(0.0).sqrt())).collect()
-            }
+            Self::Legs => crate::s5::hippo(states).0,
         }
     }
 }

@@ -60,7 +60,7 @@ struct S5 {
 
 /// The half of HiPPO-LegS' normal part with frequencies above zero: −Re Λ and Im Λ by ascending frequency, and their eigenvectors as
 /// columns, `[2·states][states]`.
-fn hippo(states: usize) -> (Vec<(f64, f64)>, Mat<c64>) {
+pub(crate) fn hippo(states: usize) -> (Vec<(f64, f64)>, Mat<c64>) {
     let size = 2 * states;
     // −½ plus a skew matrix K; iK is Hermitian, with the eigenvectors of K and eigenvalues i·(those of K).
     let entry = |i: usize, j: usize| {
