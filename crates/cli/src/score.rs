@@ -2,7 +2,7 @@
 
 use crate::{error::CliError, run::Prepared};
 use foretoken_eval::{
-    Baseline, EvalError, Ridge, ScoreBoard, Scores, SeasonalNaive, evaluate, naive_scales, origins, residual_spread,
+    Baseline, EvalError, Origins, Ridge, ScoreBoard, Scores, SeasonalNaive, evaluate, naive_scales, residual_spread,
 };
 use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -19,18 +19,38 @@ pub struct Judge<'a> {
     season: usize,
     /// Rows from one step of a model's forecast to the next.
     every: usize,
+    /// Rows from one window to the next, and most windows.
+    thinned: (usize, Option<usize>),
 }
 
 impl<'a> Judge<'a> {
     /// A judge for forecasts `horizon` ahead with these quantile levels.
     pub fn new(data: &'a Prepared, horizon: usize, levels: &[f64], season: usize) -> Self {
         let train: Vec<&[f64]> = data.standardised.iter().map(|column| &column[data.ranges.train.clone()]).collect();
-        Self { data, horizon, levels: levels.to_vec(), scales: naive_scales(&train, season), season, every: 1 }
+        Self {
+            data,
+            horizon,
+            levels: levels.to_vec(),
+            scales: naive_scales(&train, season),
+            season,
+            every: 1,
+            thinned: (1, None),
+        }
     }
 
     /// The same for models whose steps lie so many rows apart.
     pub fn every(self, rows: usize) -> Self {
         Self { every: rows, ..self }
+    }
+
+    /// The same at every `step`-th window only, counted back from the last, and at most `windows` of them.
+    pub fn thinned(self, step: usize, windows: Option<usize>) -> Self {
+        Self { thinned: (step, windows), ..self }
+    }
+
+    fn origins(&self, rows: &Range<usize>, horizon: usize) -> Result<Origins, CliError> {
+        let all = Origins::of(rows, horizon).map_err(|error| self.named(error))?;
+        Ok(all.thinned(self.thinned.0, self.thinned.1))
     }
 
     /// The ridge, fitted on training rows, its strength picked on validation rows; with a model's own look-back if it has a linear
@@ -67,9 +87,9 @@ impl<'a> Judge<'a> {
     fn baseline(&self, baseline: &dyn Baseline, rows: &Range<usize>) -> Result<Scores, CliError> {
         let columns = &self.data.standardised;
         let named = |error| self.named(error);
-        let fitted = origins(&self.data.ranges.validation, self.horizon).map_err(named)?;
+        let fitted = Origins::of(&self.data.ranges.validation, self.horizon).map_err(named)?;
         let spread = residual_spread(baseline, columns, &fitted, self.horizon, &self.levels).map_err(named)?;
-        let origins = origins(rows, self.horizon).map_err(named)?;
+        let origins = self.origins(rows, self.horizon)?;
         evaluate(baseline, columns, &origins, &self.levels, &spread, &self.scales).map_err(named)
     }
 
@@ -80,7 +100,7 @@ impl<'a> Judge<'a> {
 
     /// The same for a stream at its beginning.
     pub fn stream(&self, mut predictor: Predictor, rows: &Range<usize>) -> Result<Rows, CliError> {
-        let origins = origins(rows, self.horizon * self.every).map_err(|error| self.named(error))?;
+        let origins = self.origins(rows, self.horizon * self.every)?;
         let forecaster = predictor.forecaster().clone();
         let board = || ScoreBoard::new(self.horizon, &self.levels, &self.scales);
         let (mut combined, mut network) = (board(), board());
@@ -90,7 +110,7 @@ impl<'a> Judge<'a> {
         let mut truth = Vec::new();
         predictor.advance_many(
             &history,
-            |row| origins.contains(&(row + 1)),
+            |row| origins.contains(row + 1),
             |row, column, parts| {
                 let column_values = &self.data.standardised[column];
                 truth.clear();

@@ -19,6 +19,48 @@ pub fn scores(rows: &Rows) -> Table {
     table
 }
 
+/// Most lines of a table by series.
+const SERIES: usize = 20;
+/// Lines of a table by step.
+const BLOCKS: usize = 8;
+
+fn beside(first: &str, rows: &Rows, lines: impl Iterator<Item = (String, Vec<f64>)>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header([first].into_iter().chain(rows.iter().map(|(name, _)| name.as_str())));
+    for (name, values) in lines {
+        table.add_row([name].into_iter().chain(values.into_iter().map(|value| format!("{value:.4}"))));
+    }
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+/// Mean squared errors by series; of many, those where the first forecaster errs most.
+pub fn by_series(rows: &Rows, names: &[String]) -> Table {
+    let error = |forecaster: usize, column: usize| rows[forecaster].1.by_column[column].mse;
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    if names.len() > SERIES {
+        order.sort_by(|&a, &b| error(0, b).total_cmp(&error(0, a)));
+        order.truncate(SERIES);
+    }
+    let line = |column: usize| (names[column].clone(), (0..rows.len()).map(|forecaster| error(forecaster, column)).collect());
+    let title = if names.len() > SERIES { format!("MSE, worst {SERIES} of {}", names.len()) } else { "MSE by series".into() };
+    beside(&title, rows, order.into_iter().map(line))
+}
+
+/// Mean squared errors by blocks of steps.
+pub fn by_step(rows: &Rows) -> Table {
+    let horizon = rows.first().map_or(0, |(_, scores)| scores.mse_by_step.len());
+    let block = horizon.div_ceil(BLOCKS).max(1);
+    let line = |start: usize| {
+        let end = horizon.min(start + block);
+        let mean = |steps: &[f64]| steps.iter().sum::<f64>() / steps.len() as f64;
+        let name = if end - start == 1 { end.to_string() } else { format!("{} to {end}", start + 1) };
+        (name, rows.iter().map(|(_, scores)| mean(&scores.mse_by_step[start..end])).collect())
+    };
+    beside("MSE by step", rows, (0..horizon).step_by(block).map(line))
+}
+
 /// Seconds as minutes and seconds.
 pub fn duration(seconds: f64) -> String {
     if seconds < 60.0 { format!("{seconds:.0} s") } else { format!("{}:{:02} min", seconds as u64 / 60, seconds as u64 % 60) }

@@ -162,6 +162,39 @@ fn backtest_repeats_the_scores_of_training() {
         assert!(row.contains(&mse), "{row} lacks {mse}");
     }
     assert!(table.contains("173 windows of 2 columns"), "{table}");
+    assert!(["MSE by step", "MSE by series", "oil temperature"].iter().all(|part| table.contains(part)), "{table}");
+}
+
+#[test]
+fn backtest_takes_every_so_many_windows_and_writes_json() {
+    let folder = TRAINED.path();
+    let run = |arguments: &[&str]| {
+        let all = [&["backtest", "out", "data.csv", "--json", "scores.json"], arguments].concat();
+        (stdout(&foretoken(&all, folder)), json(&folder.join("scores.json")))
+    };
+    let (_, whole) = run(&[]);
+    let metrics = json(&folder.join("out/metrics.json"));
+    assert_eq!(whole["forecasters"], metrics["test"], "what training found");
+    assert_eq!((&whole["windows"], &whole["series"][1]), (&173.into(), &"oil temperature".into()));
+    let (table, daily) = run(&["--step", "24"]);
+    assert!(table.contains("8 windows of 2 columns") && daily["windows"] == 8, "{table}");
+    assert_eq!(run(&["--step", "24", "--windows", "3"]).1["windows"], 3);
+    // One window, the last, is what the columns' own scores are of.
+    let (_, last) = run(&["--windows", "1"]);
+    for name in ["model", "ridge", "seasonal-naive"] {
+        let scores = &last["forecasters"][name];
+        let of = |value: &serde_json::Value| value.as_f64().unwrap();
+        let columns = scores["by_column"].as_array().unwrap();
+        let mean = (of(&columns[0]["mse"]) + of(&columns[1]["mse"])) / 2.0;
+        assert!((mean - of(&scores["mse"])).abs() < 1e-12 && columns[0]["windows"] == 1, "{name}");
+        let pit: f64 = scores["pit"].as_array().unwrap().iter().map(of).sum();
+        assert!((pit - 1.0).abs() < 1e-9 && of(&scores["crps"]) > 0.0 && of(&scores["width_80"]) > 0.0, "{name}");
+        assert!(scores["coverage_95"].is_null(), "no such levels");
+    }
+    for bad in [["--step", "0"], ["--windows", "0"]] {
+        let output = foretoken(&[&["backtest", "out", "data.csv"][..], &bad].concat(), folder);
+        assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains(bad[0]));
+    }
 }
 
 #[test]

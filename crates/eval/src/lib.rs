@@ -6,8 +6,8 @@ mod error;
 mod metrics;
 mod ridge;
 
-pub use backtest::{Baseline, evaluate, origins, residual_spread};
+pub use backtest::{Baseline, Origins, evaluate, residual_spread};
 pub use baselines::SeasonalNaive;
 pub use error::EvalError;
-pub use metrics::{ScoreBoard, Scores, adjusted_rand_index, naive_scales};
+pub use metrics::{ColumnScores, ScoreBoard, Scores, adjusted_rand_index, naive_scales};
 pub use ridge::Ridge;

@@ -5,7 +5,11 @@
 //! MASE       MAE of each column / in-sample MAE of its seasonal naive forecast, mean over the columns
 //!            where that is not zero (Hyndman & Koehler 2006)
 //! WQL        mean over levels τ of 2·Σ pinball_τ / Σ|y|
-//! coverage   share of truths within the 0.1 and 0.9 quantiles
+//! CRPS       2·mean over levels of pinball_τ: the continuous ranked probability score, as far as the levels reach
+//! coverage   share of truths within the 0.1 and 0.9 quantiles, and within the 0.025 and 0.975 quantiles
+//! width      mean distance of those quantiles
+//! PIT        share of truths between neighbouring levels, the first bin below all of them: calibrated if as wide as the levels say
+//!            (Dawid 1984)
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -22,14 +26,55 @@ pub struct Scores {
     pub mase: f64,
     /// Mean weighted quantile loss.
     pub wql: f64,
+    /// Continuous ranked probability score.
+    pub crps: f64,
     /// Share of truths inside the 80% interval; none without quantiles at 0.1 and 0.9.
     pub coverage_80: Option<f64>,
+    /// Mean width of that interval.
+    pub width_80: Option<f64>,
+    /// Share of truths inside the 95% interval; none without quantiles at 0.025 and 0.975.
+    pub coverage_95: Option<f64>,
+    /// Mean width of that interval.
+    pub width_95: Option<f64>,
+    /// Share of truths in each bin between the quantile levels, below the lowest first.
+    pub pit: Vec<f64>,
     /// Windows scored, over all columns.
     pub windows: u64,
     /// Mean squared error of every step of the horizon.
     pub mse_by_step: Vec<f64>,
     /// Mean absolute error of every step of the horizon.
     pub mae_by_step: Vec<f64>,
+    /// The columns one by one, in order.
+    pub by_column: Vec<ColumnScores>,
+}
+
+/// What a forecaster is worth on one column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColumnScores {
+    /// Mean squared error.
+    pub mse: f64,
+    /// Mean absolute error.
+    pub mae: f64,
+    /// Mean absolute scaled error; none where the seasonal naive forecast has no error to scale by.
+    pub mase: Option<f64>,
+    /// Windows scored.
+    pub windows: u64,
+}
+
+/// Sums over the truths inside an interval between two levels.
+#[derive(Clone, Debug)]
+struct Interval {
+    low: usize,
+    high: usize,
+    covered: u64,
+    width: f64,
+}
+
+impl Interval {
+    fn between(levels: &[f64], low: f64, high: f64) -> Option<Self> {
+        let place = |level: f64| levels.iter().position(|&at| at == level);
+        Some(Self { low: place(low)?, high: place(high)?, covered: 0, width: 0.0 })
+    }
 }
 
 /// How far two labellings of the same samples agree, beyond chance: 1 if they are the same up to names, 0 on average for unrelated ones
@@ -57,12 +102,14 @@ pub struct ScoreBoard {
     windows: u64,
     square: Vec<f64>,
     absolute: Vec<f64>,
+    square_by_column: Vec<f64>,
     absolute_by_column: Vec<f64>,
     windows_by_column: Vec<u64>,
     pinball: Vec<f64>,
     magnitude: f64,
-    interval: Option<(usize, usize)>,
-    covered: u64,
+    /// 80% and 95%.
+    intervals: [Option<Interval>; 2],
+    bins: Vec<u64>,
 }
 
 /// In-sample mean absolute error of each column's seasonal naive forecast: the unit of MASE.
@@ -77,9 +124,10 @@ pub fn naive_scales(columns: &[&[f64]], season: usize) -> Vec<f64> {
 impl ScoreBoard {
     /// An empty board for quantiles at `levels`; `scales` is one MASE unit a column.
     pub fn new(horizon: usize, levels: &[f64], scales: &[f64]) -> Self {
-        let place = |level: f64| levels.iter().position(|&at| at == level);
         Self {
-            interval: place(0.1).zip(place(0.9)),
+            intervals: [Interval::between(levels, 0.1, 0.9), Interval::between(levels, 0.025, 0.975)],
+            bins: vec![0; levels.len() + 1],
+            square_by_column: vec![0.0; scales.len()],
             levels: levels.to_vec(),
             scales: scales.to_vec(),
             windows: 0,
@@ -89,7 +137,6 @@ impl ScoreBoard {
             windows_by_column: vec![0; scales.len()],
             pinball: vec![0.0; levels.len()],
             magnitude: 0.0,
-            covered: 0,
         }
     }
 
@@ -100,15 +147,19 @@ impl ScoreBoard {
             let error = truth - point;
             self.square[step] += error * error;
             self.absolute[step] += error.abs();
+            self.square_by_column[column] += error * error;
             self.absolute_by_column[column] += error.abs();
             self.magnitude += truth.abs();
             for ((sum, level), quantile) in self.pinball.iter_mut().zip(&self.levels).zip(quantiles) {
                 let error = truth - quantile;
                 *sum += (level * error).max((level - 1.0) * error);
             }
-            if let Some((low, high)) = self.interval {
-                self.covered += u64::from(quantiles[low] <= truth && truth <= quantiles[high]);
+            for interval in self.intervals.iter_mut().flatten() {
+                let (low, high) = (quantiles[interval.low], quantiles[interval.high]);
+                interval.covered += u64::from(low <= truth && truth <= high);
+                interval.width += high - low;
             }
+            self.bins[quantiles.iter().filter(|&&quantile| quantile < truth).count()] += 1;
         }
         self.windows += 1;
         self.windows_by_column[column] += 1;
@@ -119,11 +170,16 @@ impl ScoreBoard {
         let add = |to: &mut Vec<f64>, from: &Vec<f64>| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         add(&mut self.square, &other.square);
         add(&mut self.absolute, &other.absolute);
+        add(&mut self.square_by_column, &other.square_by_column);
         add(&mut self.absolute_by_column, &other.absolute_by_column);
         add(&mut self.pinball, &other.pinball);
         self.windows_by_column.iter_mut().zip(&other.windows_by_column).for_each(|(to, from)| *to += from);
         self.magnitude += other.magnitude;
-        self.covered += other.covered;
+        for (own, other) in self.intervals.iter_mut().flatten().zip(other.intervals.iter().flatten()) {
+            own.covered += other.covered;
+            own.width += other.width;
+        }
+        self.bins.iter_mut().zip(&other.bins).for_each(|(to, from)| *to += from);
         self.windows += other.windows;
     }
 
@@ -132,21 +188,33 @@ impl ScoreBoard {
         let horizon = self.square.len();
         let values = (self.windows * horizon as u64).max(1) as f64;
         let by_step = |sums: &[f64]| sums.iter().map(|sum| sum / self.windows.max(1) as f64).collect();
-        let columns = self.absolute_by_column.iter().zip(&self.windows_by_column).zip(&self.scales);
-        let mase = columns
-            .filter(|((_, windows), scale)| **windows > 0 && **scale > 0.0)
-            .map(|((sum, windows), scale)| sum / (*windows * horizon as u64) as f64 / scale);
-        let mase: Vec<f64> = mase.collect();
-        let wql = self.pinball.iter().map(|sum| 2.0 * sum / self.magnitude).sum::<f64>() / self.levels.len() as f64;
+        let by_column = (0..self.scales.len()).map(|column| {
+            let values = (self.windows_by_column[column] * horizon as u64).max(1) as f64;
+            let (mae, scale) = (self.absolute_by_column[column] / values, self.scales[column]);
+            let windows = self.windows_by_column[column];
+            let mase = (windows > 0 && scale > 0.0).then(|| mae / scale);
+            ColumnScores { mse: self.square_by_column[column] / values, mae, mase, windows }
+        });
+        let by_column: Vec<ColumnScores> = by_column.collect();
+        let mase: Vec<f64> = by_column.iter().filter_map(|column| column.mase).collect();
+        let pinball = self.pinball.iter().sum::<f64>() / self.levels.len() as f64;
+        let [coverage_80, coverage_95] = self.intervals.each_ref().map(|own| own.as_ref().map(|own| own.covered as f64 / values));
+        let [width_80, width_95] = self.intervals.each_ref().map(|own| own.as_ref().map(|own| own.width / values));
         Scores {
             mse: self.square.iter().sum::<f64>() / values,
             mae: self.absolute.iter().sum::<f64>() / values,
             mase: mase.iter().sum::<f64>() / mase.len().max(1) as f64,
-            wql,
-            coverage_80: self.interval.map(|_| self.covered as f64 / values),
+            wql: 2.0 * pinball / self.magnitude,
+            crps: 2.0 * pinball / values,
+            coverage_80,
+            width_80,
+            coverage_95,
+            width_95,
+            pit: self.bins.iter().map(|&count| count as f64 / values).collect(),
             windows: self.windows,
             mse_by_step: by_step(&self.square),
             mae_by_step: by_step(&self.absolute),
+            by_column,
         }
     }
 }
@@ -175,7 +243,35 @@ mod tests {
         assert_eq!((scores.coverage_80, scores.windows), (Some(0.5), 1));
         let expected = 2.0 / 3.0 / 3.0 * ((0.2 + 0.9) + (0.5 + 1.0) + (0.0 + 0.3));
         assert!((scores.wql - expected).abs() < 1e-12, "{} {expected}", scores.wql);
+        assert!((scores.crps - expected * 3.0 / 2.0).abs() < 1e-12, "{}", scores.crps);
         assert_eq!((scores.mse_by_step, scores.mae_by_step), (vec![1.0, 4.0], vec![1.0, 2.0]));
+        assert_eq!((scores.width_80, scores.coverage_95, scores.width_95), (Some(2.0), None, None));
+        // 2 is above 0 and 1 but not above 2; 1 is above none.
+        assert_eq!(scores.pit, [0.5, 0.0, 0.5, 0.0]);
+        assert_eq!(scores.by_column, [ColumnScores { mse: 2.5, mae: 1.5, mase: Some(3.0), windows: 1 }]);
+    }
+
+    #[test]
+    fn boards_add_up_to_one_of_all_windows() {
+        let levels = [0.025, 0.1, 0.5, 0.9, 0.975];
+        let board = || ScoreBoard::new(1, &levels, &[1.0, 0.0]);
+        let (mut all, mut parts) = (board(), [board(), board()]);
+        for window in 0..40 {
+            let (truth, column) = (f64::from(window * 7 % 11) - 5.0, window as usize % 2);
+            let quantiles = [-4.0, -2.0, 0.0, 2.0, 4.0];
+            all.add(column, &[truth], [0.5].into_iter(), &quantiles);
+            parts[window as usize / 25].add(column, &[truth], [0.5].into_iter(), &quantiles);
+        }
+        let [mut first, second] = parts;
+        first.merge(&second);
+        let (all, merged) = (all.scores(), first.scores());
+        assert_eq!(all.by_column[1].mase, None, "a column without a scale");
+        assert_eq!(
+            (&all.pit, all.coverage_80, all.coverage_95, all.windows),
+            (&merged.pit, merged.coverage_80, merged.coverage_95, 40)
+        );
+        assert!((all.mse - merged.mse).abs() < 1e-12 && (all.crps - merged.crps).abs() < 1e-12 && all.width_95 == Some(8.0));
+        assert!((all.pit.iter().sum::<f64>() - 1.0).abs() < 1e-12 && all.coverage_80 < all.coverage_95);
     }
 
     #[test]

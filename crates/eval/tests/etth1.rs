@@ -1,7 +1,7 @@
 //! The baselines on ETTh1 against the numbers known from independent programs.
 
 use foretoken_data::{Split, Standardiser, read_wide};
-use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive, evaluate, naive_scales, origins, residual_spread};
+use foretoken_eval::{Baseline, Origins, Ridge, Scores, SeasonalNaive, evaluate, naive_scales, residual_spread};
 use std::path::Path;
 
 /// Published figures have three decimals.
@@ -12,10 +12,10 @@ fn score(baseline: &dyn Baseline, columns: &[Vec<f64>]) -> Scores {
     let ranges = Split::Ett.resolve(columns[0].len()).expect("long enough");
     let levels = [0.1, 0.5, 0.9];
     let train: Vec<&[f64]> = columns.iter().map(|column| &column[ranges.train.clone()]).collect();
-    let validation = origins(&ranges.validation, HORIZON).expect("long enough");
+    let validation = Origins::of(&ranges.validation, HORIZON).expect("long enough");
     let spread = residual_spread(baseline, columns, &validation, HORIZON, &levels).expect("spread");
-    let test = origins(&ranges.test, HORIZON).expect("long enough");
-    assert_eq!(test.len(), 2785);
+    let test = Origins::of(&ranges.test, HORIZON).expect("long enough");
+    assert_eq!(test.iter().len(), 2785);
     evaluate(baseline, columns, &test, &levels, &spread, &naive_scales(&train, 24)).expect("scores")
 }
 

@@ -3,11 +3,13 @@
 use crate::{
     error::CliError,
     run::{DataConfig, Run},
-    score::Judge,
+    score::{Judge, by_name},
     table,
 };
-use foretoken_model::Predictor;
-use std::path::PathBuf;
+use foretoken_eval::Scores;
+use foretoken_model::{Predictor, file::write_atomically};
+use serde::Serialize;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Score a trained model and its baselines on every test window.
 #[derive(clap::Args)]
@@ -17,6 +19,15 @@ pub struct Arguments {
     model: PathBuf,
     /// Wide CSV with the model's columns.
     data: PathBuf,
+    /// Forecast at every so many rows only, counted back from the last.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    step: u32,
+    /// Most windows, the last ones; all if absent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    windows: Option<u32>,
+    /// Write every score here as JSON: by forecaster, over all, by step and by series.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// Let the state look back on between N and 2N samples, instead of all rows before.
     #[arg(long, value_name = "N")]
     refresh: Option<u64>,
@@ -24,6 +35,19 @@ pub struct Arguments {
     /// split counts training's rows. Without baselines.
     #[arg(long)]
     rate: Option<usize>,
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Report {
+    /// Windows of one series.
+    windows: u64,
+    /// Names of the series, in the order of `by_column`.
+    series: Vec<String>,
+    /// Quantile levels between which the bins of `pit` lie.
+    levels: Vec<f64>,
+    /// Scores by forecaster.
+    forecasters: BTreeMap<String, Scores>,
 }
 
 /// Runs the command.
@@ -36,6 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let data = DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data }.prepare_at(rate)?;
     let config = forecaster.config();
     let judge = Judge::new(&data, config.horizon, &config.quantiles, run.data.season * rate).every(rate);
+    let judge = judge.thinned(arguments.step as usize, arguments.windows.map(|windows| windows as usize));
     let mut predictor = Predictor::new(forecaster.clone());
     predictor.refresh_every(arguments.refresh)?;
     let mut rows = judge.stream(predictor, &data.ranges.test)?;
@@ -45,5 +70,17 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     println!("test, {} windows of {} columns:", rows[0].1.windows / data.columns.len() as u64, data.columns.len());
     println!("{}", table::scores(&rows));
+    println!("{}", table::by_step(&rows));
+    println!("{}", table::by_series(&rows, &data.signal.names));
+    if let Some(path) = &arguments.json {
+        let report = Report {
+            windows: rows[0].1.windows / data.columns.len() as u64,
+            series: data.signal.names.clone(),
+            levels: config.quantiles.clone(),
+            forecasters: by_name(rows),
+        };
+        let json = serde_json::to_string_pretty(&report).map_err(|error| CliError::file(path, error))?;
+        write_atomically(path, json.as_bytes())?;
+    }
     Ok(())
 }
