@@ -56,6 +56,39 @@ pub fn each<const I: usize, const O: usize>(
     rayon::join(|| each(&offsets[..=half], work, low_in, low_out, task), || each(&offsets[half..], work, inputs, outputs, task));
 }
 
+/// Runs `task(offsets, inputs, outputs)` for groups of streams, a group a thread at most, each with its own parts of the buffers: for what
+/// is cheaper for many streams at once.
+pub fn groups<const I: usize, const O: usize>(
+    offsets: &[usize],
+    work: usize,
+    inputs: [(&[f32], Per); I],
+    outputs: [(&mut [f32], Per); O],
+    task: &(impl Fn(&[usize], [&[f32]; I], [&mut [f32]; O]) + Sync),
+) {
+    into_groups(rayon::current_num_threads(), offsets, work, inputs, outputs, task);
+}
+
+fn into_groups<const I: usize, const O: usize>(
+    most: usize,
+    offsets: &[usize],
+    work: usize,
+    mut inputs: [(&[f32], Per); I],
+    mut outputs: [(&mut [f32], Per); O],
+    task: &(impl Fn(&[usize], [&[f32]; I], [&mut [f32]; O]) + Sync),
+) {
+    let streams = offsets.len() - 1;
+    if most < 2 || streams < 2 || (offsets[streams] - offsets[0]) * work < 2 * SPLIT {
+        task(offsets, inputs.map(|(values, _)| values), outputs.map(|(values, _)| values));
+        return;
+    }
+    let half = streams / 2;
+    let (low_in, low_out) = (cut(&mut inputs, &offsets[..=half]), cut_mut(&mut outputs, &offsets[..=half]));
+    rayon::join(
+        || into_groups(most / 2, &offsets[..=half], work, low_in, low_out, task),
+        || into_groups(most - most / 2, &offsets[half..], work, inputs, outputs, task),
+    );
+}
+
 /// Cuts off the part of the first streams.
 fn cut<'a, const I: usize>(buffers: &mut [(&'a [f32], Per); I], offsets: &[usize]) -> [(&'a [f32], Per); I] {
     std::array::from_fn(|i| {

@@ -4,7 +4,7 @@
 //! s_t = cell(x_t·input + input_bias, h_{t−1}·hidden + hidden_bias, s_{t−1})        h_t: the first values of s_t
 //! y_t = h_t·out + out_bias
 //! ```
-//! Neither knows what to do in a gap: time is not in their equations. Shapes: `n` rows, `d` inputs, `h` hidden, `g` gates, `o` outputs.
+//! Streams step together, so that a product serves many of them. Neither knows what to do in a gap: time is not in their equations. Shapes: `n` rows, `d` inputs, `h` hidden, `g` gates, `o` outputs.
 
 use crate::{
     ModelError,
@@ -160,7 +160,12 @@ impl RecurrentEngine {
         [self.gates(), self.gates(), self.memory(), self.hidden()].map(|width| width * rows)
     }
 
-    fn compute(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], buffers: &mut [f32]) {
+    /// Hidden rows and their gates, for streams that step together.
+    fn together_len(&self) -> usize {
+        self.hidden() + self.gates()
+    }
+
+    fn compute(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], buffers: &mut [f32], together: &mut [f32]) {
         let [x_ng, h_ng, s_nm, hidden_nh] = carve_mut(buffers, self.lens(rows.count()));
         let (hidden, gates, memory) = (self.hidden(), self.gates(), self.memory());
         let [input_bias, hidden_bias, out_bias] = &self.biases;
@@ -170,25 +175,44 @@ impl RecurrentEngine {
             (&mut *s_nm, Per::Row(memory)),
             (&mut *hidden_nh, Per::Row(hidden)),
             (&mut state.floats[..], Per::Stream(memory)),
+            (together, Per::Stream(self.together_len())),
         ];
-        streams::each(
-            rows.offsets,
-            hidden * gates,
-            [(&*x_ng, Per::Row(gates))],
-            outputs,
-            &|rows, [x_tg], [h_tg, s_tm, hidden_th, state]| {
-                for t in 0..rows.len() {
-                    let (gate, row) = (t * gates..(t + 1) * gates, t * memory..(t + 1) * memory);
-                    linear::linear(&state[..hidden], &self.panels[1], Some(hidden_bias), &mut h_tg[gate.clone()]);
-                    let after = &mut s_tm[row];
-                    (self.cell.forward)(&x_tg[gate.clone()], &h_tg[gate], state, after);
-                    state.copy_from_slice(after);
-                    hidden_th[t * hidden..][..hidden].copy_from_slice(&after[..hidden]);
+        let inputs = [(&*x_ng, Per::Row(gates))];
+        streams::groups(rows.offsets, hidden * gates, inputs, outputs, &|offsets, [x], [h, s, hidden_rows, state, together]| {
+            let (before_sh, gates_sg) = together.split_at_mut((offsets.len() - 1) * hidden);
+            for t in 0..longest(offsets) {
+                for ((_, stream), before) in at(offsets, t).zip(before_sh.chunks_exact_mut(hidden)) {
+                    before.copy_from_slice(&state[stream * memory..][..hidden]);
                 }
-            },
-        );
+                let active = at(offsets, t).count();
+                linear::linear(
+                    &before_sh[..active * hidden],
+                    &self.panels[1],
+                    Some(hidden_bias),
+                    &mut gates_sg[..active * gates],
+                );
+                for ((row, stream), from) in at(offsets, t).zip(gates_sg.chunks_exact(gates)) {
+                    let (after, state) = (&mut s[row * memory..][..memory], &mut state[stream * memory..][..memory]);
+                    h[row * gates..][..gates].copy_from_slice(from);
+                    (self.cell.forward)(&x[row * gates..][..gates], from, state, after);
+                    state.copy_from_slice(after);
+                    hidden_rows[row * hidden..][..hidden].copy_from_slice(&after[..hidden]);
+                }
+            }
+        });
         linear::linear(hidden_nh, &self.panels[2], Some(out_bias), y_no);
     }
+}
+
+/// Rows of the longest stream.
+fn longest(offsets: &[usize]) -> usize {
+    offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
+}
+
+/// Row `t` of every stream that has so many, counted from the group's first row, and the stream's number.
+fn at(offsets: &[usize], t: usize) -> impl Iterator<Item = (usize, usize)> {
+    let rows = offsets.windows(2).enumerate().filter(move |(_, pair)| t < pair[1] - pair[0]);
+    rows.map(move |(stream, pair)| (pair[0] - offsets[0] + t, stream))
 }
 
 impl Engine for RecurrentEngine {
@@ -200,20 +224,20 @@ impl Engine for RecurrentEngine {
         State::zeros(streams, self.memory())
     }
 
-    fn scratch(&self, rows: usize, _: usize) -> Need {
-        Need::floats(self.lens(rows).iter().sum())
+    fn scratch(&self, rows: usize, streams: usize) -> Need {
+        Need::floats(self.lens(rows).iter().sum::<usize>() + streams * self.together_len())
     }
 
     fn run(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError> {
         let buffers = scratch.floats(self.lens(rows.count()).iter().sum());
-        self.compute(rows, state, y_no, buffers);
+        self.compute(rows, state, y_no, buffers, scratch.floats(rows.streams() * self.together_len()));
         Ok(())
     }
 
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
         let mut buffers = vec![0.0; self.lens(rows.count()).iter().sum()];
         let first = state.floats.clone();
-        self.compute(rows, state, y_no, &mut buffers);
+        self.compute(rows, state, y_no, &mut buffers, &mut vec![0.0; rows.streams() * self.together_len()]);
         Ok(Box::new(Kept { buffers, first }))
     }
 
@@ -232,23 +256,37 @@ impl Engine for RecurrentEngine {
         streams::rows_before(s_nm, memory, rows.offsets, &kept.first, (memory, 0), &mut before_nm);
         let (mut dx_ng, mut dh_ng) = (vec![0.0; x_ng.len()], vec![0.0; h_ng.len()]);
         let mut adjoints = vec![0.0; 2 * memory * rows.streams()];
+        let mut together = vec![0.0; self.together_len() * rows.streams()];
         let read = [
             (x_ng, Per::Row(gates)),
             (h_ng, Per::Row(gates)),
             (&before_nm[..], Per::Row(memory)),
             (&dhidden_nh[..], Per::Row(hidden)),
         ];
-        let written =
-            [(&mut dx_ng[..], Per::Row(gates)), (&mut dh_ng[..], Per::Row(gates)), (&mut adjoints[..], Per::Stream(2 * memory))];
-        streams::each(rows.offsets, 2 * hidden * gates, read, written, &|rows, [x, h, before, dhidden], [dx, dh, adjoints]| {
-            let (after, earlier) = adjoints.split_at_mut(memory);
-            for t in (0..rows.len()).rev() {
-                let (gate, row) = (t * gates..(t + 1) * gates, t * memory..(t + 1) * memory);
-                after[..hidden].iter_mut().zip(&dhidden[t * hidden..]).for_each(|(after, dhidden)| *after += dhidden);
-                let (dx, dh) = (&mut dx[gate.clone()], &mut dh[gate.clone()]);
-                (self.cell.backward)(&x[gate.clone()], &h[gate], &before[row], after, dx, dh, earlier);
-                linear::linear_add(dh, hidden_t, &mut earlier[..hidden]);
-                after.copy_from_slice(earlier);
+        let written = [
+            (&mut dx_ng[..], Per::Row(gates)),
+            (&mut dh_ng[..], Per::Row(gates)),
+            (&mut adjoints[..], Per::Stream(2 * memory)),
+            (&mut together[..], Per::Stream(self.together_len())),
+        ];
+        streams::groups(rows.offsets, 2 * hidden * gates, read, written, &|offsets, read, [dx, dh, adjoints, together]| {
+            let [x, h, before, dhidden] = read;
+            let (dbefore_sh, dgates_sg) = together.split_at_mut((offsets.len() - 1) * hidden);
+            for t in (0..longest(offsets)).rev() {
+                for ((row, stream), dgates) in at(offsets, t).zip(dgates_sg.chunks_exact_mut(gates)) {
+                    let (after, earlier) = adjoints[2 * stream * memory..][..2 * memory].split_at_mut(memory);
+                    let (gate, own) = (row * gates..(row + 1) * gates, row * memory..(row + 1) * memory);
+                    after[..hidden].iter_mut().zip(&dhidden[row * hidden..]).for_each(|(after, dhidden)| *after += dhidden);
+                    let dx = &mut dx[gate.clone()];
+                    (self.cell.backward)(&x[gate.clone()], &h[gate.clone()], &before[own], after, dx, dgates, earlier);
+                    dh[gate].copy_from_slice(dgates);
+                    after.copy_from_slice(earlier);
+                }
+                let active = at(offsets, t).count();
+                linear::linear(&dgates_sg[..active * gates], hidden_t, None, &mut dbefore_sh[..active * hidden]);
+                for ((_, stream), dbefore) in at(offsets, t).zip(dbefore_sh.chunks_exact(hidden)) {
+                    adjoints[2 * stream * memory..].iter_mut().zip(dbefore).for_each(|(total, part)| *total += part);
+                }
             }
         });
         let mut hidden_before_nh = Vec::with_capacity(hidden_nh.len());
