@@ -547,7 +547,9 @@ fn a_model_of_steps_in_time_runs_at_another_rate() {
     let (coarse, fine) = (last(&[], &rows), last(&["--rate", "2"], &fine));
     let close = coarse.iter().zip(&fine).all(|(a, b)| (a - b).abs() < 0.02 * (1.0 + a.abs()));
     assert!(coarse.len() == fine.len() && close, "{coarse:?}, at twice the rate {fine:?}");
-    refused(&["stream", "out", "--rate", "0"], folder, &["rate", "> 0"]);
+    for rate in ["0", "-1", "nan", "1e18"] {
+        refused(&["stream", "out", &format!("--rate={rate}")], folder, &["rate", "0.001 to 1000"]);
+    }
     let words = ["taps", "expected 1", "found 12"];
     refused(&["backtest", &TRAINED.path().join("out").display().to_string(), "data.csv", "--rate", "2"], folder, &words);
 }

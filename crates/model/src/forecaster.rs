@@ -205,11 +205,11 @@ impl Forecaster {
     /// scaler's window. Its horizon stays what it was in time: step `h` lies `h·rate` samples ahead.
     ///
     /// # Errors
-    /// A rate that is not a number above zero, a layer that counts samples instead of time, more than one tap or a linear expert, whose
+    /// A rate that is not a number from 0.001 to 1000, a layer that counts samples instead of time, more than one tap or a linear expert, whose
     /// weights belong to one rate.
     pub fn at_rate(&self, rate: f64, registry: &Registry) -> Result<Self, ModelError> {
-        if !(rate.is_finite() && rate > 0.0) {
-            return Err(ModelError::config("rate", "a finite number > 0", rate));
+        if !(1e-3..=1e3).contains(&rate) {
+            return Err(ModelError::config("rate", "a number from 0.001 to 1000", rate));
         }
         let mut config = self.config().clone();
         if config.taps != 1 {
