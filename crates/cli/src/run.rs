@@ -5,7 +5,10 @@ use foretoken_data::{DataError, Ranges, Signal, Split, Standardiser, read_wide};
 use foretoken_model::{Column, ForecasterConfig, ModelError};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 /// A run as its TOML says it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,7 +66,7 @@ pub struct Prepared {
     pub path: PathBuf,
     /// The signal in its own unit.
     pub signal: Signal,
-    /// Its columns, standardised by training rows.
+    /// Its columns, standardised.
     pub standardised: Vec<Vec<f64>>,
     /// Names and statistics.
     pub columns: Vec<Column>,
@@ -85,13 +88,25 @@ pub fn read_columns(path: &Path, names: &[String]) -> Result<Signal, CliError> {
 }
 
 impl DataConfig {
-    /// Reads, splits and standardises.
+    /// Reads, splits, and standardises by the training rows.
     pub fn prepare(&self) -> Result<Prepared, CliError> {
-        self.prepare_at(1)
+        self.prepare_with(1, |signal, train| {
+            let scale = Standardiser::fit(signal, train)?;
+            let columns = signal.names.iter().zip(&scale.means).zip(&scale.deviations);
+            Ok(columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect())
+        })
     }
 
-    /// The same for data with `rate` rows where the split counts one.
-    pub fn prepare_at(&self, rate: usize) -> Result<Prepared, CliError> {
+    /// The same for a model's `columns`, standardised by its own statistics, with `rate` rows where the split counts one.
+    pub fn prepare_for(&self, columns: &[Column], rate: usize) -> Result<Prepared, CliError> {
+        self.prepare_with(rate, |_, _| Ok(columns.to_vec()))
+    }
+
+    fn prepare_with(
+        &self,
+        rate: usize,
+        columns: impl FnOnce(&Signal, Range<usize>) -> Result<Vec<Column>, DataError>,
+    ) -> Result<Prepared, CliError> {
         let signal = match &self.columns {
             Some(names) => read_columns(&self.path, names)?,
             None => read_wide(&self.path)?,
@@ -105,9 +120,10 @@ impl DataConfig {
         for range in [&mut ranges.train, &mut ranges.validation, &mut ranges.test] {
             *range = range.start * rate..range.end * rate;
         }
-        let scale = Standardiser::fit(&signal, ranges.train.clone()).map_err(named)?;
-        let columns = signal.names.iter().zip(&scale.means).zip(&scale.deviations);
-        let columns = columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect();
-        Ok(Prepared { path: self.path.clone(), standardised: scale.apply(&signal), signal, columns, ranges })
+        let columns = columns(&signal, ranges.train.clone()).map_err(named)?;
+        let standardise =
+            |(column, values): (&Column, &Vec<f64>)| values.iter().map(|&value| column.standardise(value)).collect();
+        let standardised = columns.iter().zip(&signal.columns).map(standardise).collect();
+        Ok(Prepared { path: self.path.clone(), standardised, signal, columns, ranges })
     }
 }

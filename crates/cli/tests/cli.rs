@@ -521,6 +521,29 @@ fn a_stream_may_look_back_on_a_bounded_past() {
 }
 
 #[test]
+fn backtest_of_another_file_is_in_the_units_of_the_model() {
+    let folder = FAMILY.path();
+    let rows = csv(900);
+    let mut lines = rows.lines();
+    let header = lines.next().unwrap();
+    let moved = lines.map(|line| {
+        let values: Vec<f64> = line.split(',').map(|value| value.parse().unwrap()).collect();
+        format!("{},{},{}\n", values[0], 2.0 * values[1] + 30.0, 2.0 * values[2] - 500.0)
+    });
+    std::fs::write(folder.join("moved.csv"), format!("{header}\n{}", moved.collect::<String>())).unwrap();
+    let errors = |data: &str| {
+        let path = folder.join(format!("{data}.json"));
+        stdout(&foretoken(&["backtest", "out", data, "--json", &path.display().to_string()], folder));
+        let scores = json(&path);
+        ["model", "seasonal-naive"].map(|name| scores["forecasters"][name]["mse"].as_f64().unwrap())
+    };
+    let ([model, naive], [moved_model, moved_naive]) = (errors("data.csv"), errors("moved.csv"));
+    // Truth and forecast in one unit: twice the signal, four times the error, wherever it lies.
+    assert!((moved_naive / naive - 4.0).abs() < 1e-6, "{naive}, moved {moved_naive}");
+    assert!((moved_model / model - 4.0).abs() < 0.4, "{model}, moved {moved_model}");
+}
+
+#[test]
 fn a_model_of_steps_in_time_runs_at_another_rate() {
     let folder = FAMILY.path();
     // Every row twice: the held signal, sampled twice as often.
@@ -539,6 +562,7 @@ fn a_model_of_steps_in_time_runs_at_another_rate() {
     };
     let (own, twice) = (error(&["data.csv"]), error(&["fine.csv", "--rate", "2"]));
     assert!((twice / own - 1.0).abs() < 0.02, "{own} at its own rate, {twice} at twice");
+    assert_eq!(error(&["data.csv", "--rate", "1"]), own);
     let fine = std::fs::read_to_string(folder.join("fine.csv")).unwrap();
     let last = |arguments: &[&str], input: &str| -> Vec<f64> {
         let printed = stdout(&with_input(&[&["stream", "out"], arguments].concat(), folder, input.as_bytes()));

@@ -5,7 +5,7 @@
 //! MASE       MAE of each column / in-sample MAE of its seasonal naive forecast, mean over the columns
 //!            where that is not zero (Hyndman & Koehler 2006)
 //! WQL        mean over levels τ of 2·Σ pinball_τ / Σ|y|
-//! CRPS       2·mean over levels of pinball_τ: the continuous ranked probability score, as far as the levels reach
+//! CRPS       2·∫ pinball_τ dτ by the trapezoid rule over the levels, zero at 0 and 1: the continuous ranked probability score
 //! coverage   share of truths within the 0.1 and 0.9 quantiles, and within the 0.025 and 0.975 quantiles
 //! width      mean distance of those quantiles
 //! PIT        share of truths between neighbouring levels, the first bin below all of them: calibrated if as wide as the levels say
@@ -183,6 +183,15 @@ impl ScoreBoard {
         self.windows += other.windows;
     }
 
+    /// ∫ pinball_τ dτ by the trapezoid rule.
+    fn integral(&self) -> f64 {
+        let level = |place: usize| match place.checked_sub(1) {
+            None => 0.0,
+            Some(place) => self.levels.get(place).copied().unwrap_or(1.0),
+        };
+        self.pinball.iter().enumerate().map(|(place, sum)| 0.5 * (level(place + 2) - level(place)) * sum).sum()
+    }
+
     /// The scores so far.
     pub fn scores(&self) -> Scores {
         let horizon = self.square.len();
@@ -205,7 +214,7 @@ impl ScoreBoard {
             mae: self.absolute.iter().sum::<f64>() / values,
             mase: mase.iter().sum::<f64>() / mase.len().max(1) as f64,
             wql: 2.0 * pinball / self.magnitude,
-            crps: 2.0 * pinball / values,
+            crps: 2.0 * self.integral() / values,
             coverage_80,
             width_80,
             coverage_95,
@@ -243,7 +252,8 @@ mod tests {
         assert_eq!((scores.coverage_80, scores.windows), (Some(0.5), 1));
         let expected = 2.0 / 3.0 / 3.0 * ((0.2 + 0.9) + (0.5 + 1.0) + (0.0 + 0.3));
         assert!((scores.wql - expected).abs() < 1e-12, "{} {expected}", scores.wql);
-        assert!((scores.crps - expected * 3.0 / 2.0).abs() < 1e-12, "{}", scores.crps);
+        let crps = 2.0 * (0.25 * (0.2 + 0.9) + 0.4 * (0.5 + 1.0) + 0.25 * (0.0 + 0.3)) / 2.0;
+        assert!((scores.crps - crps).abs() < 1e-12, "{}", scores.crps);
         assert_eq!((scores.mse_by_step, scores.mae_by_step), (vec![1.0, 4.0], vec![1.0, 2.0]));
         assert_eq!((scores.width_80, scores.coverage_95, scores.width_95), (Some(2.0), None, None));
         // 2 is above 0 and 1 but not above 2; 1 is above none.

@@ -9,6 +9,7 @@
 //! selective   the scan of Mamba and Mamba-2        rwkv7    a delta rule on matrices
 //! attention   a window over a ring of keys         recurrent  cells of GRU and LSTM
 //! conv        depthwise causal convolution         streams  work by stream, over threads
+//! hold        zero-order hold of S4D and S5
 //! router      scores → choice → weights            experts  grouping rows by expert
 //! balance     losses that keep experts in use      evidence a filter over models of the signal
 //! plain       definitions, generic over f32 and f64: the oracle
@@ -24,6 +25,7 @@ pub mod balance;
 pub mod conv;
 pub mod evidence;
 pub mod experts;
+mod hold;
 pub mod linear;
 pub mod math;
 pub mod norm;

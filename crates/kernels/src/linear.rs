@@ -4,7 +4,10 @@
 //! k in order, so it does not matter how many rows are computed together, on which instruction set or thread. A weight gradient
 //! likewise goes through the rows in order.
 
-use crate::simd::{LANES, Simd, Task, dispatch};
+use crate::{
+    simd::{LANES, Simd, Task, dispatch, read, write},
+    streams,
+};
 
 /// Columns of a full panel.
 const PANEL: usize = 4 * LANES;
@@ -250,8 +253,8 @@ fn tile<S: Simd, const R: usize, const C: usize>(
         for c in 0..C {
             match start {
                 Start::Zero => {}
-                Start::Bias(bias) => sums[r][c] = read(simd, &bias[span(c)]),
-                Start::Output => sums[r][c] = read(simd, &y[r * m..][span(c)]),
+                Start::Bias(bias) => sums[r][c] = read(simd, &bias[span(c)], 0),
+                Start::Output => sums[r][c] = read(simd, &y[r * m..][span(c)], 0),
             }
         }
     }
@@ -271,24 +274,8 @@ fn tile<S: Simd, const R: usize, const C: usize>(
     }
     for r in 0..R {
         for c in 0..C {
-            write(simd, sums[r][c], &mut y[r * m..][span(c)]);
+            write(simd, sums[r][c], &mut y[r * m..][span(c)], 0);
         }
-    }
-}
-
-#[inline(always)]
-fn read<S: Simd>(simd: S, from: &[f32]) -> S::F {
-    match from.first_chunk() {
-        Some(whole) => simd.load(whole),
-        None => simd.load_part(from),
-    }
-}
-
-#[inline(always)]
-fn write<S: Simd>(simd: S, value: S::F, to: &mut [f32]) {
-    match to.first_chunk_mut() {
-        Some(whole) => simd.store(value, whole),
-        None => simd.store_part(value, to),
     }
 }
 
@@ -393,7 +380,7 @@ fn outer<S: Simd, const R: usize, const C: usize>(
     for r in 0..R {
         for c in 0..C {
             if r < valid {
-                sums[r][c] = read(simd, &dw[r * m..][span(c)]);
+                sums[r][c] = read(simd, &dw[r * m..][span(c)], 0);
             }
         }
     }
@@ -415,7 +402,7 @@ fn outer<S: Simd, const R: usize, const C: usize>(
     for r in 0..R {
         for c in 0..C {
             if r < valid {
-                write(simd, sums[r][c], &mut dw[r * m..][span(c)]);
+                write(simd, sums[r][c], &mut dw[r * m..][span(c)], 0);
             }
         }
     }
@@ -423,7 +410,5 @@ fn outer<S: Simd, const R: usize, const C: usize>(
 
 /// `db += Σ dy` over the rows.
 pub fn bias_gradient(dy_nm: &[f32], db_m: &mut [f32]) {
-    for row in dy_nm.chunks_exact(db_m.len()) {
-        db_m.iter_mut().zip(row).for_each(|(total, part)| *total += part);
-    }
+    streams::add_up(dy_nm, db_m);
 }

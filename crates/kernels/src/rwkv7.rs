@@ -83,8 +83,8 @@ impl Heads {
         5 * self.count * self.matrix()
     }
 
-    /// One stream, from and to `state`; `saved`, if there is one, gets the state before every stretch.
-    pub fn run(self, rows: Wkv<'_>, state: &mut [f32], y_na: &mut [f32], saved: Option<&mut [f32]>) {
+    /// One stream, from and to `state`; `saved`, unless it is empty, gets the state before every stretch.
+    pub fn run(self, rows: Wkv<'_>, state: &mut [f32], y_na: &mut [f32], saved: &mut [f32]) {
         dispatch(Forward { heads: self, rows, state, y_na, saved });
     }
 
@@ -118,7 +118,7 @@ struct Forward<'a> {
     rows: Wkv<'a>,
     state: &'a mut [f32],
     y_na: &'a mut [f32],
-    saved: Option<&'a mut [f32]>,
+    saved: &'a mut [f32],
 }
 
 /// Rows of a head that decay together.
@@ -129,12 +129,12 @@ impl Task for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { heads, rows, state, y_na, mut saved } = self;
+        let Self { heads, rows, state, y_na, saved } = self;
         let (width, len) = (heads.width(), heads.state_len());
         let count = y_na.len() / width;
         let (matrices, last) = state.split_at_mut(heads.count * heads.matrix());
         for t in 0..count {
-            if let Some(saved) = saved.as_mut().filter(|_| t % STRETCH == 0) {
+            if !saved.is_empty() && t % STRETCH == 0 {
                 let (kept, kept_last) = saved[t / STRETCH * len..][..len].split_at_mut(matrices.len());
                 kept.copy_from_slice(matrices);
                 kept_last.copy_from_slice(last);
@@ -217,7 +217,7 @@ impl Task for Backward<'_> {
         let lens = [heads.count * matrix, (STRETCH + 1) * matrix, heads.padded(), 5 * size * LANES];
         let [adjoint, history, w, sums] = crate::streams::carve_mut(scratch, lens);
         adjoint.fill(0.0);
-        // What `step` reads as y is not wanted here.
+        // What `step` writes as y is not wanted here.
         let mut unread = vec![0.0; dy_na.len().min(STRETCH * width)];
         for (index, saved) in saved.chunks_exact(len).enumerate().rev() {
             let (start, end) = (index * STRETCH, count.min((index + 1) * STRETCH));

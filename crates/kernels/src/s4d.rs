@@ -11,15 +11,14 @@
 //! Shapes: `n` rows, `d` channels, `s` states a channel.
 
 use crate::{
+    hold::{Complex, Hold, conjugate, multiply},
     plain::Real,
-    simd::{LANES, Simd, Task, dispatch},
-    streams::STRETCH,
+    simd::{LANES, Simd, Task, dispatch, load, store},
+    streams::{self, Per, STRETCH},
 };
 
 /// One complex value of a block of channels.
 const CELL: usize = 2 * LANES;
-/// State updates below which a call is not split over threads.
-const SPLIT: usize = 1 << 18;
 
 /// The parameters of a scan, as trained: `log_step` and `skip` `[d]`, the others `[d][s]`.
 #[derive(Clone, Copy, Debug)]
@@ -65,29 +64,10 @@ impl S4dGradient {
     }
 }
 
-type Complex = (f64, f64);
-
-fn multiply(a: Complex, b: Complex) -> Complex {
-    (a.0 * b.0 - a.1 * b.1, a.0 * b.1 + a.1 * b.0)
-}
-
-fn divide(a: Complex, b: Complex) -> Complex {
-    let square = b.0 * b.0 + b.1 * b.1;
-    ((a.0 * b.0 + a.1 * b.1) / square, (a.1 * b.0 - a.0 * b.1) / square)
-}
-
-fn conjugate(a: Complex) -> Complex {
-    (a.0, -a.1)
-}
-
-/// Δ, A, Ā and Q = 2(Ā − 1)/A of entry `i`, in `f64`.
-fn discretised(parameters: &S4dParameters<'_>, states: usize, i: usize) -> (f64, Complex, Complex, Complex) {
-    let step = f64::from(parameters.log_step[i / states]).exp();
-    let a = (-f64::from(parameters.log_neg_re[i]).exp(), f64::from(parameters.im[i]));
-    let size = (step * a.0).exp();
-    let a_bar = (size * (step * a.1).cos(), size * (step * a.1).sin());
-    let q = divide((2.0 * (a_bar.0 - 1.0), 2.0 * a_bar.1), a);
-    (step, a, a_bar, q)
+/// Zero-order hold of entry `i`, and Q = 2(Ā − 1)/A.
+fn discretised(parameters: &S4dParameters<'_>, states: usize, i: usize) -> (Hold, Complex) {
+    let hold = Hold::new(parameters.log_step[i / states], parameters.log_neg_re[i], parameters.im[i]);
+    (hold, (2.0 * hold.q.0, 2.0 * hold.q.1))
 }
 
 impl S4dSystem {
@@ -97,7 +77,7 @@ impl S4dSystem {
         let mut system = Self { channels, states, cells: vec![0.0; blocks * states * 2 * CELL], skip: vec![0.0; blocks * LANES] };
         system.skip[..channels].copy_from_slice(parameters.skip);
         for i in 0..channels * states {
-            let (_, _, a_bar, q) = discretised(parameters, states, i);
+            let (Hold { a_bar, .. }, q) = discretised(parameters, states, i);
             let c_bar = multiply((f64::from(parameters.c_re[i]), f64::from(parameters.c_im[i])), q);
             let (channel, state) = (i / states, i % states);
             let place = (channel / LANES * states + state) * 2 * CELL + channel % LANES;
@@ -119,12 +99,12 @@ impl S4dSystem {
 
     /// Numbers that [`S4dSystem::scan_saved`] keeps for these segments.
     pub fn checkpoint_len(&self, offsets: &[usize]) -> usize {
-        offsets.windows(2).map(|pair| (pair[1] - pair[0]).div_ceil(STRETCH) * self.state_len()).sum()
+        Per::Stretch(self.state_len()).len(offsets)
     }
 
     /// `y = scan(u)`, segment `s` from and to state `s`. `gaps` holds the samples missed before each row; empty, there are none.
     pub fn scan(&self, u_nd: &[f32], offsets: &[usize], gaps: &[usize], states: &mut [f32], y_nd: &mut [f32]) {
-        self.split(u_nd, offsets, gaps, states, y_nd, None);
+        self.scan_with(u_nd, offsets, gaps, states, y_nd, (&mut [], Per::Stretch(0)));
     }
 
     /// [`S4dSystem::scan`] that also keeps the state before every stretch.
@@ -137,38 +117,23 @@ impl S4dSystem {
         y_nd: &mut [f32],
         checkpoints: &mut [f32],
     ) {
-        assert_eq!(checkpoints.len(), self.checkpoint_len(offsets), "checkpoints");
-        self.split(u_nd, offsets, gaps, states, y_nd, Some(checkpoints));
+        self.scan_with(u_nd, offsets, gaps, states, y_nd, (checkpoints, Per::Stretch(self.state_len())));
     }
 
-    fn split(
+    fn scan_with(
         &self,
         u_nd: &[f32],
         offsets: &[usize],
         gaps: &[usize],
         states: &mut [f32],
         y_nd: &mut [f32],
-        saved: Option<&mut [f32]>,
+        saved: (&mut [f32], Per),
     ) {
-        let (d, streams) = (self.channels, offsets.len() - 1);
-        let rows = offsets[streams] - offsets[0];
-        assert!(u_nd.len() == rows * d && y_nd.len() == rows * d && states.len() == streams * self.state_len(), "scan shapes");
-        assert!(gaps.is_empty() || gaps.len() == rows, "a gap a row");
-        if streams < 2 || rows * d * self.states < 2 * SPLIT || rayon::current_num_threads() < 2 {
-            dispatch(Scan { system: self, u_nd, offsets, gaps, states, y_nd, saved });
-            return;
-        }
-        let half = streams / 2;
-        let middle = (offsets[half] - offsets[0]) * d;
-        let (u_low, u_high) = u_nd.split_at(middle);
-        let (y_low, y_high) = y_nd.split_at_mut(middle);
-        let (state_low, state_high) = states.split_at_mut(half * self.state_len());
-        let (saved_low, saved_high) = saved.map(|saved| saved.split_at_mut(self.checkpoint_len(&offsets[..=half]))).unzip();
-        let (gaps_low, gaps_high) = gaps.split_at(gaps.len().min(middle / d));
-        rayon::join(
-            || self.split(u_low, &offsets[..=half], gaps_low, state_low, y_low, saved_low),
-            || self.split(u_high, &offsets[half..], gaps_high, state_high, y_high, saved_high),
-        );
+        let row = Per::Row(self.channels);
+        let outputs = [(y_nd, row), (states, Per::Stream(self.state_len())), saved];
+        streams::each(offsets, self.channels * self.states, [(u_nd, row)], outputs, &|rows, [u_td], [y_td, state, saved]| {
+            dispatch(Scan { system: self, u_td, gaps: streams::gaps_of(gaps, rows), state, y_td, saved });
+        });
     }
 
     /// Gradients of a [`S4dSystem::scan_saved`]: `du` is overwritten, the system's are added to `gradient`.
@@ -182,12 +147,17 @@ impl S4dSystem {
         du_nd: &mut [f32],
         gradient: &mut S4dGradient,
     ) {
-        let streams = offsets.len() - 1;
-        assert!(u_nd.len() == dy_nd.len() && u_nd.len() == du_nd.len(), "rows of a scan");
-        assert_eq!(checkpoints.len(), self.checkpoint_len(offsets), "checkpoints");
+        let (streams, row) = (offsets.len() - 1, Per::Row(self.channels));
+        let scratch_len = self.state_len() + STRETCH * CELL;
         // One sum a stream, added up in the order of the streams: independent of threads.
-        let mut sums = vec![0.0; streams * self.sum_len()];
-        self.split_backward(u_nd, offsets, gaps, checkpoints, dy_nd, du_nd, &mut sums);
+        let (mut sums, mut scratch) = (vec![0.0; streams * self.sum_len()], vec![0.0; streams * scratch_len]);
+        let inputs = [(u_nd, row), (checkpoints, Per::Stretch(self.state_len())), (dy_nd, row)];
+        let outputs = [(du_nd, row), (&mut sums[..], Per::Stream(self.sum_len())), (&mut scratch[..], Per::Stream(scratch_len))];
+        let work = 2 * self.channels * self.states;
+        streams::each(offsets, work, inputs, outputs, &|rows, [u_td, checkpoints, dy_td], [du_td, sums, scratch]| {
+            let gaps = streams::gaps_of(gaps, rows);
+            dispatch(ScanBackward { system: self, u_td, gaps, checkpoints, dy_td, du_td, sums, scratch });
+        });
         for sums in sums.chunks_exact(self.sum_len()) {
             self.collect(sums, gradient);
         }
@@ -196,50 +166,6 @@ impl S4dSystem {
     /// `[block][(Ā re, Ā im, C̄ re, C̄ im) of each state, skip][16]`.
     fn sum_len(&self) -> usize {
         self.blocks() * (4 * self.states + 1) * LANES
-    }
-
-    fn split_backward(
-        &self,
-        u: &[f32],
-        offsets: &[usize],
-        gaps: &[usize],
-        saved: &[f32],
-        dy: &[f32],
-        du: &mut [f32],
-        sums: &mut [f32],
-    ) {
-        let (d, streams) = (self.channels, offsets.len() - 1);
-        if streams < 2 || u.len() * self.states < SPLIT || rayon::current_num_threads() < 2 {
-            let mut scratch = vec![0.0; self.state_len() + STRETCH * CELL];
-            let (mut row, mut kept) = (0, 0);
-            for (pair, sums) in offsets.windows(2).zip(sums.chunks_exact_mut(self.sum_len())) {
-                let (rows, len) = (row..row + (pair[1] - pair[0]) * d, self.checkpoint_len(pair));
-                dispatch(ScanBackward {
-                    system: self,
-                    u_td: &u[rows.clone()],
-                    gaps: if gaps.is_empty() { gaps } else { &gaps[rows.start / d..rows.end / d] },
-                    checkpoints: &saved[kept..kept + len],
-                    dy_td: &dy[rows.clone()],
-                    du_td: &mut du[rows.clone()],
-                    sums,
-                    scratch: &mut scratch,
-                });
-                (row, kept) = (rows.end, kept + len);
-            }
-            return;
-        }
-        let half = streams / 2;
-        let middle = (offsets[half] - offsets[0]) * d;
-        let (u_low, u_high) = u.split_at(middle);
-        let (dy_low, dy_high) = dy.split_at(middle);
-        let (du_low, du_high) = du.split_at_mut(middle);
-        let (saved_low, saved_high) = saved.split_at(self.checkpoint_len(&offsets[..=half]));
-        let (gaps_low, gaps_high) = gaps.split_at(gaps.len().min(middle / d));
-        let (sums_low, sums_high) = sums.split_at_mut(half * self.sum_len());
-        rayon::join(
-            || self.split_backward(u_low, &offsets[..=half], gaps_low, saved_low, dy_low, du_low, sums_low),
-            || self.split_backward(u_high, &offsets[half..], gaps_high, saved_high, dy_high, du_high, sums_high),
-        );
     }
 
     fn collect(&self, sums: &[f32], gradient: &mut S4dGradient) {
@@ -259,34 +185,20 @@ impl S4dSystem {
     pub fn parameter_gradient(&self, parameters: &S4dParameters<'_>, gradient: &S4dGradient, into: [&mut [f32]; 6]) {
         let [d_log_step, d_log_neg_re, d_im, d_c_re, d_c_im, d_skip] = into;
         for i in 0..self.channels * self.states {
-            let (step, a, a_bar, q) = discretised(parameters, self.states, i);
+            let (hold, q) = discretised(parameters, self.states, i);
             let c = (f64::from(parameters.c_re[i]), f64::from(parameters.c_im[i]));
             // For z = f·w in complex numbers, the gradient of w is that of z times conj(f).
             let dc = multiply(gradient.c[i], conjugate(q));
             d_c_re[i] += dc.0 as f32;
             d_c_im[i] += dc.1 as f32;
             let dq = multiply(gradient.c[i], conjugate(c));
-            let by_a_bar = multiply(dq, conjugate(divide((2.0, 0.0), a)));
-            let da_bar = (gradient.a[i].0 + by_a_bar.0, gradient.a[i].1 + by_a_bar.1);
-            let by_a = multiply(dq, conjugate(divide(q, a)));
-            let dz = multiply(da_bar, conjugate(a_bar));
-            let da = (dz.0 * step - by_a.0, dz.1 * step - by_a.1);
-            d_log_step[i / self.states] += ((dz.0 * a.0 + dz.1 * a.1) * step) as f32;
-            d_log_neg_re[i] += (da.0 * a.0) as f32;
-            d_im[i] += da.1 as f32;
+            let [d_step, d_decay, d_frequency] = hold.gradient(gradient.a[i], (2.0 * dq.0, 2.0 * dq.1));
+            d_log_step[i / self.states] += d_step as f32;
+            d_log_neg_re[i] += d_decay as f32;
+            d_im[i] += d_frequency as f32;
         }
         d_skip.iter_mut().zip(&gradient.skip).for_each(|(total, part)| *total += *part as f32);
     }
-}
-
-#[inline(always)]
-fn load<S: Simd>(simd: S, from: &[f32], vector: usize) -> S::F {
-    simd.load(from[vector * LANES..].first_chunk().expect("a whole vector"))
-}
-
-#[inline(always)]
-fn store<S: Simd>(simd: S, value: S::F, to: &mut [f32], vector: usize) {
-    simd.store(value, to[vector * LANES..].first_chunk_mut().expect("a whole vector"));
 }
 
 #[inline(always)]
@@ -299,14 +211,14 @@ fn write<S: Simd>(simd: S, value: S::F, to: &mut [f32], width: usize) {
     if width == LANES { store(simd, value, to, 0) } else { simd.store_part(value, &mut to[..width]) }
 }
 
+/// One stream. `saved` gets the state before every stretch, unless it is empty.
 struct Scan<'a> {
     system: &'a S4dSystem,
-    u_nd: &'a [f32],
-    offsets: &'a [usize],
+    u_td: &'a [f32],
     gaps: &'a [usize],
-    states: &'a mut [f32],
-    y_nd: &'a mut [f32],
-    saved: Option<&'a mut [f32]>,
+    state: &'a mut [f32],
+    y_td: &'a mut [f32],
+    saved: &'a mut [f32],
 }
 
 impl Task for Scan<'_> {
@@ -314,22 +226,16 @@ impl Task for Scan<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { system, u_nd, offsets, gaps, states, y_nd, mut saved } = self;
+        let Self { system, u_td, gaps, state, y_td, saved } = self;
         let (d, len) = (system.channels, system.state_len());
-        let (mut row, mut kept) = (0, 0);
-        for (pair, state) in offsets.windows(2).zip(states.chunks_exact_mut(len)) {
-            let end = row + pair[1] - pair[0];
-            while row < end {
-                let stretch = STRETCH.min(end - row);
-                if let Some(saved) = &mut saved {
-                    saved[kept..kept + len].copy_from_slice(state);
-                    kept += len;
-                }
-                let rows = row * d..(row + stretch) * d;
-                let gaps = if gaps.is_empty() { gaps } else { &gaps[row..row + stretch] };
-                advance(simd, system, &u_nd[rows.clone()], gaps, state, &mut y_nd[rows]);
-                row += stretch;
+        let rows = y_td.len() / d.max(1);
+        for (index, start) in (0..rows).step_by(STRETCH).enumerate() {
+            if !saved.is_empty() {
+                saved[index * len..][..len].copy_from_slice(state);
             }
+            let end = rows.min(start + STRETCH);
+            let (rows, gaps) = (start * d..end * d, streams::gaps_of(gaps, start..end));
+            advance(simd, system, &u_td[rows.clone()], gaps, state, &mut y_td[rows]);
         }
     }
 }
@@ -462,7 +368,7 @@ impl Task for ScanBackward<'_> {
         let rows = u_td.len() / d.max(1);
         for (index, checkpoint) in checkpoints.chunks_exact(len).enumerate().rev() {
             let rows = index * STRETCH * d..((index + 1) * STRETCH).min(rows) * d;
-            let gaps = if gaps.is_empty() { gaps } else { &gaps[rows.start / d..rows.end / d] };
+            let gaps = streams::gaps_of(gaps, rows.start / d..rows.end / d);
             let (u_td, dy_td, du_td) = (&u_td[rows.clone()], &dy_td[rows.clone()], &mut du_td[rows]);
             for block in 0..system.blocks() {
                 let first = block * LANES;

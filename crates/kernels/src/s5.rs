@@ -7,11 +7,10 @@
 //! The products with B and C are the layer's. A row is `[re p | im p]`. Shapes: `n` rows, `p` states, one of each conjugate pair.
 
 use crate::{
+    hold::Hold,
     s4d::{power, times},
     simd::{LANES, Simd, Task, dispatch, read, write},
 };
-
-type Complex = (f64, f64);
 
 /// The discretised diagonal.
 #[derive(Clone, Debug)]
@@ -21,28 +20,13 @@ pub struct S5System {
     a: Vec<f32>,
 }
 
-/// Λ̄ and q of one state, in `f64`.
-fn discretised(log_step: f32, log_neg_re: f32, im: f32) -> (f64, Complex, Complex, Complex) {
-    let step = f64::from(log_step).exp();
-    let a = (-f64::from(log_neg_re).exp(), f64::from(im));
-    let size = (step * a.0).exp();
-    let a_bar = (size * (step * a.1).cos(), size * (step * a.1).sin());
-    let square = a.0 * a.0 + a.1 * a.1;
-    let top = (a_bar.0 - 1.0, a_bar.1);
-    (step, a, a_bar, ((top.0 * a.0 + top.1 * a.1) / square, (top.1 * a.0 - top.0 * a.1) / square))
-}
-
-fn multiply(a: Complex, b: Complex) -> Complex {
-    (a.0 * b.0 - a.1 * b.1, a.0 * b.1 + a.1 * b.0)
-}
-
 impl S5System {
     /// Discretises; `q` gets `[re p | im p]`, by which the input matrix is scaled.
     pub fn discretise(log_step: &[f32], log_neg_re: &[f32], im: &[f32], q: &mut [f32]) -> Self {
         let states = log_step.len();
         let mut a = vec![0.0; 2 * states];
         for p in 0..states {
-            let (_, _, a_bar, scale) = discretised(log_step[p], log_neg_re[p], im[p]);
+            let Hold { a_bar, q: scale, .. } = Hold::new(log_step[p], log_neg_re[p], im[p]);
             (a[p], a[states + p]) = (a_bar.0 as f32, a_bar.1 as f32);
             (q[p], q[states + p]) = (scale.0 as f32, scale.1 as f32);
         }
@@ -70,20 +54,12 @@ impl S5System {
         let states = parameters[0].len();
         let [d_log_step, d_log_neg_re, d_im] = into;
         for p in 0..states {
-            let (step, a, a_bar, q) = discretised(parameters[0][p], parameters[1][p], parameters[2][p]);
             let pair = |values: &[f32]| (f64::from(values[p]), f64::from(values[states + p]));
-            let (da, dq) = (pair(da), pair(dq));
-            // For z = f·w in complex numbers, the gradient of w is that of z times conj(f). q = (Λ̄ − 1)/Λ.
-            let square = a.0 * a.0 + a.1 * a.1;
-            let over_conjugate = |z: Complex| ((z.0 * a.0 - z.1 * a.1) / square, (z.1 * a.0 + z.0 * a.1) / square);
-            let by_a_bar = over_conjugate(dq);
-            let da_bar = (da.0 + by_a_bar.0, da.1 + by_a_bar.1);
-            let by_a = over_conjugate(multiply(dq, (q.0, -q.1)));
-            let dz = multiply(da_bar, (a_bar.0, -a_bar.1));
-            let d = (dz.0 * step - by_a.0, dz.1 * step - by_a.1);
-            d_log_step[p] += ((dz.0 * a.0 + dz.1 * a.1) * step) as f32;
-            d_log_neg_re[p] += (d.0 * a.0) as f32;
-            d_im[p] += d.1 as f32;
+            let hold = Hold::new(parameters[0][p], parameters[1][p], parameters[2][p]);
+            let [d_step, d_decay, d_frequency] = hold.gradient(pair(da), pair(dq));
+            d_log_step[p] += d_step as f32;
+            d_log_neg_re[p] += d_decay as f32;
+            d_im[p] += d_frequency as f32;
         }
     }
 }

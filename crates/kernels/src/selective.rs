@@ -11,7 +11,7 @@
 //! Shapes: `n` rows, `e` channels, `s` states a channel.
 
 use crate::{
-    simd::{LANES, Simd, Task, dispatch, read, write},
+    simd::{LANES, Simd, Task, dispatch, load, read, store, write},
     streams::STRETCH,
 };
 
@@ -78,6 +78,11 @@ impl Selective {
         self.blocks() * (self.states + 1) * LANES
     }
 
+    /// Whether a state from outside could be one of a stream's: no step is below zero.
+    pub fn is_sound(&self, state: &[f32]) -> bool {
+        state[self.blocks() * self.states * LANES..].iter().all(|&step| step >= 0.0)
+    }
+
     /// About the multiply-adds of a row.
     pub fn work(&self) -> usize {
         8 * self.channels * self.states
@@ -99,8 +104,8 @@ impl Selective {
         }
     }
 
-    /// One stream, from and to `state`; `saved`, if there is one, gets the state before every stretch.
-    pub fn run(&self, rows: Selected<'_>, state: &mut [f32], y_ne: &mut [f32], saved: Option<&mut [f32]>) {
+    /// One stream, from and to `state`; `saved`, unless it is empty, gets the state before every stretch.
+    pub fn run(&self, rows: Selected<'_>, state: &mut [f32], y_ne: &mut [f32], saved: &mut [f32]) {
         assert!(rows.step_ne.len() == y_ne.len() && state.len() == self.state_len(), "rows of a selective scan");
         dispatch(Scan { system: self, rows, state, y_ne, saved });
     }
@@ -144,22 +149,12 @@ impl Selected<'_> {
     }
 }
 
-#[inline(always)]
-fn vector<S: Simd>(simd: S, from: &[f32], index: usize) -> S::F {
-    simd.load(from[index * LANES..].first_chunk().expect("a whole vector"))
-}
-
-#[inline(always)]
-fn put<S: Simd>(simd: S, value: S::F, to: &mut [f32], index: usize) {
-    simd.store(value, to[index * LANES..].first_chunk_mut().expect("a whole vector"));
-}
-
 struct Scan<'a> {
     system: &'a Selective,
     rows: Selected<'a>,
     state: &'a mut [f32],
     y_ne: &'a mut [f32],
-    saved: Option<&'a mut [f32]>,
+    saved: &'a mut [f32],
 }
 
 impl Task for Scan<'_> {
@@ -167,11 +162,11 @@ impl Task for Scan<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { system, rows, state, y_ne, mut saved } = self;
+        let Self { system, rows, state, y_ne, saved } = self;
         let (e, len) = (system.channels, system.state_len());
         let count = y_ne.len() / e;
         for (stretch, start) in (0..count).step_by(STRETCH).enumerate() {
-            if let Some(saved) = &mut saved {
+            if !saved.is_empty() {
                 saved[stretch * len..][..len].copy_from_slice(state);
             }
             let end = count.min(start + STRETCH);
@@ -196,11 +191,11 @@ fn advance<S: Simd>(
     let mut decays = [simd.splat(0.0); STRETCH];
     for block in 0..system.blocks() {
         let first = block * LANES;
-        let (skip, a) = (vector(simd, &system.skip, block), &system.a[block * system.own * LANES..][..system.own * LANES]);
+        let (skip, a) = (load(simd, &system.skip, block), &system.a[block * system.own * LANES..][..system.own * LANES]);
         for t in start..end {
             write(simd, simd.mul(skip, read(simd, system.row(rows.x_nx, t).0, first)), &mut y_ne[t * e..][..e], first);
             if system.own == 1 {
-                decays[t - start] = math_exp(simd, read(simd, &rows.step_ne[t * e..][..e], first), vector(simd, a, 0));
+                decays[t - start] = exp_product(simd, read(simd, &rows.step_ne[t * e..][..e], first), load(simd, a, 0));
             }
         }
         let last = &mut last[first..][..LANES];
@@ -213,13 +208,13 @@ fn advance<S: Simd>(
             group::<S, 1>(simd, system, rows, (start, end), block, n, a, &decays, last, state, y_ne);
         }
         let step = read(simd, &rows.step_ne[(end - 1) * e..][..e], first);
-        put(simd, step, last, 0);
+        store(simd, step, last, 0);
     }
 }
 
 /// exp(Δ·A).
 #[inline(always)]
-fn math_exp<S: Simd>(simd: S, step: S::F, a: S::F) -> S::F {
+fn exp_product<S: Simd>(simd: S, step: S::F, a: S::F) -> S::F {
     crate::math::exp(simd, simd.mul(step, a))
 }
 
@@ -242,16 +237,16 @@ fn group<S: Simd, const G: usize>(
     let mut own = [simd.splat(0.0); G];
     let mut h = own;
     for g in 0..G {
-        own[g] = vector(simd, a, if shared { 0 } else { n + g });
-        h[g] = vector(simd, state, n + g);
+        own[g] = load(simd, a, if shared { 0 } else { n + g });
+        h[g] = load(simd, state, n + g);
     }
-    let mut before = vector(simd, last, 0);
+    let mut before = load(simd, last, 0);
     for t in start..end {
         let step = read(simd, &rows.step_ne[t * e..][..e], first);
         if rows.gap(t) > 0 {
             let gone = simd.mul(simd.splat(rows.gap(t) as f32), before);
             for g in 0..G {
-                h[g] = simd.mul(math_exp(simd, gone, own[g]), h[g]);
+                h[g] = simd.mul(exp_product(simd, gone, own[g]), h[g]);
             }
         }
         let fed = simd.mul(step, read(simd, system.row(rows.x_nx, t).0, first));
@@ -260,7 +255,7 @@ fn group<S: Simd, const G: usize>(
         let y = &mut y_ne[t * e..][..e];
         let mut total = read(simd, y, first);
         for g in 0..G {
-            let decay = if shared { decays[t - start] } else { math_exp(simd, step, own[g]) };
+            let decay = if shared { decays[t - start] } else { exp_product(simd, step, own[g]) };
             h[g] = simd.fma(decay, h[g], simd.mul(fed, simd.splat(b[g])));
             total = simd.fma(simd.splat(c[g]), h[g], total);
         }
@@ -268,7 +263,7 @@ fn group<S: Simd, const G: usize>(
         before = step;
     }
     for g in 0..G {
-        put(simd, h[g], state, n + g);
+        store(simd, h[g], state, n + g);
     }
 }
 
@@ -315,8 +310,8 @@ impl Task for Backward<'_> {
                 let (db, dc) = gradient.dx_nx[t * system.width()..][e..system.width()].split_at_mut(s);
                 for n in 0..s {
                     let place = (t - start) * s + n;
-                    db[n] = simd.sum(vector(simd, db_lanes, place));
-                    dc[n] = simd.sum(vector(simd, dc_lanes, place));
+                    db[n] = simd.sum(load(simd, db_lanes, place));
+                    dc[n] = simd.sum(load(simd, dc_lanes, place));
                 }
             }
         }
@@ -349,38 +344,38 @@ fn stretch_backward<S: Simd>(
         fed[t] = simd.mul(step[t], read(simd, system.row(rows.x_nx, start + t).0, first));
         dy[t] = read(simd, &dy_ne[(start + t) * e..][..e], first);
     }
-    let last = vector(simd, &saved[system.blocks() * s * LANES..], block);
+    let last = load(simd, &saved[system.blocks() * s * LANES..], block);
     let before = |t: usize| if t == 0 { last } else { step[t - 1] };
     // What reaches the last Δ of the stretch before.
     let mut dlast = zero;
     let (mut h, mut decay) = ([zero; STRETCH + 1], [zero; STRETCH]);
     for n in 0..s {
-        let a_n = vector(simd, a, if own == 1 { 0 } else { n });
-        let mut da = vector(simd, sums, if own == 1 { 0 } else { n });
+        let a_n = load(simd, a, if own == 1 { 0 } else { n });
+        let mut da = load(simd, sums, if own == 1 { 0 } else { n });
         // The states again, h[t] before row t.
-        h[0] = vector(simd, &saved[block * s * LANES..], n);
+        h[0] = load(simd, &saved[block * s * LANES..], n);
         for t in 0..rows_here {
             let gap = rows.gap(start + t);
             let mut start_h = h[t];
             if gap > 0 {
-                start_h = simd.mul(math_exp(simd, simd.mul(simd.splat(gap as f32), before(t)), a_n), start_h);
+                start_h = simd.mul(exp_product(simd, simd.mul(simd.splat(gap as f32), before(t)), a_n), start_h);
             }
-            decay[t] = math_exp(simd, step[t], a_n);
+            decay[t] = exp_product(simd, step[t], a_n);
             let b = simd.splat(system.row(rows.x_nx, start + t).1[n]);
             h[t + 1] = simd.fma(decay[t], start_h, simd.mul(fed[t], b));
         }
-        let mut g = vector(simd, adjoint, n);
+        let mut g = load(simd, adjoint, n);
         for t in (0..rows_here).rev() {
             let place = t * s + n;
             let (_, b, c) = system.row(rows.x_nx, start + t);
             let (b, c) = (simd.splat(b[n]), simd.splat(c[n]));
-            put(simd, simd.fma(h[t + 1], dy[t], vector(simd, dc_lanes, place)), dc_lanes, place);
+            store(simd, simd.fma(h[t + 1], dy[t], load(simd, dc_lanes, place)), dc_lanes, place);
             g = simd.fma(c, dy[t], g);
-            put(simd, simd.fma(g, fed[t], vector(simd, db_lanes, place)), db_lanes, place);
+            store(simd, simd.fma(g, fed[t], load(simd, db_lanes, place)), db_lanes, place);
             dfed[t] = simd.fma(g, b, dfed[t]);
             let gap = rows.gap(start + t);
             let missed = simd.splat(gap as f32);
-            let gone = if gap > 0 { math_exp(simd, simd.mul(missed, before(t)), a_n) } else { simd.splat(1.0) };
+            let gone = if gap > 0 { exp_product(simd, simd.mul(missed, before(t)), a_n) } else { simd.splat(1.0) };
             let start_h = simd.mul(gone, h[t]);
             // Through exp(Δ·A) to Δ and A.
             let inner = simd.mul(simd.mul(g, start_h), decay[t]);
@@ -398,11 +393,11 @@ fn stretch_backward<S: Simd>(
                 g = simd.mul(g, gone);
             }
         }
-        put(simd, g, adjoint, n);
-        put(simd, da, sums, if own == 1 { 0 } else { n });
+        store(simd, g, adjoint, n);
+        store(simd, da, sums, if own == 1 { 0 } else { n });
     }
-    let skip = vector(simd, &system.skip, block);
-    let mut dskip = vector(simd, sums, own);
+    let skip = load(simd, &system.skip, block);
+    let mut dskip = load(simd, sums, own);
     for t in 0..rows_here {
         let u = read(simd, system.row(rows.x_nx, start + t).0, first);
         dskip = simd.fma(dy[t], u, dskip);
@@ -412,7 +407,7 @@ fn stretch_backward<S: Simd>(
         let own = simd.fma(dfed[t], u, dstep[t]);
         write(simd, simd.add(read(simd, to, first), own), to, first);
     }
-    put(simd, dskip, sums, own);
+    store(simd, dskip, sums, own);
     if start > 0 {
         let to = &mut gradient.dstep_ne[(start - 1) * e..][..e];
         write(simd, simd.add(read(simd, to, first), dlast), to, first);

@@ -88,6 +88,18 @@ pub trait Simd: Copy {
     }
 }
 
+/// Reads the `index`-th sixteen values; there must be so many.
+#[inline(always)]
+pub fn load<S: Simd>(simd: S, from: &[f32], index: usize) -> S::F {
+    simd.load(from[index * LANES..].first_chunk().expect("a whole vector"))
+}
+
+/// Writes the `index`-th sixteen values; there must be so many.
+#[inline(always)]
+pub fn store<S: Simd>(simd: S, value: S::F, to: &mut [f32], index: usize) {
+    simd.store(value, to[index * LANES..].first_chunk_mut().expect("a whole vector"));
+}
+
 /// Reads sixteen values from `start` on; beyond the end are zeros.
 #[inline(always)]
 pub fn read<S: Simd>(simd: S, from: &[f32], start: usize) -> S::F {

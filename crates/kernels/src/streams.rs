@@ -126,6 +126,11 @@ pub fn carve_mut<const N: usize>(mut values: &mut [f32], lens: [usize; N]) -> [&
     })
 }
 
+/// Gaps of some rows; empty if there are none at all.
+pub fn gaps_of(gaps: &[usize], rows: Range<usize>) -> &[usize] {
+    if gaps.is_empty() { gaps } else { &gaps[rows] }
+}
+
 /// Adds every stream's sums to `total`, in the order of the streams.
 pub fn add_up(sums: &[f32], total: &mut [f32]) {
     for sums in sums.chunks_exact(total.len()) {

@@ -335,7 +335,8 @@ impl Engine for AttentionEngine {
         // Positions in the ring are behind the clock, which has room to go on.
         state.counters.chunks_exact(self.layer.shape.counters_len()).all(|counters| {
             let (clock, places) = counters.split_at(2);
-            clock[0] < 1 << 62 && clock[1] <= clock[0] && places.iter().all(|&place| place <= clock[0])
+            let held = places.len().min(usize::try_from(clock[1]).unwrap_or(usize::MAX));
+            clock[0] < 1 << 62 && clock[1] <= clock[0] && places[..held].iter().all(|&place| place < clock[0])
         })
     }
 }

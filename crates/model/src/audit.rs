@@ -99,7 +99,7 @@ pub fn audit(
         let mut alone = vec![Vec::with_capacity(experts); columns.len()];
         for expert in 0..experts as u32 {
             let mut stream = predictor.fork();
-            stream.force(Some(Replay::choices_and_weights(only(expert, chosen, mixture))?));
+            stream.force(Some(Replay::choices_and_weights(only(expert, chosen, mixture))?))?;
             for (alone, error) in alone.iter_mut().zip(error(stream, None)?) {
                 alone.push(error);
             }

@@ -76,6 +76,9 @@ impl TryFrom<Written> for ForecasterConfig {
     }
 }
 
+/// Most weights of a network, 8 GiB of them: a slip in a configuration is an error, not an end of all memory.
+const LARGEST_ARENA: usize = 1 << 31;
+
 /// Width of the trunk where neither a width nor a family is given.
 const DEFAULT_WIDTH: usize = 64;
 
@@ -136,6 +139,9 @@ impl Blueprint {
         let levels = Levels::new(&config.quantiles)?;
         let mut layout = Layout::default();
         let network = Network::build(registry, &config.layers, taps, width, horizon, levels.clone(), &mut layout)?;
+        if layout.len() > LARGEST_ARENA {
+            return Err(ModelError::config("layers", format!("at most {LARGEST_ARENA} weights"), layout.len()));
+        }
         Ok(Self { config: config.clone(), layout, network, levels })
     }
 

@@ -151,7 +151,7 @@ impl<'a> Rows<'a> {
 
     /// Gaps of some rows, for a kernel: empty if there are none.
     pub fn gaps_of(&self, rows: std::ops::Range<usize>) -> &'a [usize] {
-        if self.gaps.is_empty() { &[] } else { &self.gaps[rows] }
+        foretoken_kernels::streams::gaps_of(self.gaps, rows)
     }
 
     /// Samples missed before a row.
@@ -255,6 +255,11 @@ impl State {
         } else {
             self.children.iter_mut().zip(&other.children).for_each(|(own, other)| own.extend(other));
         }
+    }
+
+    /// Bytes of its numbers.
+    pub fn bytes(&self) -> usize {
+        4 * self.floats.len() + 8 * self.counters.len() + self.children.iter().map(Self::bytes).sum::<usize>()
     }
 
     /// Forgets everything.

@@ -28,6 +28,7 @@ pub mod preset;
 pub mod projected;
 pub mod quantiles;
 mod recurrent;
+pub mod refresh;
 pub mod router;
 pub mod rwkv7;
 pub mod s4d;

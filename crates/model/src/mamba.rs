@@ -236,7 +236,7 @@ impl MambaEngine {
         [2 * e, e, e, r + 2 * s, r, e, e, e + 2 * s, e, e].map(|width| width * rows)
     }
 
-    fn compute(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], buffers: &mut [f32], saved: Option<&mut [f32]>) {
+    fn compute(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], buffers: &mut [f32], saved: &mut [f32]) {
         let Mamba { channels: e, states: s, rank: r, .. } = self.layer;
         let [uz, conv, u, select, step_r, before, step, x, y, gated] = carve_mut(buffers, self.lens(rows.count()));
         let [into, select_panels, step_panels, out] = &self.panels;
@@ -285,7 +285,7 @@ impl Engine for MambaEngine {
 
     fn run(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError> {
         let buffers = scratch.floats(self.lens(rows.count()).iter().sum());
-        self.compute(rows, state, y_no, buffers, None);
+        self.compute(rows, state, y_no, buffers, &mut []);
         Ok(())
     }
 
@@ -295,7 +295,7 @@ impl Engine for MambaEngine {
             saved: vec![0.0; self.core.saved_len(rows.offsets)],
             first: state.floats.clone(),
         };
-        self.compute(rows, state, y_no, &mut kept.buffers, Some(&mut kept.saved));
+        self.compute(rows, state, y_no, &mut kept.buffers, &mut kept.saved);
         Ok(Box::new(kept))
     }
 
@@ -356,5 +356,9 @@ impl Engine for MambaEngine {
         streams::add_up(&dbias, layer.conv_bias_e.of_mut(gradient));
         linear::weight_gradient(rows.x_nd, duz, inputs, 2 * e, layer.in_d2e.of_mut(gradient));
         linear::linear(duz, into_t, None, dx_nd);
+    }
+
+    fn is_sound(&self, state: &State) -> bool {
+        self.core.is_sound(&state.floats)
     }
 }

@@ -41,8 +41,8 @@ pub const KIND: Kind = Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mamba2Config {
-    /// Channels inside a channel of the input, where `heads` is absent.
-    pub expand: usize,
+    /// Channels inside a channel of the input, 2 if absent; not together with `heads`.
+    pub expand: Option<usize>,
     /// Heads; as many as make `expand` times the input width if absent.
     pub heads: Option<usize>,
     /// Channels of a head.
@@ -59,7 +59,7 @@ pub struct Mamba2Config {
 
 impl Default for Mamba2Config {
     fn default() -> Self {
-        Self { expand: 2, heads: None, head_size: 16, states: 16, conv: 4, step_min: 1e-3, step_max: 1e-1 }
+        Self { expand: None, heads: None, head_size: 16, states: 16, conv: 4, step_min: 1e-3, step_max: 1e-1 }
     }
 }
 
@@ -86,7 +86,10 @@ fn build(
     layout: &mut Layout,
 ) -> Result<Box<dyn Layer>, ModelError> {
     let options: Mamba2Config = config.read()?;
-    let (size, expand) = (positive("head_size", options.head_size)?, positive("expand", options.expand)?);
+    if let (Some(expand), Some(_)) = (options.expand, options.heads) {
+        return Err(ModelError::config("expand", "`expand` or `heads`, as either says how wide it is", expand));
+    }
+    let (size, expand) = (positive("head_size", options.head_size)?, positive("expand", options.expand.unwrap_or(2))?);
     let heads = positive("heads", options.heads.unwrap_or((expand * input).div_ceil(size)))?;
     let (states, taps) = (positive("states", options.states)?, positive("conv", options.conv)?);
     check_steps(options.step_min, options.step_max)?;
@@ -236,7 +239,7 @@ impl Mamba2Engine {
         Columns { stride: self.width(), start: self.layer.channels }
     }
 
-    fn compute(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], buffers: &mut [f32], saved: Option<&mut [f32]>) {
+    fn compute(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], buffers: &mut [f32], saved: &mut [f32]) {
         let Mamba2 { channels: e, heads: h, .. } = self.layer;
         let [zxbcd, conv, x, before, step_h, step, y, gated, normal] = carve_mut(buffers, self.lens(rows.count()));
         let width = self.width();
@@ -274,7 +277,7 @@ impl Engine for Mamba2Engine {
 
     fn run(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError> {
         let buffers = scratch.floats(self.lens(rows.count()).iter().sum());
-        self.compute(rows, state, y_no, buffers, None);
+        self.compute(rows, state, y_no, buffers, &mut []);
         Ok(())
     }
 
@@ -284,7 +287,7 @@ impl Engine for Mamba2Engine {
             saved: vec![0.0; self.core.saved_len(rows.offsets)],
             first: state.floats.clone(),
         };
-        self.compute(rows, state, y_no, &mut kept.buffers, Some(&mut kept.saved));
+        self.compute(rows, state, y_no, &mut kept.buffers, &mut kept.saved);
         Ok(Box::new(kept))
     }
 
@@ -325,5 +328,9 @@ impl Engine for Mamba2Engine {
         streams::add_up(&dbias, layer.conv_bias_c.of_mut(gradient));
         linear::weight_gradient(rows.x_nd, dzxbcd, inputs, width, layer.in_dm.of_mut(gradient));
         linear::linear(dzxbcd, into_t, None, dx_nd);
+    }
+
+    fn is_sound(&self, state: &State) -> bool {
+        self.core.is_sound(&state.floats)
     }
 }

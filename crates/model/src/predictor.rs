@@ -10,7 +10,7 @@ use crate::{
     ModelError,
     forecaster::Forecaster,
     layer::{State, Workspace},
-    network::NetworkEngine,
+    refresh::Refresh,
     scaler::{ColumnHistory, ScalerKind},
     trace::{Replay, Trace},
 };
@@ -82,17 +82,6 @@ pub struct Snapshot {
 
 /// Version of [`Snapshot`].
 pub const SNAPSHOT_VERSION: u32 = 3;
-
-/// A bounded look-back: the state that fills to take the answering one's place.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Refresh {
-    /// Samples from one exchange to the next.
-    every: u64,
-    /// Samples that the filling state has seen.
-    age: u64,
-    state: State,
-}
 
 /// A forecaster and the state of its stream.
 pub struct Predictor {
@@ -178,8 +167,7 @@ impl Predictor {
         self.state.reset();
         self.hidden_cd.fill(0.0);
         if let Some(refresh) = &mut self.refresh {
-            refresh.age = 0;
-            refresh.state.reset();
+            refresh.reset();
         }
     }
 
@@ -190,13 +178,11 @@ impl Predictor {
     /// # Errors
     /// A bound of no samples, one set after the first sample, or together with forced choices.
     pub fn refresh_every(&mut self, samples: Option<u64>) -> Result<(), ModelError> {
-        if samples == Some(0) {
-            return Err(ModelError::config("refresh", "at least 1 sample", 0));
-        }
         if samples.is_some() && (self.samples > 0 || self.replay.is_some()) {
             return Err(ModelError::config("refresh", "a stream at its beginning, free to choose", "another"));
         }
-        self.refresh = samples.map(|every| Refresh { every, age: 0, state: self.forecaster.network().state(self.columns.len()) });
+        let state = self.forecaster.network().state(self.columns.len());
+        self.refresh = samples.map(|every| Refresh::new(every, state)).transpose()?;
         Ok(())
     }
 
@@ -263,9 +249,16 @@ impl Predictor {
     }
 
     /// Forces the choices that `replay` holds on every mixture, from the next sample on; a sample that it holds none for is an error.
-    /// `None` ends it. A state that fills beside, see [`Predictor::refresh_every`], goes on choosing freely.
-    pub fn force(&mut self, replay: Option<Replay>) {
+    /// `None` ends it.
+    ///
+    /// # Errors
+    /// A stream with a bounded look-back, whose second state chooses by itself.
+    pub fn force(&mut self, replay: Option<Replay>) -> Result<(), ModelError> {
+        if replay.is_some() && self.refresh.is_some() {
+            return Err(ModelError::config("replay", "a stream without a bounded look-back", "one with"));
+        }
         self.replay = replay;
+        Ok(())
     }
 
     /// An empty forecast of the right size.
@@ -336,8 +329,7 @@ impl Predictor {
         while next < rows {
             let start = next;
             // An exchange of states falls between two calls.
-            let until =
-                self.refresh.as_ref().map_or(CHUNK, |refresh| usize::try_from(refresh.every - refresh.age).unwrap_or(CHUNK));
+            let until = self.refresh.as_ref().map_or(CHUNK, Refresh::left);
             let len = CHUNK.min(rows - start).min(until);
             next += len;
             let mut features = vec![0.0; count * len * taps];
@@ -415,7 +407,7 @@ impl Predictor {
         if snapshot.model != model {
             return differs("snapshot model", model, snapshot.model.clone());
         }
-        let every = |refresh: &Option<Refresh>| refresh.as_ref().map_or("none".into(), |refresh| refresh.every.to_string());
+        let every = |refresh: &Option<Refresh>| refresh.as_ref().map_or("none".into(), |refresh| refresh.every().to_string());
         if every(&snapshot.refresh) != every(&self.refresh) {
             return differs("snapshot refresh", every(&self.refresh), every(&snapshot.refresh));
         }
@@ -428,7 +420,7 @@ impl Predictor {
                 .zip(&self.columns)
                 .all(|(new, old)| new.capacity() == old.capacity() && new.is_sound() && new.seen() == snapshot.samples)
             && sound(&snapshot.network)
-            && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.age < refresh.every && sound(&refresh.state))
+            && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.is_at(snapshot.samples) && sound(refresh.state()))
             && snapshot.hidden.len() == self.hidden_cd.len()
             && snapshot.hidden.iter().all(|value| value.is_finite());
         if !fits {
@@ -466,36 +458,11 @@ impl SignalPredictor for Predictor {
 
     fn context_window(&self) -> Option<usize> {
         let (config, blueprint) = (self.forecaster.config(), self.forecaster.blueprint());
-        let refresh = usize::try_from(self.refresh.as_ref()?.every).ok()?;
+        let refresh = usize::try_from(self.refresh.as_ref()?.every()).ok()?;
         // The window's statistics are summed afresh once a window: until then a sample that has left it may still round them.
         let reach = config.taps.max(2 * config.scaler.window);
-        (config.scaler.kind == ScalerKind::Window).then(|| (2 * refresh + reach).max(blueprint.memory()))
-    }
-}
-
-impl Refresh {
-    /// Feeds the filling state; what it says goes nowhere.
-    fn fill(
-        &mut self,
-        network: &NetworkEngine,
-        features: &[f32],
-        offsets: &[usize],
-        unread: &mut [f32],
-        workspace: &mut Workspace,
-    ) -> Result<(), ModelError> {
-        let mut scratch = workspace.scratch();
-        scratch.count = false;
-        self.age += offsets[1] as u64;
-        network.run(features, offsets, &mut self.state, unread, &mut scratch)
-    }
-
-    /// If it is time, the filling state answers from now on.
-    fn exchange(&mut self, state: &mut State) {
-        if self.age == self.every {
-            std::mem::swap(state, &mut self.state);
-            self.state.reset();
-            self.age = 0;
-        }
+        (config.scaler.kind == ScalerKind::Window)
+            .then(|| refresh.saturating_mul(2).saturating_add(reach).max(blueprint.memory()))
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Rwkv7Config {
     pub decay_rank: Option<usize>,
     /// Rank of the rate a.
     pub rate_rank: Option<usize>,
-    /// Rank of the value residual.
+    /// Rank of the value residual, which blocks have from the second on.
     pub value_rank: Option<usize>,
     /// Rank of the gate g.
     pub gate_rank: Option<usize>,
@@ -135,6 +135,9 @@ fn build(
         return Err(ModelError::config("rwkv7", format!("equal widths in and out ({input})"), output));
     }
     let depth = positive("depth", options.depth)?;
+    if let (1, Some(rank)) = (depth, options.value_rank) {
+        return Err(ModelError::config("value_rank", "a second block, as the first has no value residual", rank));
+    }
     let count = positive("heads", options.heads.unwrap_or(input.div_ceil(64)))?;
     let size = positive("head_size", options.head_size.unwrap_or(input.div_ceil(count)))?;
     let hidden = positive("hidden", options.hidden.unwrap_or(4 * input))?;
@@ -518,7 +521,7 @@ impl BlockEngine {
         h: &mut [f32],
         first_v: &mut [f32],
         f: Buffers<&mut [f32]>,
-        saved: Option<&mut [f32]>,
+        saved: &mut [f32],
     ) {
         let (d, width, size) = (self.width(), self.heads.width(), self.heads.size);
         let [place, ffn_place] = self.places();
@@ -572,22 +575,22 @@ impl BlockEngine {
         linear::linear_add(f.ffn_square, &self.panels[FFN_VALUE], h);
     }
 
-    fn scan(&self, rows: Rows<'_>, state: &mut State, inputs: [&[f32]; 6], y: &mut [f32], saved: Option<&mut [f32]>) {
+    fn scan(&self, rows: Rows<'_>, state: &mut State, inputs: [&[f32]; 6], y: &mut [f32], saved: &mut [f32]) {
         let (heads, d, len) = (self.heads, self.width(), self.heads.state_len());
-        let inputs = inputs.map(|values| (values, Per::Row(heads.width())));
-        let outputs = [(y, Per::Row(heads.width())), (&mut state.floats[..], Per::Stream(self.state_len()))];
-        match saved {
-            None => streams::each(rows.offsets, heads.work(), inputs, outputs, &|range, inputs, [y, state]| {
-                heads.run(wkv(inputs, rows.gaps_of(range)), &mut state[d..d + len], y, None);
-            }),
-            Some(saved) => {
-                let [y, state] = outputs;
-                let outputs = [y, state, (saved, Per::Stretch(len))];
-                streams::each(rows.offsets, heads.work(), inputs, outputs, &|range, inputs, [y, state, saved]| {
-                    heads.run(wkv(inputs, rows.gaps_of(range)), &mut state[d..d + len], y, Some(saved));
-                });
-            }
-        }
+        let kept = if saved.is_empty() { 0 } else { len };
+        let row = Per::Row(heads.width());
+        let outputs = [(y, row), (&mut state.floats[..], Per::Stream(self.state_len())), (saved, Per::Stretch(kept))];
+        let inputs = inputs.map(|values| (values, row));
+        streams::each(rows.offsets, heads.work(), inputs, outputs, &|range, inputs, [y, state, saved]| {
+            heads.run(wkv(inputs, rows.gaps_of(range)), &mut state[d..d + len], y, saved);
+        });
+    }
+
+    /// Whether the last ln w of every stream is one that the layer can give.
+    fn is_sound(&self, state: &State) -> bool {
+        let (d, len) = (self.width(), self.heads.state_len());
+        let last = |state: &[f32]| state[d + len - self.heads.width()..d + len].iter().all(|log_w| (-0.61..=0.0).contains(log_w));
+        state.floats.chunks_exact(self.state_len()).all(last)
     }
 
     /// `dh` is the gradient of what the block gave, then of what it got; `dfirst_v` that of the first block's v, added to by the
@@ -805,7 +808,7 @@ impl Engine for Rwkv7Engine {
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
             let lens = block.lens(rows.count());
             let buffers = carve_mut(scratch.rest().floats(lens.iter().sum()), lens);
-            block.compute(rows, state, y_nd, first_v, Buffers::new(buffers), None);
+            block.compute(rows, state, y_nd, first_v, Buffers::new(buffers), &mut []);
         }
         y_nd.iter_mut().zip(rows.x_nd).for_each(|(y, x)| *y -= x);
         Ok(())
@@ -823,7 +826,7 @@ impl Engine for Rwkv7Engine {
                 saved: vec![0.0; Per::Stretch(block.heads.state_len()).len(rows.offsets)],
             };
             let buffers = Buffers::new(carve_mut(&mut own.buffers, lens));
-            block.compute(rows, state, y_nd, &mut first_v, buffers, Some(&mut own.saved));
+            block.compute(rows, state, y_nd, &mut first_v, buffers, &mut own.saved);
             kept.push(own);
         }
         y_nd.iter_mut().zip(rows.x_nd).for_each(|(y, x)| *y -= x);
@@ -839,5 +842,9 @@ impl Engine for Rwkv7Engine {
         }
         // y = h − x.
         dx_nd.iter_mut().zip(dy_nd).for_each(|(dx, dy)| *dx -= dy);
+    }
+
+    fn is_sound(&self, state: &State) -> bool {
+        self.blocks.iter().zip(&state.children).all(|(block, state)| block.is_sound(state))
     }
 }

@@ -72,7 +72,7 @@ impl Initialisation {
                 spectrum
             }
             Self::Real => each(|n, _| (n + 1.0, 0.0)),
-            Self::Legs => crate::s5::hippo(states).0,
+            Self::Legs => crate::s5::hippo(states).0.into_iter().map(|frequency| (0.5, frequency)).collect(),
         }
     }
 }

@@ -16,7 +16,12 @@ use crate::{
     plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight, fan_in, positive},
 };
-use faer::{Mat, Side, c64};
+use faer::{
+    Mat, Par, Spec, c64,
+    diag::Diag,
+    dyn_stack::{MemBuffer, MemStack},
+    linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch},
+};
 use foretoken_kernels::{
     activation,
     linear::{self, Panels},
@@ -58,11 +63,11 @@ struct S5 {
     bias_2o: Weight,
 }
 
-/// The half of HiPPO-LegS' normal part with frequencies above zero: −Re Λ and Im Λ by ascending frequency, and their eigenvectors as
-/// columns, `[2·states][states]`.
-pub(crate) fn hippo(states: usize) -> (Vec<(f64, f64)>, Mat<c64>) {
+/// The half of HiPPO-LegS' normal part with frequencies above zero: Im Λ by ascending frequency (Re Λ is −½), and their eigenvectors as
+/// columns, `[2·states][states]`, the first value of each real and above zero.
+pub(crate) fn hippo(states: usize) -> (Vec<f64>, Mat<c64>) {
     let size = 2 * states;
-    // −½ plus a skew matrix K; iK is Hermitian, with the eigenvectors of K and eigenvalues i·(those of K).
+    // −½ plus a skew matrix K; −iK is Hermitian, with the eigenvectors of K.
     let entry = |i: usize, j: usize| {
         let size = 0.5 * ((2 * i + 1) as f64 * (2 * j + 1) as f64).sqrt();
         if i == j {
@@ -74,10 +79,32 @@ pub(crate) fn hippo(states: usize) -> (Vec<(f64, f64)>, Mat<c64>) {
         }
     };
     let hermitian = Mat::from_fn(size, size, |i, j| c64::new(0.0, -entry(i, j)));
-    let eigen = hermitian.self_adjoint_eigen(Side::Lower).expect("a Hermitian matrix has them");
+    let (mut values, mut vectors) = (Diag::zeros(size), Mat::zeros(size, size));
+    // On one thread: sums over several would depend on how many there are.
+    let scratch = self_adjoint_evd_scratch::<c64>(size, ComputeEigenvectors::Yes, Par::Seq, Spec::default());
+    let (mut memory, u) = (MemBuffer::new(scratch), Some(vectors.as_mut()));
+    let stack = MemStack::new(&mut memory);
+    self_adjoint_evd(hermitian.as_ref(), values.as_mut(), u, Par::Seq, stack, Spec::default())
+        .expect("a Hermitian matrix has them");
     // K·v = i·f·v, so (−iK)·v = f·v; ascending, the upper half is above zero.
-    let spectrum = (0..states).map(|p| (0.5, eigen.S()[states + p].re)).collect();
-    (spectrum, Mat::from_fn(size, states, |i, p| eigen.U()[(i, states + p)]))
+    let frequencies = (0..states).map(|p| values.column_vector()[states + p].re).collect();
+    let phase = |p: usize| vectors[(0, p)].conj() / vectors[(0, p)].norm();
+    (frequencies, Mat::from_fn(size, states, |i, p| vectors[(i, states + p)] * phase(states + p)))
+}
+
+fn frequencies(states: usize) -> Vec<f32> {
+    hippo(states).0.into_iter().map(|frequency| frequency as f32).collect()
+}
+
+/// V⁻¹ = Vᴴ as `[re p; im p][2·states]`.
+fn inverse(states: usize) -> Vec<f32> {
+    let vectors = hippo(states).1;
+    let entry = |place: usize| {
+        let (p, i) = (place / (2 * states), place % (2 * states));
+        let value = vectors[(i, p % states)];
+        if p < states { value.re as f32 } else { -value.im as f32 }
+    };
+    (0..4 * states * states).map(entry).collect()
 }
 
 fn build(
@@ -90,21 +117,13 @@ fn build(
     let options: S5Config = config.read()?;
     let states = positive("states", options.states.unwrap_or(input.div_ceil(2)))?;
     check_steps(options.step_min, options.step_max)?;
-    let (spectrum, vectors) = hippo(states);
-    let row = |value: fn(&(f64, f64)) -> f64| Init::Row(spectrum.iter().map(|pair| value(pair) as f32).collect());
     // V⁻¹·G of a real G for B. C·V of a complex normal C is a complex normal matrix itself, as V is unitary.
-    let inverse = |place: usize| {
-        let (p, i) = (place / (2 * states), place % (2 * states));
-        let value = vectors[(i, p % states)];
-        if p < states { value.re as f32 } else { -value.im as f32 }
-    };
-    let inverse: Vec<f32> = (0..4 * states * states).map(inverse).collect();
     let deviation = 1.0 / (2.0 * states as f32).sqrt();
     Ok(Box::new(S5 {
         log_step_p: layout.free("log_step", [1, states], Init::LogUniform(options.step_min, options.step_max)),
-        log_neg_re_p: layout.free("log_neg_re", [1, states], row(|(decay, _)| decay.ln())),
-        im_p: layout.free("im", [1, states], row(|(_, frequency)| *frequency)),
-        b_pd: layout.free("b", [2 * states, input], Init::Mixed(inverse, deviation)),
+        log_neg_re_p: layout.free("log_neg_re", [1, states], Init::Constant(0.5f32.ln())),
+        im_p: layout.free("im", [1, states], Init::Made(frequencies, states)),
+        b_pd: layout.free("b", [2 * states, input], Init::Mixed(inverse, states, deviation)),
         c_pd: layout.free("c", [2 * states, input], Init::Normal(deviation)),
         skip_d: layout.free("skip", [1, input], Init::Normal(1.0)),
         out_d2o: layout.matrix("out", [input, 2 * output], fan_in(input)),

@@ -82,37 +82,21 @@ impl Core {
         }
     }
 
-    /// The scan of rows `[u | B | C]`; `saved`, if any, gets states for the backward pass.
-    pub fn scan(
-        &self,
-        rows: Rows<'_>,
-        x_nx: &[f32],
-        step_ne: &[f32],
-        state: &mut [f32],
-        y_ne: &mut [f32],
-        saved: Option<&mut [f32]>,
-    ) {
-        let (scan, width) = (&self.scan, self.scan.width());
-        let channels = y_ne.len() / rows.count().max(1);
-        let inputs = [(x_nx, Per::Row(width)), (step_ne, Per::Row(channels))];
-        let outputs = [(y_ne, Per::Row(channels)), (state, Per::Stream(self.state_len()))];
-        match saved {
-            None => streams::each(rows.offsets, scan.work(), inputs, outputs, &|range, [x, step], [y, state]| {
-                scan.run(Selected { x_nx: x, step_ne: step, gaps: rows.gaps_of(range) }, &mut state[self.held()..], y, None);
-            }),
-            Some(saved) => {
-                let [y, state] = outputs;
-                let outputs = [y, state, (saved, Per::Stretch(scan.state_len()))];
-                streams::each(rows.offsets, scan.work(), inputs, outputs, &|range, [x, step], [y, state, saved]| {
-                    scan.run(
-                        Selected { x_nx: x, step_ne: step, gaps: rows.gaps_of(range) },
-                        &mut state[self.held()..],
-                        y,
-                        Some(saved),
-                    );
-                });
-            }
-        }
+    /// The scan of rows `[u | B | C]`; `saved`, unless it is empty, gets states for the backward pass.
+    pub fn scan(&self, rows: Rows<'_>, x_nx: &[f32], step_ne: &[f32], state: &mut [f32], y_ne: &mut [f32], saved: &mut [f32]) {
+        let (scan, channels) = (&self.scan, y_ne.len() / rows.count().max(1));
+        let kept = if saved.is_empty() { 0 } else { scan.state_len() };
+        let inputs = [(x_nx, Per::Row(scan.width())), (step_ne, Per::Row(channels))];
+        let outputs = [(y_ne, Per::Row(channels)), (state, Per::Stream(self.state_len())), (saved, Per::Stretch(kept))];
+        streams::each(rows.offsets, scan.work(), inputs, outputs, &|range, [x_nx, step_ne], [y, state, saved]| {
+            let selected = Selected { x_nx, step_ne, gaps: rows.gaps_of(range) };
+            scan.run(selected, &mut state[self.held()..], y, saved);
+        });
+    }
+
+    /// Whether the last Δ of every stream's state is one that softplus can give.
+    pub fn is_sound(&self, state: &[f32]) -> bool {
+        state.chunks_exact(self.state_len()).all(|state| self.scan.is_sound(&state[self.held()..]))
     }
 
     /// Its gradients: dx is overwritten, Δ's added, and those of A and the skip added to `da` and `dskip`.

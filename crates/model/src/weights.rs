@@ -10,7 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use std::ops::Range;
 
 /// How a fresh weight starts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Init {
     /// Every value the same.
     Constant(f32),
@@ -26,8 +26,10 @@ pub enum Init {
     InverseSoftplus(f32, f32),
     /// These values, over and over: a row for every row, or the whole matrix.
     Row(Vec<f32>),
-    /// A matrix `[rows][inner]`, times `inner` rows of normal draws with this deviation.
-    Mixed(Vec<f32>, f32),
+    /// A row of so many values that this function gives, over and over.
+    Made(fn(usize) -> Vec<f32>, usize),
+    /// A matrix `[rows][inner]` that the function gives for this number, times `inner` rows of normal draws with this deviation.
+    Mixed(fn(usize) -> Vec<f32>, usize, f32),
 }
 
 /// A span of the arena: a matrix `[rows, columns]`, row-major.
@@ -145,8 +147,8 @@ impl Layout {
         for (index, spec) in self.specs.iter().enumerate() {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             rng.set_stream(index as u64);
-            if let Init::Mixed(basis, deviation) = &spec.init {
-                let [rows, columns] = spec.weight.shape;
+            if let Init::Mixed(basis, size, deviation) = &spec.init {
+                let ([rows, columns], basis) = (spec.weight.shape, basis(*size));
                 let draws: Vec<f32> = (0..basis.len() / rows * columns).map(|_| normal(&mut rng, *deviation)).collect();
                 let mixed = foretoken_kernels::plain::multiply::<f32>;
                 for (row, basis) in
@@ -156,6 +158,11 @@ impl Layout {
                 }
                 continue;
             }
+            let row = match &spec.init {
+                Init::Row(values) => values.clone(),
+                Init::Made(values, size) => values(*size),
+                _ => Vec::new(),
+            };
             for (place, value) in spec.weight.of_mut(&mut arena).iter_mut().enumerate() {
                 *value = match &spec.init {
                     Init::Constant(value) => *value,
@@ -163,8 +170,11 @@ impl Layout {
                     Init::Normal(deviation) => normal(&mut rng, *deviation),
                     Init::LogUniform(low, high) => rng.random_range(low.ln()..=high.ln()),
                     Init::LogOfUniform(low, high) => rng.random_range(*low..=*high).ln(),
-                    Init::InverseSoftplus(low, high) => rng.random_range(low.ln()..=high.ln()).exp().exp_m1().ln(),
-                    Init::Row(values) => values[place % values.len()],
+                    Init::InverseSoftplus(low, high) => {
+                        let step = rng.random_range(low.ln()..=high.ln()).exp();
+                        step + (-(-step).exp_m1()).ln()
+                    }
+                    Init::Row(_) | Init::Made(..) => row[place % row.len()],
                     Init::Mixed(..) => unreachable!("filled above"),
                 };
             }
@@ -209,7 +219,14 @@ pub fn fan_in(inputs: usize) -> Init {
     Init::Uniform((3.0 / inputs as f32).sqrt())
 }
 
+/// The largest width or count: far beyond any model, and products of three do not overflow.
+const LARGEST: usize = 1 << 20;
+
 /// Checks a width or a count that must be positive.
 pub fn positive(field: &str, value: usize) -> Result<usize, ModelError> {
-    if value == 0 { Err(ModelError::config(field, "at least 1", 0)) } else { Ok(value) }
+    match value {
+        0 => Err(ModelError::config(field, "at least 1", 0)),
+        1..=LARGEST => Ok(value),
+        _ => Err(ModelError::config(field, format!("at most {LARGEST}"), value)),
+    }
 }

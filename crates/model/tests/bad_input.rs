@@ -71,6 +71,14 @@ fn mixtures() {
             &["experts.0", family, &format!("{option}s")],
         );
     }
+    let wide = "at most 1048576";
+    bad_mixture(
+        "experts = [{ type = 'mamba', expand = 288230376151711744 }]",
+        &["experts.0", "expand", wide, "288230376151711744"],
+    );
+    bad_mixture("experts = [{ type = 'swiglu', hidden = 1048577 }]", &["experts.0", "hidden", wide, "1048577"]);
+    bad_mixture("experts = [{ type = 'mamba2', expand = 2, heads = 3 }]", &["experts.0", "expand", "`heads`", "found 2"]);
+    bad_mixture("experts = [{ type = 'rwkv7', value_rank = 2 }]", &["experts.0", "value_rank", "second block", "found 2"]);
     bad_mixture(
         "experts = [{ type = 'attention', heads = 4, kv_heads = 3 }]",
         &["experts.0", "kv_heads", "divisor of heads (4)", "3"],

@@ -92,6 +92,24 @@ fn mamba_and_mamba2() {
 }
 
 #[test]
+fn long_first_steps_are_finite() {
+    for name in ["mamba", "mamba2"] {
+        let layer = fresh(&format!("type = '{name}'\nstep_min = 0.5\nstep_max = 1000.0"), 64, 1);
+        layer.lies("step_bias", 0.5, 1000.0, |x| if x > 30.0 { x } else { softplus(x) });
+    }
+}
+
+#[test]
+fn s5_starts_the_same_on_any_number_of_threads() {
+    // So many states that the eigenvalue solver would share them out.
+    let start = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| fresh("type = 's5'\nstates = 170", 3, 1).arena)
+    };
+    assert!(start(1) == start(2));
+}
+
+#[test]
 fn gru_and_lstm_are_uniform() {
     for name in ["gru", "lstm"] {
         let layer = fresh(&format!("type = '{name}'\nhidden = 25"), 8, 1);

@@ -122,6 +122,10 @@ fn a_bounded_look_back_is_bounded_and_streams_the_same_bits() {
         resumed.restore(&serde_json::from_str(&text).unwrap()).unwrap();
         advance(&mut resumed, 50..ROWS);
         assert_eq!(forecast(&mut resumed), forecast(&mut live));
+        let mut foreign: serde_json::Value = serde_json::from_str(&text).unwrap();
+        foreign["refresh"]["age"] = 3.into();
+        let foreign = serde_json::from_value(foreign).unwrap();
+        assert!(fresh().restore(&foreign).unwrap_err().to_string().contains("snapshot"), "an age it cannot have");
         let error = Predictor::new(forecaster.clone()).restore(&stopped.snapshot()).unwrap_err().to_string();
         assert!(error.contains("refresh") && error.contains("13"), "{error}");
 
@@ -142,6 +146,9 @@ fn a_bounded_look_back_is_bounded_and_streams_the_same_bits() {
     }
     let mut predictor = Predictor::new(Arc::new(forecaster()));
     assert!(predictor.refresh_every(Some(0)).unwrap_err().to_string().contains("at least 1"));
+    let mut bounded = Predictor::new(Arc::new(forecaster()));
+    bounded.refresh_every(Some(5)).unwrap();
+    assert!(bounded.force(Some(Replay::choices(Trace::default()).unwrap())).unwrap_err().to_string().contains("look-back"));
     advance(&mut predictor, 0..1);
     assert!(predictor.refresh_every(Some(5)).unwrap_err().to_string().contains("beginning"));
 }
@@ -185,6 +192,33 @@ fn another_rate_is_the_same_signal_in_time() {
     let error = refused(&config, 2.0);
     assert!(error.contains("layers.1") && error.contains("s4d, s5"), "{error}");
     assert!(refused(&config, 0.0).contains("rate") && refused(&config, f64::NAN).contains("rate"));
+}
+
+#[test]
+fn states_that_no_stream_can_have_are_refused() {
+    for (family, wrong) in [("mamba", -1.0f32), ("mamba2", -0.5), ("rwkv7", 0.5), ("rwkv7", -3.0), ("attention", 0.0)] {
+        let text = format!("horizon = 4\nfamily = '{family}'\nsize = 'tiny'");
+        let mut predictor = Predictor::new(Arc::new(forecaster_of(&toml::from_str(&text).unwrap(), 1)));
+        advance(&mut predictor, 0..20);
+        let good = predictor.snapshot();
+        let mut bad = good.clone();
+        fn last(state: &mut foretoken_model::layer::State) -> &mut foretoken_model::layer::State {
+            if state.children.is_empty() { state } else { last(&mut state.children[0]) }
+        }
+        let state = last(&mut bad.network);
+        match family {
+            // A position ahead of the clock.
+            "attention" => state.counters[2] = state.counters[0],
+            // RWKV-7's ln w lie before the row of its channel mix, 32 wide.
+            "rwkv7" => {
+                let len = state.floats.len();
+                state.floats[len - 32 - 1] = wrong;
+            }
+            _ => *state.floats.last_mut().unwrap() = wrong,
+        }
+        assert!(predictor.restore(&bad).unwrap_err().to_string().contains("snapshot"), "{family}");
+        predictor.restore(&good).unwrap();
+    }
 }
 
 #[test]
@@ -323,11 +357,11 @@ fn a_forced_trace_that_ends_breaks_the_stream_until_it_is_reset() {
     let mut trace = Trace::default();
     Predictor::new(forecaster.clone()).advance_many(&views, |_| false, |_, _, _| {}, Some(&mut trace)).unwrap();
     let mut predictor = Predictor::new(forecaster.clone());
-    predictor.force(Some(Replay::choices(trace.clone()).unwrap()));
+    predictor.force(Some(Replay::choices(trace.clone()).unwrap())).unwrap();
     advance(&mut predictor, 0..5);
     let sample = [columns[0][5], columns[1][5]];
     assert!(predictor.advance(&sample).unwrap_err().to_string().contains("more than 5 samples"));
-    predictor.force(None);
+    predictor.force(None).unwrap();
     let mut forecast = predictor.forecast_buffer();
     assert!(predictor.advance(&sample).unwrap_err().to_string().contains("reset or restored"));
     assert!(predictor.predict(&mut forecast).is_err());
@@ -345,7 +379,7 @@ fn a_forced_trace_that_ends_breaks_the_stream_until_it_is_reset() {
     assert!(with(&|trace| trace.mixtures[0].streams[0].weights.truncate(1)).is_err());
     assert!(with(&|trace| trace.mixtures[0].streams[0].choices[0] = 3).is_err());
     let mut other = Predictor::new(forecaster);
-    other.force(Some(with(&|trace| trace.mixtures[0].experts = 8).unwrap()));
+    other.force(Some(with(&|trace| trace.mixtures[0].experts = 8).unwrap())).unwrap();
     let error = other.advance(&sample).unwrap_err().to_string();
     assert!(error.contains("2 of 3 experts") && error.contains("2 of 8"), "{error}");
 }

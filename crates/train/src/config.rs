@@ -18,7 +18,8 @@ pub struct TrainConfig {
     /// Samples a window.
     pub window: usize,
     /// Whether a window starts from the state that the rows before it leave, as the network was at the epoch's beginning, instead of from
-    /// an empty one. A forward pass over all rows an epoch more; for layers whose memory is longer than a window.
+    /// an empty one. A forward pass over all rows an epoch more, and a state in memory for every window; for layers whose memory is longer than
+    /// a window.
     pub carry: bool,
     /// First samples of a window at which nothing is forecast: the state is still filling.
     pub burn_in: usize,

@@ -16,6 +16,9 @@ use std::collections::HashMap;
 /// States by window: column and first row.
 pub type Carried = HashMap<(usize, usize), State>;
 
+/// Most bytes that the states of an epoch's windows may take.
+pub const LARGEST_CARRIED: usize = 4 << 30;
+
 /// One column, standardised, with the features and the scaler's statistics at every row.
 struct Series {
     values: Vec<f64>,
@@ -104,10 +107,16 @@ impl Loader {
     /// The state before every window of an epoch, of the stream that `engine` has run through from the first row.
     ///
     /// # Errors
-    /// What the network refuses.
+    /// States that take more memory than [`LARGEST_CARRIED`], or what the network refuses.
     pub fn carried(&self, epoch: u64, engine: &NetworkEngine) -> Result<Carried, ModelError> {
         let mut starts: Vec<Vec<usize>> = vec![Vec::new(); self.series.len()];
-        self.windows(epoch).into_iter().for_each(|(column, start)| starts[column].push(start));
+        let windows = self.windows(epoch);
+        let bytes = windows.len().saturating_mul(engine.state(1).bytes());
+        if bytes > LARGEST_CARRIED {
+            let found = format!("{bytes} for {} windows", windows.len());
+            return Err(ModelError::config("carry", format!("states of at most {LARGEST_CARRIED} bytes"), found));
+        }
+        windows.into_iter().for_each(|(column, start)| starts[column].push(start));
         let of_column = |(column, mut starts): (usize, Vec<usize>)| {
             starts.sort_unstable();
             let (features, mut state) = (&self.series[column].features_nk, engine.state(1));

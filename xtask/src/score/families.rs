@@ -53,11 +53,7 @@ fn layers(family: &str) -> String {
         let swiglu = format!("[[model.layers]]\ntype = \"swiglu\"\nhidden = {hidden}\n");
         return format!("[[model.layers]]\ntype = \"{family}\"\n{}", if *hidden > 0 { &swiglu } else { "" });
     }
-    let experts: Vec<_> = FAMILIES.iter().map(|(name, _)| format!("{{ type = \"{name}\" }}")).collect();
-    format!(
-        "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 8\ntop_k = 2\nexperts = [{}]\n[[model.layers]]\ntype = \"swiglu\"\n",
-        experts.join(", ")
-    )
+    "family = \"ensemble\"\n".into()
 }
 
 /// Trains into `at/name`; its metrics, and the last epoch's loss over the first's.

@@ -12,6 +12,8 @@ use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// Score a trained model and its baselines on every test window.
+///
+/// Errors are in the model's own standardised units, whatever the file.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  foretoken backtest runs/etth1 examples/data/ETTh1.csv")]
 pub struct Arguments {
@@ -57,7 +59,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let run = Run::read(&folder.join("run.toml"))?;
     let names = super::forecast::names(&forecaster);
     let rate = arguments.rate.unwrap_or(1);
-    let data = DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data }.prepare_at(rate)?;
+    let data =
+        DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data }.prepare_for(forecaster.columns(), rate)?;
     let config = forecaster.config();
     let judge = Judge::new(&data, config.horizon, &config.quantiles, run.data.season * rate).every(rate);
     let judge = judge.thinned(arguments.step as usize, arguments.windows.map(|windows| windows as usize));

@@ -42,7 +42,7 @@ pub fn load(path: &Path) -> Result<Arc<Forecaster>, CliError> {
 /// The same for data with `rate` samples where the model was trained on one.
 pub fn load_at(path: &Path, rate: Option<f64>) -> Result<Arc<Forecaster>, CliError> {
     let forecaster = load(path)?;
-    match rate {
+    match rate.filter(|&rate| rate != 1.0) {
         Some(rate) => Ok(Arc::new(forecaster.at_rate(rate, &Registry::default()).map_err(|error| CliError::file(path, error))?)),
         None => Ok(forecaster),
     }
@@ -67,7 +67,7 @@ pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<After, 
 /// The same with the choices of every mixture forced.
 fn after_forced(forecaster: &Arc<Forecaster>, columns: &[&[f64]], replay: Option<Replay>) -> Result<After, CliError> {
     let mut predictor = Predictor::new(forecaster.clone());
-    predictor.force(replay);
+    predictor.force(replay)?;
     let last = columns[0].len().saturating_sub(1);
     let mut linear = Vec::new();
     let sink = |_, index: usize, parts: &Parts| {

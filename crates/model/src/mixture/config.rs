@@ -21,7 +21,8 @@ pub enum Clock {
     /// Its own samples only: taps, recurrent state and positions see the sub-sequence it was given.
     #[default]
     Routed,
-    /// As routed, but before a sample its state first goes through the samples it missed, with zero input.
+    /// As routed, but before a sample its state first goes through the samples it missed: with zero input where it does not vary in time, else by
+    /// what its layer says it does in a gap.
     Elapsed,
     /// Every sample: every expert runs on all of them, and only the chosen ones are read.
     Every,
