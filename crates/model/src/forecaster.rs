@@ -145,10 +145,15 @@ impl Blueprint {
         Ok(Self { config: config.clone(), layout, network, levels })
     }
 
+    /// Samples that a forecast looks at as they are, beside the states.
+    pub fn lookback(&self) -> usize {
+        let lookback = self.config.linear.as_ref().map_or(0, |linear| linear.lookback);
+        lookback.max(self.config.taps)
+    }
+
     /// Samples a column's history must remember.
     pub fn memory(&self) -> usize {
-        let lookback = self.config.linear.as_ref().map_or(0, |linear| linear.lookback);
-        lookback.max(self.config.taps).max(self.config.scaler.window)
+        self.lookback().max(self.config.scaler.window)
     }
 }
 

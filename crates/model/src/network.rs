@@ -115,9 +115,22 @@ pub struct NetworkEngine {
     levels: Levels,
 }
 
-/// The trunk's rows; mixtures in it may look at the features themselves.
-fn rows<'a>(x_nd: &'a [f32], features_nk: &'a [f32], offsets: &'a [usize]) -> Rows<'a> {
-    Rows { x_nd, offsets, gaps: &[], context_nc: features_nk }
+/// What the network is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    /// `[row][taps]`.
+    pub features_nk: &'a [f32],
+    /// Stream `s` has rows `offsets[s]..offsets[s + 1]`.
+    pub offsets: &'a [usize],
+    /// Samples that were missing before each row; empty: none.
+    pub gaps: &'a [usize],
+}
+
+impl<'a> Heard<'a> {
+    /// The trunk's rows; mixtures in it may look at the features themselves.
+    fn rows(self, x_nd: &'a [f32]) -> Rows<'a> {
+        Rows { x_nd, offsets: self.offsets, gaps: self.gaps, context_nc: self.features_nk }
+    }
 }
 
 /// What a training pass keeps.
@@ -169,15 +182,14 @@ impl NetworkEngine {
     /// The trunk: rows of features to normalised hidden rows.
     pub fn run(
         &self,
-        features_nk: &[f32],
-        offsets: &[usize],
+        heard: Heard<'_>,
         state: &mut State,
         hidden_nd: &mut [f32],
         scratch: &mut Scratch<'_>,
     ) -> Result<(), ModelError> {
         let (x_nd, y_nd) = (scratch.floats(hidden_nd.len()), scratch.floats(hidden_nd.len()));
-        linear::linear(features_nk, &self.embed, Some(&self.embed_bias_d), x_nd);
-        self.stack.run(rows(x_nd, features_nk, offsets), state, y_nd, &mut scratch.rest())?;
+        linear::linear(heard.features_nk, &self.embed, Some(&self.embed_bias_d), x_nd);
+        self.stack.run(heard.rows(x_nd), state, y_nd, &mut scratch.rest())?;
         norm::rms_norm(y_nd, &self.gain_d, hidden_nd);
         Ok(())
     }
@@ -192,17 +204,16 @@ impl NetworkEngine {
     /// Training: quantiles `[position][horizon][levels]` at the rows `positions`. Gradients do not reach into `state`.
     pub fn forward(
         &self,
-        features_nk: &[f32],
-        offsets: &[usize],
+        heard: Heard<'_>,
         mut state: State,
         positions: &[usize],
         quantiles_mq: &mut [f32],
         pass: &mut Pass,
     ) -> Result<NetworkKept, ModelError> {
-        let (rows, width) = (offsets[offsets.len() - 1], self.width());
+        let (rows, width) = (heard.offsets[heard.offsets.len() - 1], self.width());
         let (mut x_nd, mut stack_nd) = (vec![0.0; rows * width], vec![0.0; rows * width]);
-        linear::linear(features_nk, &self.embed, Some(&self.embed_bias_d), &mut x_nd);
-        let stack = self.stack.forward(self::rows(&x_nd, features_nk, offsets), &mut state, &mut stack_nd, pass)?;
+        linear::linear(heard.features_nk, &self.embed, Some(&self.embed_bias_d), &mut x_nd);
+        let stack = self.stack.forward(heard.rows(&x_nd), &mut state, &mut stack_nd, pass)?;
         let picked_md: Vec<f32> = positions.iter().flat_map(|&row| &stack_nd[row * width..][..width]).copied().collect();
         let mut hidden_md = vec![0.0; picked_md.len()];
         norm::rms_norm(&picked_md, &self.gain_d, &mut hidden_md);
@@ -215,8 +226,7 @@ impl NetworkEngine {
     /// Adds the weights' gradients to `gradient`.
     pub fn backward(
         &self,
-        features_nk: &[f32],
-        offsets: &[usize],
+        heard: Heard<'_>,
         positions: &[usize],
         kept: NetworkKept,
         dquantiles_mq: &[f32],
@@ -238,8 +248,8 @@ impl NetworkEngine {
             dstack_nd[row * width..][..width].iter_mut().zip(dpicked).for_each(|(total, part)| *total += part);
         }
         let mut dx_nd = vec![0.0; kept.x_nd.len()];
-        self.stack.backward(rows(&kept.x_nd, features_nk, offsets), kept.stack, &dstack_nd, &mut dx_nd, gradient, pass);
-        linear::weight_gradient(features_nk, &dx_nd, self.taps(), width, embed.of_mut(gradient));
+        self.stack.backward(heard.rows(&kept.x_nd), kept.stack, &dstack_nd, &mut dx_nd, gradient, pass);
+        linear::weight_gradient(heard.features_nk, &dx_nd, self.taps(), width, embed.of_mut(gradient));
         linear::bias_gradient(&dx_nd, embed_bias.of_mut(gradient));
     }
 }

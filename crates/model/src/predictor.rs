@@ -3,6 +3,9 @@
 //! [`Predictor::advance`] takes a sample, [`Predictor::predict`] evaluates the heads; neither allocates. Every column is a stream
 //! of the network, with shared weights. [`Predictor::advance_many`] takes whole stretches and gives the same bits.
 //!
+//! A sample that is missing in a column counts as time there: the scaler and the linear expert see the sample before it in its place, the trunk's
+//! layers do with the gap what they say they do, and the forecast goes on from the last sample that was there.
+//!
 //! A state lives as long as its stream, far longer than the windows it was trained on. [`Predictor::refresh_every`] bounds what it can look
 //! back on: a second state fills beside the first and takes its place every so many samples.
 
@@ -10,6 +13,7 @@ use crate::{
     ModelError,
     forecaster::Forecaster,
     layer::{State, Workspace},
+    network::Heard,
     refresh::Refresh,
     scaler::{ColumnHistory, ScalerKind},
     trace::{Replay, Trace},
@@ -45,6 +49,9 @@ pub struct Forecast {
     pub point: Vec<f64>,
     /// `[column][horizon][levels]`.
     pub quantiles: Vec<f64>,
+    /// Share of the samples that each column's forecast looks back on that was missing. Above zero the forecast stands on less than it was trained
+    /// for. It is 1 before the column has begun, too, and then the forecast is NaN.
+    pub missing: Vec<f64>,
 }
 
 /// One column's forecast by its parts, standardised.
@@ -81,7 +88,7 @@ pub struct Snapshot {
 }
 
 /// Version of [`Snapshot`].
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// A forecaster and the state of its stream.
 pub struct Predictor {
@@ -92,6 +99,8 @@ pub struct Predictor {
     hidden_cd: Vec<f32>,
     features_ck: Vec<f32>,
     offsets: Vec<usize>,
+    gaps: Vec<usize>,
+    fresh_cd: Vec<f32>,
     standardised: Vec<f64>,
     quantiles: Vec<f32>,
     linear_scratch: Vec<f32>,
@@ -99,6 +108,7 @@ pub struct Predictor {
     replay: Option<Replay>,
     refresh: Option<Refresh>,
     counting: bool,
+    allow_missing: bool,
     broken: bool,
     workspace: Workspace,
 }
@@ -117,7 +127,9 @@ impl Predictor {
             state: network.state(count),
             hidden_cd: vec![0.0; count * network.width()],
             features_ck: vec![0.0; count * network.taps()],
-            offsets: (0..=count).collect(),
+            offsets: vec![0; count + 1],
+            gaps: vec![0; count],
+            fresh_cd: vec![0.0; count * network.width()],
             standardised: vec![0.0; count],
             quantiles: vec![0.0; outputs],
             linear_scratch: vec![0.0; config.linear.as_ref().map_or(0, |linear| linear.lookback) + config.horizon],
@@ -130,6 +142,7 @@ impl Predictor {
             replay: None,
             refresh: None,
             counting: true,
+            allow_missing: false,
             broken: false,
             workspace,
             forecaster,
@@ -145,7 +158,7 @@ impl Predictor {
         fork.hidden_cd.clone_from(&self.hidden_cd);
         fork.replay.clone_from(&self.replay);
         fork.refresh.clone_from(&self.refresh);
-        (fork.counting, fork.broken) = (self.counting, self.broken);
+        (fork.counting, fork.allow_missing, fork.broken) = (self.counting, self.allow_missing, self.broken);
         fork
     }
 
@@ -189,11 +202,16 @@ impl Predictor {
     fn standardise(&self, column: usize, value: f64) -> Result<f64, ModelError> {
         let column = &self.forecaster.columns()[column];
         let standardised = column.standardise(value);
-        if standardised.abs() <= LARGEST_STANDARDISED {
+        if standardised.abs() <= LARGEST_STANDARDISED || (value.is_nan() && self.allow_missing) {
             Ok(standardised)
         } else {
             Err(ModelError::Sample { column: column.name.clone(), found: value })
         }
+    }
+
+    /// Whether NaN is a sample that is missing, instead of an error; it is an error unless told otherwise.
+    pub fn allow_missing(&mut self, allow: bool) {
+        self.allow_missing = allow;
     }
 
     fn check_width(&self, found: usize) -> Result<(), ModelError> {
@@ -214,22 +232,35 @@ impl Predictor {
         }
         let forecaster = &*self.forecaster;
         let (scaler, network) = (&forecaster.config().scaler, forecaster.network());
-        let rows = self.features_ck.chunks_exact_mut(network.taps());
-        for ((history, &value), features) in self.columns.iter_mut().zip(&self.standardised).zip(rows) {
+        let (taps, width) = (network.taps(), network.width());
+        let mut rows = 0;
+        for (index, (history, &value)) in self.columns.iter_mut().zip(&self.standardised).enumerate() {
+            self.gaps[rows] = history.missed() as usize;
             history.push(value, scaler);
-            history.features(scaler, features);
+            if !value.is_nan() {
+                history.features(scaler, &mut self.features_ck[rows * taps..][..taps]);
+                rows += 1;
+            }
+            self.offsets[index + 1] = rows;
         }
         self.samples += 1;
+        let gaps = &self.gaps[..rows];
+        let gaps = if gaps.iter().all(|&gap| gap == 0) { &[][..] } else { gaps };
+        let heard = Heard { features_nk: &self.features_ck[..rows * taps], offsets: &self.offsets, gaps };
+        let fresh_cd = &mut self.fresh_cd[..rows * width];
         let mut done = Ok(());
         if let Some(refresh) = &mut self.refresh {
-            done = refresh.fill(network, &self.features_ck, &self.offsets, &mut self.hidden_cd, &mut self.workspace);
+            done = refresh.fill(network, 1, heard, fresh_cd, &mut self.workspace);
         }
         let mut scratch = self.workspace.scratch();
         (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
-        let run = network.run(&self.features_ck, &self.offsets, &mut self.state, &mut self.hidden_cd, &mut scratch);
+        let run = network.run(heard, &mut self.state, fresh_cd, &mut scratch);
         done = done.and(run);
         if let Some(refresh) = &mut self.refresh {
             refresh.exchange(&mut self.state);
+        }
+        for (pair, hidden) in self.offsets.windows(2).zip(self.hidden_cd.chunks_exact_mut(width)).filter(|(pair, _)| pair[0] < pair[1]) {
+            hidden.copy_from_slice(&fresh_cd[pair[0] * width..][..width]);
         }
         self.broken = done.is_err();
         done
@@ -265,7 +296,11 @@ impl Predictor {
     pub fn forecast_buffer(&self) -> Forecast {
         let config = self.forecaster.config();
         let steps = self.columns.len() * config.horizon;
-        Forecast { point: vec![0.0; steps], quantiles: vec![0.0; steps * config.quantiles.len()] }
+        Forecast {
+            point: vec![0.0; steps],
+            quantiles: vec![0.0; steps * config.quantiles.len()],
+            missing: vec![0.0; self.columns.len()],
+        }
     }
 
     /// Forecasts from the newest sample on into `forecast`.
@@ -279,7 +314,18 @@ impl Predictor {
         }
         let (outputs, width) = (self.forecaster.network().outputs(), self.forecaster.network().width());
         let levels = self.forecaster.blueprint().levels.shape();
+        let (horizon, lookback) = (outputs / levels.0, self.forecaster.blueprint().lookback());
         for index in 0..self.columns.len() {
+            forecast.missing[index] = match self.columns[index].seen() {
+                0 => 1.0,
+                // Before there were so many samples nothing is missing.
+                seen => self.columns[index].missing(lookback.min(usize::try_from(seen).unwrap_or(usize::MAX))),
+            };
+            if self.columns[index].seen() == 0 {
+                forecast.point[index * horizon..][..horizon].fill(f64::NAN);
+                forecast.quantiles[index * outputs..][..outputs].fill(f64::NAN);
+                continue;
+            }
             let hidden = &self.hidden_cd[index * width..][..width];
             assemble(
                 &self.forecaster,
@@ -293,7 +339,6 @@ impl Predictor {
             let column = &self.forecaster.columns()[index];
             let quantiles = &mut forecast.quantiles[index * outputs..][..outputs];
             quantiles.iter_mut().zip(&self.parts.combined).for_each(|(q, part)| *q = column.restore(*part));
-            let horizon = outputs / levels.0;
             let point = &mut forecast.point[index * horizon..][..horizon];
             point.iter_mut().zip(quantiles.chunks_exact(levels.0)).for_each(|(point, q)| *point = q[levels.1]);
         }
@@ -301,7 +346,7 @@ impl Predictor {
     }
 
     /// Takes a stretch of samples, `columns[column][row]` in the data's unit, and shows the forecast at each row for which
-    /// `wanted(row)` holds to `sink(row, column, parts)`, rows of one column in order. Gives the bits of [`Predictor::advance`]
+    /// `wanted(row)` holds to `sink(row, column, parts)`, rows of one column in order, none before the column has begun. Gives the bits of [`Predictor::advance`]
     /// row by row. `trace`, if given, collects every choice of every mixture; a column is a stream.
     ///
     /// # Errors
@@ -332,39 +377,54 @@ impl Predictor {
             let until = self.refresh.as_ref().map_or(CHUNK, Refresh::left);
             let len = CHUNK.min(rows - start).min(until);
             next += len;
-            let mut features = vec![0.0; count * len * taps];
-            let mut hidden = vec![0.0; count * len * width];
-            let offsets: Vec<usize> = (0..=count).map(|column| column * len).collect();
+            let (mut features, mut gaps) = (vec![0.0; count * len * taps], vec![0; count * len]);
+            let mut offsets = vec![0; count + 1];
             let before = self.columns.clone();
+            let mut heard = 0;
             for (index, history) in self.columns.iter_mut().enumerate() {
-                for (row, &value) in columns[index][start..start + len].iter().enumerate() {
+                for &value in &columns[index][start..start + len] {
+                    gaps[heard] = history.missed() as usize;
                     history.push(forecaster.columns()[index].standardise(value), scaler);
-                    history.features(scaler, &mut features[(index * len + row) * taps..][..taps]);
+                    if !value.is_nan() {
+                        history.features(scaler, &mut features[heard * taps..][..taps]);
+                        heard += 1;
+                    }
                 }
+                offsets[index + 1] = heard;
             }
-            self.workspace.reserve(network.scratch(count * len, count));
+            gaps.truncate(heard);
+            if gaps.iter().all(|&gap| gap == 0) {
+                gaps.clear();
+            }
+            let mut hidden = vec![0.0; heard * width];
+            let heard = Heard { features_nk: &features[..heard * taps], offsets: &offsets, gaps: &gaps };
+            self.workspace.reserve(network.scratch(hidden.len() / width, count));
             let mut done = Ok(());
             if let Some(refresh) = &mut self.refresh {
-                done = refresh.fill(network, &features, &offsets, &mut hidden, &mut self.workspace);
+                done = refresh.fill(network, len, heard, &mut hidden, &mut self.workspace);
             }
             let mut scratch = self.workspace.scratch();
             scratch.trace = trace.as_deref_mut();
             (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
-            done = done.and(network.run(&features, &offsets, &mut self.state, &mut hidden, &mut scratch));
+            done = done.and(network.run(heard, &mut self.state, &mut hidden, &mut scratch));
             self.broken = done.is_err();
             done?;
             if let Some(refresh) = &mut self.refresh {
                 refresh.exchange(&mut self.state);
             }
             for (index, mut history) in before.into_iter().enumerate() {
-                for row in 0..len {
-                    history.push(forecaster.columns()[index].standardise(columns[index][start + row]), scaler);
-                    if wanted(start + row) {
-                        let hidden = &hidden[(index * len + row) * width..][..width];
+                let own = &mut self.hidden_cd[index * width..][..width];
+                let mut rows = hidden[offsets[index] * width..offsets[index + 1] * width].chunks_exact(width);
+                for (row, &value) in columns[index][start..start + len].iter().enumerate() {
+                    history.push(forecaster.columns()[index].standardise(value), scaler);
+                    if let Some(fresh) = (!value.is_nan()).then(|| rows.next()).flatten() {
+                        own.copy_from_slice(fresh);
+                    }
+                    if history.seen() > 0 && wanted(start + row) {
                         assemble(
                             &forecaster,
                             &history,
-                            hidden,
+                            own,
                             &mut self.quantiles,
                             &mut self.linear_scratch,
                             &mut self.workspace,
@@ -373,8 +433,6 @@ impl Predictor {
                         sink(start + row, index, &self.parts);
                     }
                 }
-                let last = &hidden[((index + 1) * len - 1) * width..][..width];
-                self.hidden_cd[index * width..][..width].copy_from_slice(last);
             }
             self.samples += len as u64;
         }
@@ -418,7 +476,7 @@ impl Predictor {
                 .columns
                 .iter()
                 .zip(&self.columns)
-                .all(|(new, old)| new.capacity() == old.capacity() && new.is_sound() && new.seen() == snapshot.samples)
+                .all(|(new, old)| new.capacity() == old.capacity() && new.is_sound() && new.taken() == snapshot.samples)
             && sound(&snapshot.network)
             && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.is_at(snapshot.samples) && sound(refresh.state()))
             && snapshot.hidden.len() == self.hidden_cd.len()
@@ -479,7 +537,13 @@ fn assemble(
     let (count, middle) = forecaster.blueprint().levels.shape();
     forecaster.network().heads(hidden_d, quantiles, &mut workspace.scratch());
     let (mean, deviation) = history.scale(&forecaster.config().scaler);
-    parts.network.iter_mut().zip(&*quantiles).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
+    // The heads speak of the steps after the newest sample that was there; the last step stands for those beyond.
+    let missed = usize::try_from(history.missed()).unwrap_or(usize::MAX);
+    let last = quantiles.len() / count - 1;
+    for (step, part) in parts.network.chunks_exact_mut(count).enumerate() {
+        let ahead = &quantiles[step.saturating_add(missed).min(last) * count..][..count];
+        part.iter_mut().zip(ahead).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
+    }
     parts.linear_spoke = forecaster.linear().is_some_and(|linear| linear.forecast(history, linear_scratch, &mut parts.linear));
     let steps = parts.combined.chunks_exact_mut(count).zip(parts.network.chunks_exact(count)).enumerate();
     for (step, (combined, network)) in steps {

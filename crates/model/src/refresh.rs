@@ -3,7 +3,7 @@
 use crate::{
     ModelError,
     layer::{State, Workspace},
-    network::NetworkEngine,
+    network::{Heard, NetworkEngine},
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,19 +50,19 @@ impl Refresh {
         self.state.reset();
     }
 
-    /// Feeds the filling state; what it says goes nowhere.
+    /// Feeds the filling state with what the streams had in the last `samples`; what it says goes nowhere.
     pub(crate) fn fill(
         &mut self,
         network: &NetworkEngine,
-        features: &[f32],
-        offsets: &[usize],
+        samples: usize,
+        heard: Heard<'_>,
         unread: &mut [f32],
         workspace: &mut Workspace,
     ) -> Result<(), ModelError> {
         let mut scratch = workspace.scratch();
         scratch.count = false;
-        self.age += offsets[1] as u64;
-        network.run(features, offsets, &mut self.state, unread, &mut scratch)
+        self.age += samples as u64;
+        network.run(heard, &mut self.state, unread, &mut scratch)
     }
 
     /// If it is time, the filling state answers from now on.

@@ -7,6 +7,8 @@
 //! ```
 //! Everything is `f64` and updated by differences, never as a mean of squares less a squared mean. The window form is summed afresh from its ring every
 //! `window` samples, so rounding does not gather over years. A forecast is de-normalised with the statistics at its origin.
+//!
+//! A missing sample counts as time, not as a value: it is in no statistic, and whoever looks back sees the sample before it in its place.
 
 use crate::{ModelError, weights::positive};
 use serde::{Deserialize, Serialize};
@@ -60,7 +62,16 @@ impl ScalerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColumnHistory {
     ring: Vec<f64>,
+    /// Which samples of the ring were missing; their places hold the samples before them.
+    missing: Vec<bool>,
+    /// Samples that were missing before the first that was there.
+    late: u64,
+    /// Samples since the first that was there, missing ones too.
     seen: u64,
+    /// Samples in the statistics.
+    counted: u64,
+    /// Missing samples since the newest that was there.
+    missed: u64,
     mean: f64,
     /// Sum of squared differences from the mean, or the variance itself for the exponential form.
     spread: f64,
@@ -69,18 +80,38 @@ pub struct ColumnHistory {
 impl ColumnHistory {
     /// An empty history that remembers `capacity` samples; at least the scaler's window.
     pub fn new(capacity: usize, scaler: &ScalerConfig) -> Self {
-        Self { ring: vec![0.0; capacity.max(scaler.window)], seen: 0, mean: 0.0, spread: 0.0 }
+        let len = capacity.max(scaler.window);
+        Self { ring: vec![0.0; len], missing: vec![false; len], late: 0, seen: 0, counted: 0, missed: 0, mean: 0.0, spread: 0.0 }
     }
 
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.ring.fill(0.0);
-        (self.seen, self.mean, self.spread) = (0, 0.0, 0.0);
+        self.missing.fill(false);
+        (self.late, self.seen, self.counted, self.missed) = (0, 0, 0, 0);
+        (self.mean, self.spread) = (0.0, 0.0);
     }
 
-    /// Samples taken so far.
+    /// Samples since the first that was there, missing ones too.
     pub fn seen(&self) -> u64 {
         self.seen
+    }
+
+    /// All samples taken, those before the first that was there too.
+    pub fn taken(&self) -> u64 {
+        self.late.saturating_add(self.seen)
+    }
+
+    /// Missing samples since the newest that was there.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// Share of the `len` newest samples that was missing; those before the first that was there are.
+    pub fn missing(&self, len: usize) -> f64 {
+        let known = self.seen.min(len as u64);
+        let there = (self.seen - known..self.seen).filter(|&time| !self.missing[self.place(time)]).count();
+        1.0 - there as f64 / len.max(1) as f64
     }
 
     /// How many samples the history remembers.
@@ -90,7 +121,9 @@ impl ColumnHistory {
 
     /// Whether this is a history that could have come about; a snapshot from outside may not be.
     pub fn is_sound(&self) -> bool {
-        self.mean.is_finite() && self.spread.is_finite() && self.spread >= 0.0 && self.ring.iter().all(|value| value.is_finite())
+        let values = self.mean.is_finite() && self.spread.is_finite() && self.spread >= 0.0;
+        let counts = self.missing.len() == self.ring.len() && self.counted <= self.seen && self.missed <= self.seen;
+        values && counts && self.ring.iter().all(|value| value.is_finite())
     }
 
     /// The `len` newest samples, oldest first; `None` before there are so many.
@@ -99,32 +132,46 @@ impl ColumnHistory {
         (self.seen >= len as u64).then(|| (self.seen - len as u64..self.seen).map(|time| self.at(time)))
     }
 
-    fn at(&self, time: u64) -> f64 {
-        self.ring[(time % self.ring.len() as u64) as usize]
+    fn place(&self, time: u64) -> usize {
+        (time % self.ring.len() as u64) as usize
     }
 
-    /// Takes one sample.
+    fn at(&self, time: u64) -> f64 {
+        self.ring[self.place(time)]
+    }
+
+    /// Takes one sample; NaN is a missing one. Those before the first that is there are only counted.
     pub fn push(&mut self, value: f64, scaler: &ScalerConfig) {
-        let window = scaler.window as u64;
-        let oldest = (self.seen >= window).then(|| self.at(self.seen - window));
-        let place = (self.seen % self.ring.len() as u64) as usize;
-        self.ring[place] = value;
+        let there = !value.is_nan();
+        if !there && self.seen == 0 {
+            self.late += 1;
+            return;
+        }
+        self.missed = if there { 0 } else { self.missed + 1 };
+        let stored = if there { value } else { self.at(self.seen - 1) };
+        let (window, place) = (scaler.window as u64, self.place(self.seen));
+        let leaving = self.seen.checked_sub(window).filter(|&oldest| !self.missing[self.place(oldest)]);
+        let oldest = leaving.map(|oldest| self.at(oldest));
+        (self.ring[place], self.missing[place]) = (stored, !there);
         self.seen += 1;
-        match (scaler.kind, oldest) {
-            (ScalerKind::Window, _) if self.seen.is_multiple_of(window) => self.sum_afresh(window),
-            (ScalerKind::Window, Some(oldest)) => {
-                let before = self.mean;
-                self.mean += (value - oldest) / window as f64;
-                self.spread += (value - oldest) * (value - self.mean + oldest - before);
-                self.spread = self.spread.max(0.0);
-            }
-            (ScalerKind::Window | ScalerKind::Prefix, _) => {
-                let difference = value - self.mean;
-                self.mean += difference / self.seen as f64;
-                self.spread += difference * (value - self.mean);
-            }
-            (ScalerKind::Exponential, _) => {
-                let share = (1.0 - (-1.0 / scaler.window as f64).exp()).max(1.0 / self.seen as f64);
+        match scaler.kind {
+            ScalerKind::Window if self.seen.is_multiple_of(window) => self.sum_afresh(window),
+            ScalerKind::Window => match (oldest, there) {
+                (Some(oldest), true) => {
+                    let before = self.mean;
+                    self.mean += (value - oldest) / self.counted as f64;
+                    self.spread += (value - oldest) * (value - self.mean + oldest - before);
+                    self.spread = self.spread.max(0.0);
+                }
+                (Some(oldest), false) => self.drop_out(oldest),
+                (None, true) => self.count_in(value),
+                (None, false) => {}
+            },
+            _ if !there => {}
+            ScalerKind::Prefix => self.count_in(value),
+            ScalerKind::Exponential => {
+                self.counted += 1;
+                let share = (1.0 - (-1.0 / scaler.window as f64).exp()).max(1.0 / self.counted as f64);
                 let difference = value - self.mean;
                 self.mean += share * difference;
                 self.spread = (1.0 - share) * (self.spread + share * difference * difference);
@@ -132,21 +179,42 @@ impl ColumnHistory {
         }
     }
 
+    fn count_in(&mut self, value: f64) {
+        self.counted += 1;
+        let difference = value - self.mean;
+        self.mean += difference / self.counted as f64;
+        self.spread += difference * (value - self.mean);
+    }
+
+    /// A window that empties keeps its last mean.
+    fn drop_out(&mut self, value: f64) {
+        self.counted -= 1;
+        if self.counted == 0 {
+            self.spread = 0.0;
+            return;
+        }
+        let difference = value - self.mean;
+        self.mean -= difference / self.counted as f64;
+        self.spread = (self.spread - difference * (value - self.mean)).max(0.0);
+    }
+
     fn sum_afresh(&mut self, window: u64) {
-        let times = || (self.seen - window)..self.seen;
-        let mean = times().map(|time| self.at(time)).sum::<f64>() / window as f64;
-        self.spread = times().map(|time| (self.at(time) - mean).powi(2)).sum();
-        self.mean = mean;
+        let there = || ((self.seen - window)..self.seen).filter(|&time| !self.missing[self.place(time)]).map(|time| self.at(time));
+        let counted = there().count();
+        if counted > 0 {
+            let mean = there().sum::<f64>() / counted as f64;
+            (self.spread, self.mean) = (there().map(|value| (value - mean).powi(2)).sum(), mean);
+        }
+        self.counted = counted as u64;
     }
 
     /// Mean and deviation at this moment.
     pub fn scale(&self, scaler: &ScalerConfig) -> (f64, f64) {
-        if self.seen < scaler.warm_up.max(1) as u64 {
+        if self.seen < scaler.warm_up.max(1) as u64 || self.counted == 0 {
             return (self.mean, 1.0);
         }
         let variance = match scaler.kind {
-            ScalerKind::Window => self.spread / self.seen.min(scaler.window as u64) as f64,
-            ScalerKind::Prefix => self.spread / self.seen as f64,
+            ScalerKind::Window | ScalerKind::Prefix => self.spread / self.counted as f64,
             ScalerKind::Exponential => self.spread,
         };
         (self.mean, variance.sqrt().max(scaler.floor))
@@ -194,6 +262,36 @@ mod tests {
     fn window_and_prefix_are_what_they_say() {
         check(ScalerKind::Window, |age| if age < 32 { 1.0 } else { 0.0 });
         check(ScalerKind::Prefix, |_| 1.0);
+    }
+
+    #[test]
+    fn missing_samples_are_in_no_statistic() {
+        let there = |t: usize| !(t % 5 == 3 || (60..110).contains(&t));
+        for kind in [ScalerKind::Window, ScalerKind::Prefix, ScalerKind::Exponential] {
+            let scaler = ScalerConfig { kind, window: 32, floor: 1e-6, warm_up: 2 };
+            let (mut history, mut dense) = (ColumnHistory::new(8, &scaler), ColumnHistory::new(8, &scaler));
+            history.push(f64::NAN, &scaler);
+            assert_eq!(history.seen(), 0, "nothing has begun");
+            for t in 0..500 {
+                history.push(if there(t) { signal(t) } else { f64::NAN }, &scaler);
+                let span = if kind == ScalerKind::Window { t.saturating_sub(31)..=t } else { 0..=t };
+                let values: Vec<f64> = span.filter(|&t| there(t)).map(signal).collect();
+                if kind == ScalerKind::Exponential {
+                    if there(t) {
+                        dense.push(signal(t), &scaler);
+                    }
+                    assert_eq!((history.mean, history.spread), (dense.mean, dense.spread), "{t}");
+                } else if values.len() > 1 && t > 2 {
+                    let mean = values.iter().sum::<f64>() / values.len() as f64;
+                    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
+                    let (got_mean, got) = history.scale(&scaler);
+                    assert!((got_mean - mean).abs() < TOLERANCE && (got - variance.sqrt()).abs() < 1e-6, "{kind:?} at {t}");
+                }
+            }
+            let filled: Vec<f64> = history.newest(4).expect("four").collect();
+            assert_eq!(filled, [signal(496), signal(497), signal(497), signal(499)]);
+            assert_eq!((history.missing(4), history.missed()), (0.25, 0));
+        }
     }
 
     #[test]

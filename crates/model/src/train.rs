@@ -6,7 +6,7 @@
 
 use crate::{
     layer::{BackwardPass, Nudge, Pass, State},
-    network::{Network, NetworkEngine, NetworkKept},
+    network::{Heard, Network, NetworkEngine, NetworkKept},
 };
 use burn::{
     backend::{
@@ -31,12 +31,20 @@ pub struct Batch {
     pub features_nk: Vec<f32>,
     /// Row offsets of the windows.
     pub offsets: Vec<usize>,
+    /// Samples that were missing before each row; empty: none.
+    pub gaps: Vec<usize>,
     /// The state that each window starts from; empty ones if absent.
     pub state: Option<State>,
     /// Rows at which the heads are evaluated.
     pub positions: Vec<usize>,
     /// Seed and step of the draws.
     pub pass: Pass,
+}
+
+impl Batch {
+    fn heard(&self) -> Heard<'_> {
+        Heard { features_nk: &self.features_nk, offsets: &self.offsets, gaps: &self.gaps }
+    }
 }
 
 /// A batch on its way through the network.
@@ -94,7 +102,7 @@ impl NetworkKernels for Flex {
         let mut pass = batch.pass.clone();
         let mut quantiles = vec![0.0; batch.positions.len() * engine.outputs()];
         let state = batch.state.clone().unwrap_or_else(|| engine.state(batch.offsets.len() - 1));
-        let forward = engine.forward(&batch.features_nk, &batch.offsets, state, &batch.positions, &mut quantiles, &mut pass);
+        let forward = engine.forward(batch.heard(), state, &batch.positions, &mut quantiles, &mut pass);
         let kept = match forward {
             Ok(kept) => Some((engine, kept)),
             Err(error) => {
@@ -116,7 +124,7 @@ impl NetworkKernels for Flex {
             let batch = &tape.call.batch;
             let (dquantiles, auxiliary) = dy.split_at(dy.len() - 1);
             let pass = BackwardPass { auxiliary: auxiliary[0] };
-            engine.backward(&batch.features_nk, &batch.offsets, &batch.positions, kept, dquantiles, &mut gradient, &pass);
+            engine.backward(batch.heard(), &batch.positions, kept, dquantiles, &mut gradient, &pass);
         }
         tensor(gradient)
     }

@@ -52,6 +52,77 @@ fn sample_by_sample_is_all_at_once() {
     }
 }
 
+/// Two columns in which samples are missing: one by one, in a run, and before the second column begins.
+fn gappy(rows: usize) -> Vec<Vec<f64>> {
+    let mut data = columns(rows);
+    for (column, values) in data.iter_mut().enumerate() {
+        for (row, value) in values.iter_mut().enumerate() {
+            let missing = (row + column) % 7 == 4 || (30..39).contains(&row) || (column == 1 && row < 12);
+            *value = if missing { f64::NAN } else { *value };
+        }
+    }
+    data
+}
+
+#[test]
+fn missing_samples_one_by_one_or_all_at_once() {
+    let data = gappy(ROWS);
+    for config in variants() {
+        let forecaster = Arc::new(forecaster_of(&config, 1));
+        let fresh = || {
+            let mut predictor = Predictor::new(forecaster.clone());
+            predictor.allow_missing(true);
+            predictor
+        };
+        let (mut live, mut batch) = (fresh(), fresh());
+        let mut said = Vec::new();
+        for row in 0..ROWS {
+            live.advance(&[data[0][row], data[1][row]]).unwrap();
+            let forecast = forecast(&mut live);
+            let outputs = forecast.quantiles.len() / 2;
+            for (column, quantiles) in forecast.quantiles.chunks_exact(outputs).enumerate() {
+                let begun = column == 0 || row >= 12;
+                assert!(begun || forecast.missing[column] == 1.0, "row {row}");
+                assert!(quantiles.iter().all(|value| value.is_finite() == begun), "row {row}");
+                said.extend(begun.then(|| (row, column, quantiles.to_vec())));
+            }
+        }
+        said.sort_by_key(|(row, column, _)| (*row, *column));
+        let views: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
+        let mut shown = Vec::new();
+        let sink = |row, column: usize, parts: &foretoken_model::predictor::Parts| {
+            let restored = parts.combined.iter().map(|value| forecaster.columns()[column].restore(*value)).collect::<Vec<_>>();
+            shown.push((row, column, restored));
+        };
+        batch.advance_many(&views, |_| true, sink, None).unwrap();
+        shown.sort_by_key(|(row, column, _)| (*row, *column));
+        assert_eq!(live.snapshot(), batch.snapshot());
+        assert!(said == shown, "{config:?}");
+        let mut resumed = fresh();
+        resumed.restore(&live.snapshot()).unwrap();
+        assert_eq!(forecast(&mut resumed), forecast(&mut live));
+    }
+}
+
+#[test]
+fn a_gap_costs_time_but_no_state() {
+    // The hidden row does not change while samples are missing: what was said of the step after next is now said of the next.
+    let forecaster = Arc::new(forecaster());
+    let mut predictor = Predictor::new(forecaster.clone());
+    predictor.allow_missing(true);
+    advance(&mut predictor, 0..40);
+    let (before, hidden) = (forecast(&mut predictor), predictor.snapshot().hidden);
+    predictor.advance(&[value(0, 40), f64::NAN]).unwrap();
+    let after = forecast(&mut predictor);
+    let width = hidden.len() / 2;
+    assert_ne!(predictor.snapshot().hidden[..width], hidden[..width]);
+    assert_eq!(predictor.snapshot().hidden[width..], hidden[width..]);
+    assert_eq!((before.missing[1], after.missing[0]), (0.0, 0.0));
+    assert!(after.missing[1] > 0.0 && after.missing[1] < 1.0);
+    let mut strict = Predictor::new(forecaster);
+    assert!(strict.advance(&[1.0, f64::NAN]).is_err());
+}
+
 #[test]
 fn reset_is_a_fresh_start() {
     let mut predictor = Predictor::new(Arc::new(forecaster()));

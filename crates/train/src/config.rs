@@ -35,6 +35,8 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Weight of the median's squared error beside the quantile loss.
     pub squared_error: f64,
+    /// Horizons to score at, from one forecast; none longer than the model's. The model's own if empty.
+    pub horizons: Vec<usize>,
 }
 
 impl Default for TrainConfig {
@@ -53,6 +55,7 @@ impl Default for TrainConfig {
             weight_decay: 0.05,
             clip_norm: 1.0,
             squared_error: 1.0,
+            horizons: Vec::new(),
         }
     }
 }
@@ -88,6 +91,18 @@ impl TrainConfig {
             }
         }
         Ok(())
+    }
+
+    /// The horizons to score at, for a model of this one.
+    ///
+    /// # Errors
+    /// A horizon of zero steps, or longer than the model's.
+    pub fn horizons_of(&self, horizon: usize) -> Result<Vec<usize>, ModelError> {
+        match self.horizons.iter().find(|&&each| each == 0 || each > horizon) {
+            Some(found) => Err(ModelError::config("horizons", format!("horizons of 1 to {horizon} steps"), found)),
+            None if self.horizons.is_empty() => Ok(vec![horizon]),
+            None => Ok(self.horizons.clone()),
+        }
     }
 
     /// Learning rate at `step` of `steps`: linear warm-up, then half a cosine down to zero.

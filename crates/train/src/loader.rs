@@ -4,7 +4,7 @@ use crate::config::TrainConfig;
 use foretoken_model::{
     Blueprint, ModelError,
     layer::{Pass, State, Workspace},
-    network::NetworkEngine,
+    network::{Heard, NetworkEngine},
     scaler::ColumnHistory,
     train::Batch,
 };
@@ -19,11 +19,42 @@ pub type Carried = HashMap<(usize, usize), State>;
 /// Most bytes that the states of an epoch's windows may take.
 pub const LARGEST_CARRIED: usize = 4 << 30;
 
-/// One column, standardised, with the features and the scaler's statistics at every row.
+/// One column, standardised, with the features and the scaler's statistics at every row that is there.
 struct Series {
+    /// All rows; NaN where one is missing.
     values: Vec<f64>,
+    /// The rows that are there.
+    rows: Vec<usize>,
+    /// Rows missing before each of them, since the column has begun.
+    gaps: Vec<usize>,
     features_nk: Vec<f32>,
     scale: Vec<(f64, f64)>,
+    /// First rows, among those that are there, of windows: fewer than this.
+    starts: usize,
+}
+
+impl Series {
+    fn new(column: &[f64], blueprint: &Blueprint, window: usize, shortest: usize) -> Self {
+        let forecaster = &blueprint.config;
+        let mut history = ColumnHistory::new(blueprint.memory(), &forecaster.scaler);
+        let rows: Vec<usize> = (0..column.len()).filter(|&row| !column[row].is_nan()).collect();
+        let mut features_nk = vec![0.0; rows.len() * forecaster.taps];
+        let (mut gaps, mut scale) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        let mut places = features_nk.chunks_exact_mut(forecaster.taps);
+        for &value in column {
+            let gap = history.missed() as usize;
+            history.push(value, &forecaster.scaler);
+            if let Some(features) = (!value.is_nan()).then(|| places.next()).flatten() {
+                history.features(&forecaster.scaler, features);
+                gaps.push(gap);
+                scale.push(history.scale(&forecaster.scaler));
+            }
+        }
+        // At the last sample of a window at least the shortest horizon is known.
+        let until = column.len().saturating_sub(shortest);
+        let starts = rows.partition_point(|&row| row < until).saturating_sub(window - 1);
+        Self { values: column.to_vec(), rows, gaps, features_nk, scale, starts }
+    }
 }
 
 /// The training rows, ready to be cut into windows.
@@ -38,7 +69,7 @@ pub struct Loader {
 pub struct Lesson {
     /// The network's input.
     pub batch: Batch,
-    /// `[position][horizon]`.
+    /// `[position][horizon]`; NaN where there is none.
     pub targets_mh: Vec<f32>,
     /// `[position]`: the scaler's deviation, by which errors come back to standardised units.
     pub deviations_m: Vec<f32>,
@@ -53,32 +84,23 @@ impl Loader {
         config.check()?;
         let forecaster = &blueprint.config;
         let (taps, horizon) = (forecaster.taps, forecaster.horizon);
-        let rows = columns.first().map_or(0, |column| column.len());
-        if rows < config.window + horizon {
-            return Err(ModelError::TooShort { what: "training", expected: config.window + horizon, found: rows });
+        let shortest = config.horizons_of(horizon)?.into_iter().min().unwrap_or(horizon);
+        let series: Vec<Series> =
+            columns.par_iter().map(|column| Series::new(column, blueprint, config.window, shortest)).collect();
+        if series.iter().all(|series| series.starts == 0) {
+            let found = series.iter().map(|series| series.rows.len()).max().unwrap_or(0);
+            return Err(ModelError::TooShort { what: "training", expected: config.window + shortest, found });
         }
-        let series = columns.par_iter().map(|column| {
-            let mut history = ColumnHistory::new(blueprint.memory(), &forecaster.scaler);
-            let mut features_nk = vec![0.0; column.len() * taps];
-            let scale = column.iter().zip(features_nk.chunks_exact_mut(taps)).map(|(&value, features)| {
-                history.push(value, &forecaster.scaler);
-                history.features(&forecaster.scaler, features);
-                history.scale(&forecaster.scaler)
-            });
-            let scale = scale.collect();
-            Series { values: column.to_vec(), features_nk, scale }
-        });
-        Ok(Self { series: series.collect(), taps, horizon, config: config.clone() })
+        Ok(Self { series, taps, horizon, config: config.clone() })
     }
 
     /// Every window of an epoch as (column, first row), shuffled.
     fn windows(&self, epoch: u64) -> Vec<(usize, usize)> {
         let mut rng = self.draws(epoch, u64::MAX);
-        let last = self.series[0].values.len() - self.horizon;
         let mut windows = Vec::new();
-        for column in 0..self.series.len() {
-            let phase = rng.random_range(0..self.config.window.min(last - self.config.window + 1));
-            windows.extend((phase..=last - self.config.window).step_by(self.config.window).map(|start| (column, start)));
+        for (column, series) in self.series.iter().enumerate().filter(|(_, series)| series.starts > 0) {
+            let phase = rng.random_range(0..self.config.window.min(series.starts));
+            windows.extend((phase..series.starts).step_by(self.config.window).map(|start| (column, start)));
         }
         windows.shuffle(&mut rng);
         windows
@@ -94,9 +116,11 @@ impl Loader {
     /// Steps that every epoch has.
     pub fn steps(&self) -> u64 {
         // The phase may cost a column its last window, so the count is that of the largest phase.
-        let last = self.series[0].values.len() - self.horizon;
-        let each = (last / self.config.window).max(1);
-        ((each * self.series.len()).div_ceil(self.config.batch)) as u64
+        let windows = |series: &Series| match series.starts {
+            0 => 0,
+            starts => ((starts + self.config.window - 1) / self.config.window).max(1),
+        };
+        self.series.iter().map(windows).sum::<usize>().div_ceil(self.config.batch) as u64
     }
 
     /// Samples in a full batch.
@@ -119,7 +143,7 @@ impl Loader {
         windows.into_iter().for_each(|(column, start)| starts[column].push(start));
         let of_column = |(column, mut starts): (usize, Vec<usize>)| {
             starts.sort_unstable();
-            let (features, mut state) = (&self.series[column].features_nk, engine.state(1));
+            let (series, mut state) = (&self.series[column], engine.state(1));
             let (mut done, mut workspace, mut hidden) = (0, Workspace::default(), Vec::new());
             let mut carried = Vec::with_capacity(starts.len());
             for start in starts {
@@ -128,8 +152,9 @@ impl Loader {
                 hidden.resize(rows * engine.width(), 0.0);
                 let mut scratch = workspace.scratch();
                 scratch.count = false;
-                let features = &features[done * self.taps..start * self.taps];
-                engine.run(features, &[0, rows], &mut state, &mut hidden, &mut scratch)?;
+                let features_nk = &series.features_nk[done * self.taps..start * self.taps];
+                let heard = Heard { features_nk, offsets: &[0, rows], gaps: &series.gaps[done..start] };
+                engine.run(heard, &mut state, &mut hidden, &mut scratch)?;
                 done = start;
                 carried.push(((column, start), state.clone()));
             }
@@ -163,6 +188,7 @@ impl Loader {
             batch: Batch {
                 features_nk: Vec::with_capacity(windows.len() * window * self.taps),
                 offsets: (0..=windows.len()).map(|place| place * window).collect(),
+                gaps: Vec::with_capacity(windows.len() * window),
                 state: None,
                 positions: Vec::with_capacity(windows.len() * positions),
                 pass: Pass::training(seed, step),
@@ -173,6 +199,7 @@ impl Loader {
         for (place, &(column, start)) in windows.iter().enumerate() {
             let series = &self.series[column];
             lesson.batch.features_nk.extend_from_slice(&series.features_nk[start * self.taps..(start + window) * self.taps]);
+            lesson.batch.gaps.extend_from_slice(&series.gaps[start..start + window]);
             let stride = (window - burn_in) / positions;
             let phase = burn_in + rng.random_range(0..(window - burn_in) - stride * (positions - 1));
             for position in 0..positions {
@@ -180,9 +207,14 @@ impl Loader {
                 let (mean, deviation) = series.scale[start + row];
                 lesson.batch.positions.push(place * window + row);
                 lesson.deviations_m.push(deviation as f32);
-                let future = &series.values[start + row + 1..][..self.horizon];
+                let next = series.rows[start + row] + 1;
+                let future = &series.values[next..series.values.len().min(next + self.horizon)];
                 lesson.targets_mh.extend(future.iter().map(|value| ((value - mean) / deviation) as f32));
+                lesson.targets_mh.resize(lesson.deviations_m.len() * self.horizon, f32::NAN);
             }
+        }
+        if lesson.batch.gaps.iter().all(|&gap| gap == 0) {
+            lesson.batch.gaps.clear();
         }
         lesson
     }

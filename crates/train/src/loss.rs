@@ -4,10 +4,11 @@
 //! d = (target − q)·deviation            in standardised units
 //! L = mean over levels τ of max(τ·d, (τ − 1)·d)  +  squared_error · mean d_median²
 //! ```
+//! Means are over the targets that are there.
 
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 
-/// Mean loss of `quantiles_mhq` against `targets_mh`, errors multiplied by `deviations_m`.
+/// Mean loss of `quantiles_mhq` against `targets_mh`, errors multiplied by `deviations_m`; a NaN among the targets is none.
 pub fn quantile_loss(
     quantiles_mhq: Tensor<3>,
     targets_mh: Vec<f32>,
@@ -18,12 +19,16 @@ pub fn quantile_loss(
     device: &Device,
 ) -> Tensor<1> {
     let [positions, horizon, count] = quantiles_mhq.dims();
+    let there: Vec<f32> = targets_mh.iter().map(|target| f32::from(!target.is_nan())).collect();
+    let known = there.iter().sum::<f32>().max(1.0);
+    let targets_mh = targets_mh.into_iter().map(|target| if target.is_nan() { 0.0 } else { target }).collect::<Vec<_>>();
+    let there = Tensor::<3>::from_data(TensorData::new(there, [positions, horizon, 1]), device);
     let targets = Tensor::<3>::from_data(TensorData::new(targets_mh, [positions, horizon, 1]), device);
     let deviations = Tensor::<3>::from_data(TensorData::new(deviations_m, [positions, 1, 1]), device);
     let levels: Vec<f32> = levels.iter().map(|&level| level as f32).collect();
     let levels = Tensor::<3>::from_data(TensorData::new(levels, [1, 1, count]), device);
-    let difference = (targets - quantiles_mhq) * deviations;
+    let difference = (targets - quantiles_mhq) * (deviations * there);
     let median = difference.clone().narrow(2, middle, 1);
     let pinball = difference.clone() * levels + relu(difference.neg());
-    pinball.mean() + median.square().mean().mul_scalar(squared_error)
+    pinball.sum() / (known * count as f32) + median.square().sum().mul_scalar(squared_error / f64::from(known))
 }

@@ -76,6 +76,7 @@ pub struct Trainer<'a> {
     moments: Option<AdamWState<1>>,
     decay: Tensor<1>,
     progress: Progress,
+    horizons: Vec<usize>,
     best: Vec<f32>,
     best_share_h: Vec<f32>,
 }
@@ -122,6 +123,7 @@ impl<'a> Trainer<'a> {
             optimiser: AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).build(),
             moments: None,
             progress: Progress::new(run),
+            horizons: config.horizons_of(model.horizon)?,
             best_share_h: vec![if task.linear.is_some() { 0.0 } else { 1.0 }; model.horizon],
             best,
             model: model.clone(),
@@ -217,7 +219,7 @@ impl<'a> Trainer<'a> {
         self.progress.epoch += 1;
         let arena = floats(&self.weights);
         let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?);
-        let validation = validate(&forecaster, &self.task.values, self.task.validation.clone())?;
+        let validation = validate(&forecaster, &self.task.values, self.task.validation.clone(), &self.horizons)?;
         let best = validation.network_mse < self.progress.best_mse;
         if best {
             self.progress.best_mse = validation.network_mse;

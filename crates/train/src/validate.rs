@@ -11,28 +11,70 @@ use std::{ops::Range, sync::Arc};
 
 /// Steps of the horizon on either side whose sums a share is chosen from.
 const POOL: usize = 12;
+/// Most windows that are scored, over all columns; beyond it they are taken by stride.
+const MOST_WINDOWS: usize = 20_000;
 
 /// What validation found.
 #[derive(Clone, Debug)]
 pub struct Validation {
-    /// Mean squared error of the network alone, standardised.
+    /// Mean squared error of the network alone, standardised; the mean over the horizons.
     pub network_mse: f64,
     /// Of the linear expert alone, if there is one.
     pub linear_mse: Option<f64>,
     /// Of both together, with the shares below.
     pub mse: f64,
+    /// The same at each of the horizons.
+    pub mse_by_horizon: Vec<f64>,
     /// The network's share, one number a step of the horizon.
     pub network_share_h: Vec<f32>,
 }
 
-/// Scores every window whose forecast rows lie in `rows`; the stream runs from the first row of `columns` (the data's unit).
+/// Sums of squares and products of errors, one entry a step.
+#[derive(Clone)]
+struct Sums {
+    /// Truths that were there, and those of them where the linear expert spoke.
+    values: u64,
+    spoken: u64,
+    /// Of the network's errors.
+    network: Vec<f64>,
+    /// Of the linear expert's.
+    linear: Vec<f64>,
+    /// Of the network's distance from the linear expert.
+    square: Vec<f64>,
+    /// Of that distance times the linear expert's error.
+    cross: Vec<f64>,
+}
+
+impl Sums {
+    fn new(horizon: usize) -> Self {
+        let zeros = || vec![0.0; horizon];
+        Self { values: 0, spoken: 0, network: zeros(), linear: zeros(), square: zeros(), cross: zeros() }
+    }
+
+    /// Mean over all values of the blend's squared errors; `share(step)` is the network's.
+    fn mse(&self, share: impl Fn(usize) -> f64) -> f64 {
+        let error = |step: usize| {
+            let share = share(step);
+            self.linear[step] - 2.0 * share * self.cross[step] + share * share * self.square[step]
+        };
+        (0..self.linear.len()).map(error).sum::<f64>() / self.spoken.max(1) as f64
+    }
+}
+
+/// Scores the windows whose forecast rows lie in `rows`, at each of the `horizons`, none longer than the model's; the stream runs from the first
+/// row of `columns` (the data's unit).
 ///
 /// # Errors
 /// No window fits, or the model refuses a sample.
-pub fn validate(forecaster: &Arc<Forecaster>, columns: &[&[f64]], rows: Range<usize>) -> Result<Validation, ModelError> {
-    let horizon = forecaster.config().horizon;
-    if rows.len() < horizon || rows.start == 0 {
-        return Err(ModelError::TooShort { what: "validation", expected: horizon, found: rows.len() });
+pub fn validate(
+    forecaster: &Arc<Forecaster>,
+    columns: &[&[f64]],
+    rows: Range<usize>,
+    horizons: &[usize],
+) -> Result<Validation, ModelError> {
+    let shortest = horizons.iter().copied().min().unwrap_or(forecaster.config().horizon);
+    if rows.len() < shortest || rows.start == 0 {
+        return Err(ModelError::TooShort { what: "validation", expected: shortest, found: rows.len() });
     }
     let (count, middle) = forecaster.blueprint().levels.shape();
     let standardised: Vec<Vec<f64>> = columns
@@ -41,47 +83,67 @@ pub fn validate(forecaster: &Arc<Forecaster>, columns: &[&[f64]], rows: Range<us
         .map(|(values, column)| values[..rows.end].iter().map(|&value| column.standardise(value)).collect())
         .collect();
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
-    let (mut cross, mut square, mut linear, mut network) =
-        (vec![0.0; horizon], vec![0.0; horizon], vec![0.0; horizon], vec![0.0; horizon]);
-    let mut windows = 0u64;
-    let mut silent = false;
-    let wanted = |row: usize| row + 1 >= rows.start && row + horizon < rows.end;
-    Predictor::new(forecaster.clone()).advance_many(
+    let mut by_horizon: Vec<Sums> = horizons.iter().map(|&horizon| Sums::new(horizon)).collect();
+    let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS).max(1);
+    let wanted = |row: usize| row + 1 >= rows.start && row + shortest < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
+    let mut predictor = Predictor::new(forecaster.clone());
+    predictor.allow_missing(true);
+    predictor.advance_many(
         &history,
         wanted,
         |row, column, parts| {
-            windows += 1;
-            silent |= !parts.linear_spoke;
-            let truth = &standardised[column][row + 1..][..horizon];
-            for (step, &truth) in truth.iter().enumerate() {
-                let median = parts.network[step * count + middle];
-                network[step] += (truth - median).powi(2);
-                if parts.linear_spoke {
-                    let (a, b) = (median - parts.linear[step], truth - parts.linear[step]);
-                    cross[step] += a * b;
-                    square[step] += a * a;
-                    linear[step] += b * b;
+            for sums in by_horizon.iter_mut().filter(|sums| row + sums.linear.len() < rows.end) {
+                let truth = &standardised[column][row + 1..][..sums.linear.len()];
+                for (step, &truth) in truth.iter().enumerate().filter(|(_, truth)| !truth.is_nan()) {
+                    sums.values += 1;
+                    sums.spoken += u64::from(parts.linear_spoke);
+                    let median = parts.network[step * count + middle];
+                    sums.network[step] += (truth - median).powi(2);
+                    if parts.linear_spoke {
+                        let (a, b) = (median - parts.linear[step], truth - parts.linear[step]);
+                        sums.cross[step] += a * b;
+                        sums.square[step] += a * a;
+                        sums.linear[step] += b * b;
+                    }
                 }
             }
         },
         None,
     )?;
-    let values = (windows * horizon as u64) as f64;
-    let network_mse = network.iter().sum::<f64>() / values;
-    if silent || forecaster.linear().is_none() {
-        return Ok(Validation { network_mse, linear_mse: None, mse: network_mse, network_share_h: vec![1.0; horizon] });
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let network: Vec<f64> = by_horizon.iter().map(|sums| sums.network.iter().sum::<f64>() / sums.values.max(1) as f64).collect();
+    let network_mse = mean(&network);
+    let horizon = forecaster.config().horizon;
+    if by_horizon.iter().all(|sums| sums.values == 0) {
+        return Err(ModelError::TooShort { what: "validation", expected: 1, found: 0 });
     }
-    let pooled = |sums: &[f64], step: usize| sums[step.saturating_sub(POOL)..(step + POOL + 1).min(horizon)].iter().sum::<f64>();
+    if by_horizon.iter().any(|sums| sums.spoken == 0) {
+        return Ok(Validation {
+            network_mse,
+            linear_mse: None,
+            mse: network_mse,
+            mse_by_horizon: network,
+            network_share_h: vec![1.0; horizon],
+        });
+    }
+    // Of a step beyond the longest horizon that was scored nothing is known but its neighbours.
+    let longest = horizons.iter().copied().max().unwrap_or(horizon);
+    let pooled = |sums: fn(&Sums) -> &[f64], step: usize| {
+        let near = step.min(longest - 1).saturating_sub(POOL)..(step + POOL + 1).min(longest);
+        let of = |each: &Sums| sums(each).get(near.start..near.end.min(each.linear.len())).map_or(0.0, |part| part.iter().sum());
+        by_horizon.iter().map(of).sum::<f64>()
+    };
     let share = |step: usize| {
-        let square = pooled(&square, step);
-        if square > 0.0 { (pooled(&cross, step) / square).clamp(0.0, 1.0) } else { 0.0 }
+        let square = pooled(|sums| &sums.square, step);
+        if square > 0.0 { (pooled(|sums| &sums.cross, step) / square).clamp(0.0, 1.0) } else { 0.0 }
     };
     let shares: Vec<f64> = (0..horizon).map(share).collect();
-    let error = |(step, share): (usize, &f64)| linear[step] - 2.0 * share * cross[step] + share * share * square[step];
+    let mse_by_horizon: Vec<f64> = by_horizon.iter().map(|sums| sums.mse(|step| shares[step])).collect();
     Ok(Validation {
         network_mse,
-        linear_mse: Some(linear.iter().sum::<f64>() / values),
-        mse: shares.iter().enumerate().map(error).sum::<f64>() / values,
+        linear_mse: Some(mean(&by_horizon.iter().map(|sums| sums.mse(|_| 0.0)).collect::<Vec<_>>())),
+        mse: mean(&mse_by_horizon),
+        mse_by_horizon,
         network_share_h: shares.iter().map(|&share| share as f32).collect(),
     })
 }

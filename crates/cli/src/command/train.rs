@@ -213,8 +213,12 @@ fn train(trainer: &mut Trainer<'_>, epochs: u64, checkpoint: &Path) -> Result<f6
 fn line(epoch: &EpochReport, seconds: f64, left: f64) -> String {
     let validation = &epoch.validation;
     let linear = validation.linear_mse.map_or(String::new(), |mse| format!(" (linear {mse:.4})"));
+    let by_horizon = match &validation.mse_by_horizon[..] {
+        [_] => String::new(),
+        each => format!(" [{}]", each.iter().map(|mse| format!("{mse:.4}")).collect::<Vec<_>>().join(" ")),
+    };
     format!(
-        "epoch {:3}  loss {:.4}  validation MSE: model {:.4}, network {:.4}{linear}{}  {:.0} samples/s, {}, at most {} left",
+        "epoch {:3}  loss {:.4}  validation MSE: model {:.4}{by_horizon}, network {:.4}{linear}{}  {:.0} samples/s, {}, at most {} left",
         epoch.epoch,
         epoch.loss,
         validation.mse,
