@@ -1,68 +1,34 @@
 //! Wide CSV: a stamp column first, then one column a series.
 
-use crate::{DataError, Signal, stamps};
+use crate::{DataError, Signal, number, stamps, table};
 use std::path::Path;
 
-/// What a number must be.
-pub(crate) const NUMBER: &str = "a finite number";
-
-/// Reads a wide CSV file, strictly.
+/// Reads a wide CSV file, strictly: nothing is missing, nothing is repaired. [`read`](crate::read) is the forgiving one.
 ///
 /// # Errors
 /// A missing or empty file, no header, duplicate or empty names, ragged rows, text, NaN or nothing in a number column, stamps that
 /// do not parse or do not increase; each with file, line and column.
 pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
     let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    let whole = |expected: &str, found: String| DataError::File { path: path.into(), expected: expected.into(), found };
-    if text.trim().is_empty() {
-        return Err(whole("a header and rows", "an empty file".into()));
-    }
-    let mut reader = csv::ReaderBuilder::new().has_headers(true).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|error| whole("CSV", error.to_string()))?.clone();
-    let names: Vec<String> = header.iter().skip(1).map(String::from).collect();
-    if header.iter().skip(1).any(|name| name.parse::<f64>().is_ok())
-        || header.get(0).is_some_and(|first| stamps::parse(first).is_some())
-    {
-        return Err(whole("a header with column names on line 1", format!("`{}`", header.iter().collect::<Vec<_>>().join(","))));
-    }
-    if names.is_empty() {
-        return Err(whole("a stamp column and at least one value column", format!("{} column", header.len())));
-    }
-    for (index, name) in names.iter().enumerate() {
-        if name.is_empty() || names[..index].contains(name) {
-            return Err(whole("column names that are neither empty nor doubled", format!("`{name}` as column {}", index + 2)));
-        }
-    }
-    let source_name = path.display().to_string();
-    let mut signal = Signal { stamps: Vec::new(), columns: vec![Vec::new(); names.len()], names };
+    let (header, lines) = table::open(path, &text)?;
+    let names: Vec<String> = header.names.iter().skip(1).map(String::from).collect();
+    let mut signal = Signal { columns: vec![Vec::new(); names.len()], names, ..Signal::default() };
     let mut before = i64::MIN;
-    for record in reader.records() {
-        let record = record.map_err(|error| whole("CSV in UTF-8", error.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        if record.len() != header.len() {
-            return Err(DataError::Ragged { source_name, line, expected: header.len().to_string(), found: record.len() });
-        }
-        let field = |column: &str, expected, found: &str| DataError::Field {
-            source_name: source_name.clone(),
-            line,
-            column: column.into(),
-            expected,
-            found: found.into(),
-        };
-        let time =
-            stamps::parse(&record[0]).ok_or_else(|| field(&header[0], "a date, a date and time, or an integer", &record[0]))?;
+    for line in lines {
+        let line = line?;
+        let time = stamps::parse(&line.fields[0]).ok_or_else(|| header.field(&line, 0, stamps::STAMP))?;
         if time.ticks <= before {
-            return Err(field(&header[0], "a stamp later than the one before", &record[0]));
+            return Err(header.field(&line, 0, "a stamp later than the one before"));
         }
         before = time.ticks;
-        for (index, text) in record.iter().skip(1).enumerate() {
-            let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
-            signal.columns[index].push(value.ok_or_else(|| field(&header[index + 1], NUMBER, text))?);
+        for (index, text) in line.fields.iter().enumerate().skip(1) {
+            let value = number::finite(text).ok_or_else(|| header.field(&line, index, number::NUMBER))?;
+            signal.columns[index - 1].push(value);
         }
-        signal.stamps.push(record[0].to_string());
+        signal.stamps.push(line.fields[0].to_string());
     }
     if signal.is_empty() {
-        return Err(whole("rows under the header", "none".into()));
+        return Err(table::fault(path, "rows under the header", "none"));
     }
     tracing::info!(path = %path.display(), rows = signal.len(), columns = signal.names.len(), "signal read");
     Ok(signal)

@@ -54,7 +54,7 @@ pub enum DataError {
     Constant {
         /// Name of the column.
         column: String,
-        /// Its one value.
+        /// Its one value; NaN if it has none.
         found: f64,
     },
     /// Too few rows for what was asked.
@@ -73,6 +73,24 @@ pub enum DataError {
         /// What would have been accepted.
         expected: &'static str,
         /// What was given.
+        found: String,
+    },
+    /// An option that cannot be, by itself or beside the others.
+    #[error("{key}: expected {expected}, found {found}")]
+    Option {
+        /// Key of the option.
+        key: &'static str,
+        /// What would have been accepted.
+        expected: &'static str,
+        /// What was given.
+        found: String,
+    },
+    /// A stamp without a calendar.
+    #[error("calendar: expected a date or a date and time, found `{found}` as stamp {number}")]
+    Calendar {
+        /// Which stamp, from 1.
+        number: usize,
+        /// The stamp.
         found: String,
     },
 }

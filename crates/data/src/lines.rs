@@ -1,6 +1,9 @@
 //! The columns of a file, arriving line by line.
 
-use crate::{DataError, csv_wide::NUMBER};
+use crate::{
+    DataError,
+    number::{NUMBER, NUMBER_OR_MISSING, finite, finite_or_missing},
+};
 
 /// Parses lines of known columns.
 #[derive(Clone, Debug)]
@@ -8,6 +11,7 @@ pub struct LineParser {
     names: Vec<String>,
     values: Vec<f64>,
     started: bool,
+    missing: bool,
 }
 
 /// What a line was.
@@ -25,9 +29,14 @@ pub enum Parsed<'a> {
 }
 
 impl LineParser {
-    /// A parser for these columns, in this order.
+    /// A parser for these columns, in this order; a missing value is an error.
     pub fn new(names: &[String]) -> Self {
-        Self { names: names.to_vec(), values: vec![0.0; names.len()], started: false }
+        Self { names: names.to_vec(), values: vec![0.0; names.len()], started: false, missing: false }
+    }
+
+    /// The same, where nothing, `NA`, `NaN` and `null` are missing values and parse as NaN.
+    pub fn with_missing(names: &[String]) -> Self {
+        Self { missing: true, ..Self::new(names) }
     }
 
     /// Parses one line: the values, with or without a stamp in front. The first line may be a header with the same names.
@@ -48,13 +57,15 @@ impl LineParser {
             return Ok(Parsed::Header);
         }
         for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
-            match text.parse::<f64>() {
-                Ok(value) if value.is_finite() => *slot = value,
-                _ => {
-                    let (column, found) = (name.clone(), text.to_string());
-                    return Err(DataError::Field { source_name: "line".into(), line: number, column, expected: NUMBER, found });
-                }
-            }
+            let (value, expected) =
+                if self.missing { (finite_or_missing(text), NUMBER_OR_MISSING) } else { (finite(text), NUMBER) };
+            *slot = value.ok_or_else(|| DataError::Field {
+                source_name: "line".into(),
+                line: number,
+                column: name.clone(),
+                expected,
+                found: text.into(),
+            })?;
         }
         Ok(Parsed::Row { stamp: if stamped { line.split(',').next().map(str::trim) } else { None }, values: &self.values })
     }
@@ -80,5 +91,21 @@ mod tests {
             assert!(error.starts_with(expected), "{error}");
         }
         assert_eq!(parser.parse("3,4", 4).expect("row"), Parsed::Row { stamp: None, values: &[3.0, 4.0] });
+    }
+
+    #[test]
+    fn missing_fields_are_nan_only_where_asked_for() {
+        let names = ["a".to_string(), "b".to_string()];
+        for text in ["", " ", "NA", "na", "NaN", "nan", "NULL"] {
+            let line = format!("noon,1,{text}");
+            let mut parser = LineParser::with_missing(&names);
+            let parsed = parser.parse(&line, 1).expect(text);
+            assert!(matches!(parsed, Parsed::Row { stamp: Some("noon"), values: [1.0, b] } if b.is_nan()), "{text}: {parsed:?}");
+            assert!(LineParser::new(&names).parse(&line, 1).is_err(), "{text}");
+        }
+        for text in ["x", "inf", "-nan", "n/a"] {
+            let error = LineParser::with_missing(&names).parse(&format!("1,{text}"), 3).expect_err(text).to_string();
+            assert!(error.starts_with("line:3: column `b`: expected a finite number, or nothing"), "{error}");
+        }
     }
 }

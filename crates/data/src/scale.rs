@@ -3,7 +3,7 @@
 use crate::{DataError, Signal};
 use std::ops::Range;
 
-/// Mean and population deviation of every column over the training rows.
+/// Mean and population deviation of every column over the training rows; missing values do not count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standardiser {
     /// One a column.
@@ -16,27 +16,62 @@ impl Standardiser {
     /// Fits on `rows`.
     ///
     /// # Errors
-    /// A column that is constant there.
+    /// A column that is constant there, or has no value.
     pub fn fit(signal: &Signal, rows: Range<usize>) -> Result<Self, DataError> {
         let mut fitted = Self { means: Vec::new(), deviations: Vec::new() };
         for (name, values) in signal.names.iter().zip(signal.slice(rows)) {
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
-            if values.iter().all(|value| *value == values[0]) {
-                return Err(DataError::Constant { column: name.clone(), found: values[0] });
+            let present: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+            if present.iter().all(|value| *value == present[0]) {
+                return Err(DataError::Constant { column: name.clone(), found: present.first().copied().unwrap_or(f64::NAN) });
             }
+            let mean = present.iter().sum::<f64>() / present.len() as f64;
+            let variance = present.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / present.len() as f64;
             fitted.means.push(mean);
             fitted.deviations.push(variance.sqrt());
         }
         Ok(fitted)
     }
 
-    /// All columns, standardised.
+    /// All columns, standardised; what is missing stays missing.
     pub fn apply(&self, signal: &Signal) -> Vec<Vec<f64>> {
         let scale = self.means.iter().zip(&self.deviations);
         let column = |(values, (mean, deviation)): (&Vec<f64>, (&f64, &f64))| {
             values.iter().map(|value| (value - mean) / deviation).collect()
         };
         signal.columns.iter().zip(scale).map(column).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAN: f64 = f64::NAN;
+
+    fn signal(values: &[f64]) -> Signal {
+        Signal {
+            stamps: (0..values.len()).map(|row| row.to_string()).collect(),
+            names: vec!["a".into()],
+            columns: vec![values.to_vec()],
+            ..Signal::default()
+        }
+    }
+
+    #[test]
+    fn missing_values_do_not_count() {
+        let signal = signal(&[NAN, 1.0, NAN, 5.0, 9.0]);
+        let scale = Standardiser::fit(&signal, 0..4).expect("fits");
+        assert_eq!(scale, Standardiser { means: vec![3.0], deviations: vec![2.0] });
+        let applied = &scale.apply(&signal)[0];
+        assert!(applied[0].is_nan() && applied[2].is_nan());
+        assert_eq!([applied[1], applied[3], applied[4]], [-1.0, 1.0, 3.0]);
+    }
+
+    #[test]
+    fn one_value_or_none_cannot_be_scaled() {
+        for (values, found) in [(vec![NAN, NAN], "NaN"), (vec![], "NaN"), (vec![2.0, NAN, 2.0], "2")] {
+            let error = Standardiser::fit(&signal(&values), 0..values.len()).expect_err("constant").to_string();
+            assert!(error.starts_with("column `a`: ") && error.ends_with(&format!("found only {found}")), "{error}");
+        }
     }
 }

@@ -14,6 +14,8 @@ pub enum Split {
     Shares([f64; 3]),
     /// Rows for training, validation and test.
     Rows([usize; 3]),
+    /// Rows for validation and test, at the end; all before them are for training. Suits series that are aligned at their ends.
+    Last([usize; 2]),
 }
 
 /// The rows of each part.
@@ -38,6 +40,7 @@ impl Split {
         let sizes = match self {
             Self::Ett => [12 * MONTH, 4 * MONTH, 4 * MONTH],
             Self::Rows(rows) => *rows,
+            Self::Last([validation, test]) => [len.saturating_sub(validation.saturating_add(*test)), *validation, *test],
             Self::Shares(shares) => {
                 if !(shares.iter().all(|share| *share > 0.0) && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-9) {
                     return Err(DataError::Split {
@@ -81,5 +84,20 @@ mod tests {
         assert_eq!((ranges.train.end, ranges.test.start, ranges.test.end), (36887, 42157, 52696));
         assert!(Split::Shares([0.7, 0.1, 0.1]).resolve(100).is_err());
         assert!(Split::Rows([5, 0, 5]).resolve(100).is_err());
+    }
+
+    #[test]
+    fn last_rows_are_held_back() {
+        let ranges = Split::Last([2, 3]).resolve(10).expect("resolves");
+        assert_eq!((ranges.train, ranges.validation, ranges.test), (0..5, 5..7, 7..10));
+        for (last, len) in [([2, 3], 5), ([2, 3], 0), ([0, 3], 10), ([usize::MAX, 3], 10)] {
+            let error = Split::Last(last).resolve(len).expect_err("too few").to_string();
+            assert!(error.contains("at least one row in each part"), "{error}");
+        }
+        let split: Split = toml::from_str::<std::collections::BTreeMap<String, Split>>("split = { last = [2, 3] }")
+            .expect("parses")
+            .remove("split")
+            .expect("there");
+        assert_eq!(split, Split::Last([2, 3]));
     }
 }

@@ -1,27 +1,39 @@
 //! Time stamps: integers, dates and civil date-times, kept in the form they came in.
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
+
+/// What a stamp must be.
+pub(crate) const STAMP: &str = "a date, a date and time, or an integer";
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A stamp's time: seconds since 1970 of a civil time, or the integer itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
     /// Seconds, or counts.
     pub ticks: i64,
-    form: Form,
+    /// Whether `ticks` is all of it: no fraction of a second was cut off.
+    pub whole: bool,
+    /// How it was written.
+    pub form: Form,
 }
 
+/// How a stamp is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub enum Form {
+    /// `7`.
     Integer,
+    /// `2016-07-01`.
     Date,
+    /// `2016-07-01 00:10:00`.
     Spaced,
+    /// `2016-07-01T00:10:00`.
     Iso,
 }
 
 /// Reads a stamp; `None` if it is none of the forms.
 pub fn parse(stamp: &str) -> Option<Time> {
     if let Ok(ticks) = stamp.parse::<i64>() {
-        return Some(Time { ticks, form: Form::Integer });
+        return Some(Time { ticks, whole: true, form: Form::Integer });
     }
     let form = match stamp.as_bytes().get(10) {
         None => Form::Date,
@@ -29,16 +41,33 @@ pub fn parse(stamp: &str) -> Option<Time> {
         Some(_) => Form::Iso,
     };
     let time: DateTime = stamp.parse().ok()?;
-    let since = time.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
-    Some(Time { ticks: since.as_secs(), form })
+    let since = time.duration_since(EPOCH);
+    Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form })
 }
 
-fn write(ticks: i64, form: Form) -> Option<String> {
+/// The civil time at some seconds since 1970.
+pub fn civil(ticks: i64) -> Option<DateTime> {
+    EPOCH.checked_add(jiff::SignedDuration::from_secs(ticks)).ok()
+}
+
+/// Months since the year 0.
+pub fn month(time: DateTime) -> i64 {
+    i64::from(time.year()) * 12 + i64::from(time.month()) - 1
+}
+
+/// Seconds since 1970 in a month since the year 0, on a day of it (its last, if it is shorter), at a second of the day.
+pub fn ticks_in_month(month: i64, day: i8, second: i64) -> Option<i64> {
+    let first = Date::new(month.div_euclid(12).try_into().ok()?, (month.rem_euclid(12) + 1) as i8, 1).ok()?;
+    let days = i64::from(day.min(first.days_in_month())) - 1;
+    Some(first.to_datetime(jiff::civil::Time::midnight()).duration_since(EPOCH).as_secs() + days * 86_400 + second)
+}
+
+/// A stamp in a form; `None` beyond the year 9999.
+pub fn write(ticks: i64, form: Form) -> Option<String> {
     if form == Form::Integer {
         return Some(ticks.to_string());
     }
-    let start = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-    let time = start.checked_add(jiff::SignedDuration::from_secs(ticks)).ok()?;
+    let time = civil(ticks)?;
     Some(match form {
         Form::Date => time.strftime("%Y-%m-%d").to_string(),
         Form::Iso => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),

@@ -1,45 +1,53 @@
 //! The rolling backtest: every window of a range of rows, no window dropped.
 
-use crate::{
-    EvalError,
-    metrics::{ScoreBoard, Scores},
-};
+use crate::{EvalError, HorizonBoards, metrics::Scores};
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// Origins whose forecasts are held at once.
+const BLOCK: usize = 256;
+/// Partial sums, whatever the number of threads, so that the result does not depend on it.
+const PARTS: usize = 64;
+/// Most errors of one step that a spread is taken from; of more, so many evenly thinned ones.
+const MOST_ERRORS: usize = 20_000;
 
 /// A baseline: point forecasts from the rows before each origin.
 pub trait Baseline: Sync {
     /// Rows it needs before an origin.
     fn lookback(&self) -> usize;
 
-    /// Forecasts `[origin][horizon]` of one standardised column; the first forecast row is the origin itself.
+    /// Forecasts `[origin][horizon]` of one standardised column; the first forecast row is the origin itself. NaN
+    /// in the column is a missing value, NaN in the forecast is none.
     fn forecast(&self, column: &[f64], origins: Range<usize>) -> Vec<f64>;
 }
 
 /// First rows of forecasts: all of a range, or every so many of it, the last one always among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
+    /// Where the rows end that forecasts lie in.
+    end: usize,
     range: Range<usize>,
     step: usize,
 }
 
 impl Origins {
-    /// Every origin whose `horizon` forecast rows lie in `rows`.
+    /// Every origin whose first `shortest` forecast rows lie in `rows`: longer horizons fit all of them but the last.
     ///
     /// # Errors
     /// Too few rows for one window.
-    pub fn of(rows: &Range<usize>, horizon: usize) -> Result<Self, EvalError> {
-        if rows.len() < horizon {
-            return Err(EvalError::TooShort { what: "backtest", expected: horizon, found: rows.len() });
+    pub fn of(rows: &Range<usize>, shortest: usize) -> Result<Self, EvalError> {
+        if rows.len() < shortest {
+            return Err(EvalError::TooShort { what: "backtest", expected: shortest, found: rows.len() });
         }
-        Ok(Self { range: rows.start..rows.end - horizon + 1, step: 1 })
+        Ok(Self { end: rows.end, range: rows.start..rows.end - shortest + 1, step: 1 })
     }
 
-    /// Every `step`-th origin, counted back from the last, and at most `windows` of them. Both at least 1.
+    /// Every `step`-th origin, counted back from the last, and at most `windows` of them. Both at least 1. The last is the last of the
+    /// shortest horizon: of few windows none may fit a longer one.
     pub fn thinned(self, step: usize, windows: Option<usize>) -> Self {
         let last = self.range.end - 1;
         let count = self.range.len().div_ceil(step).min(windows.unwrap_or(usize::MAX));
-        Self { range: last - (count - 1) * step..last + 1, step }
+        Self { range: last - (count - 1) * step..last + 1, step, ..self }
     }
 
     /// From the first to the last.
@@ -52,13 +60,36 @@ impl Origins {
         self.range.contains(&row) && (row - self.range.start).is_multiple_of(self.step)
     }
 
-    /// A baseline's forecasts of one column at all of them, `[origin][horizon]`.
-    fn forecasts(&self, baseline: &dyn Baseline, column: &[f64]) -> Vec<f64> {
-        match self.step {
-            1 => baseline.forecast(column, self.range.clone()),
-            _ => self.iter().flat_map(|origin| baseline.forecast(column, origin..origin + 1)).collect(),
-        }
+    /// Every column with some of the origins, by column.
+    fn blocks(&self, columns: usize) -> Vec<(usize, Vec<usize>)> {
+        let origins: Vec<usize> = self.iter().collect();
+        (0..columns).flat_map(|column| origins.chunks(BLOCK).map(move |block| (column, block.to_vec()))).collect()
     }
+
+    /// Every (column, origin), at most `most` of them, evenly thinned, in blocks by column. Their distances vary, so that they do not fall
+    /// in step with a season.
+    fn sample(&self, columns: usize, most: usize) -> Vec<(usize, Vec<usize>)> {
+        let per_column = self.iter().len();
+        let total = per_column * columns;
+        let count = total.min(most);
+        let golden = 0.5 * (5f64.sqrt() - 1.0);
+        let place = |index: usize| ((index as f64 + (index as f64 * golden).fract()) * total as f64 / count as f64) as usize;
+        let mut blocks: Vec<(usize, Vec<usize>)> = Vec::new();
+        for (column, at) in (0..count).map(place).map(|place| (place / per_column, place % per_column)) {
+            let origin = self.range.start + at * self.step;
+            match blocks.last_mut() {
+                Some((last, block)) if *last == column && block.len() < BLOCK => block.push(origin),
+                _ => blocks.push((column, vec![origin])),
+            }
+        }
+        blocks
+    }
+}
+
+/// A baseline's forecasts of one column at these origins, `[origin][horizon]`; neighbours are asked for at once.
+fn forecasts(baseline: &dyn Baseline, column: &[f64], origins: &[usize]) -> Vec<f64> {
+    let runs = origins.chunk_by(|before, after| before + 1 == *after);
+    runs.flat_map(|run| baseline.forecast(column, run[0]..run[0] + run.len())).collect()
 }
 
 fn check(baseline: &dyn Baseline, origins: &Origins) -> Result<(), EvalError> {
@@ -78,32 +109,53 @@ pub fn evaluate(
     spread: &[f64],
     scales: &[f64],
 ) -> Result<Scores, EvalError> {
+    let cuts = [spread.len() / levels.len()];
+    Ok(evaluate_at(baseline, columns, origins, &cuts, levels, spread, scales)?.remove(0))
+}
+
+/// The same for several horizons at once, none longer than that of `spread` and the baseline: one score for each of `cuts`, over the
+/// origins that it fits.
+///
+/// # Errors
+/// Too few rows before the first origin.
+pub fn evaluate_at(
+    baseline: &dyn Baseline,
+    columns: &[Vec<f64>],
+    origins: &Origins,
+    cuts: &[usize],
+    levels: &[f64],
+    spread: &[f64],
+    scales: &[f64],
+) -> Result<Vec<Scores>, EvalError> {
     check(baseline, origins)?;
     let horizon = spread.len() / levels.len();
-    let boards: Vec<ScoreBoard> = columns
-        .par_iter()
-        .enumerate()
-        .map(|(index, column)| {
-            let mut board = ScoreBoard::new(horizon, levels, scales);
-            let mut quantiles = vec![0.0; spread.len()];
-            let forecasts = origins.forecasts(baseline, column);
-            for (origin, points) in origins.iter().zip(forecasts.chunks_exact(horizon)) {
-                for ((quantiles, spread), point) in
-                    quantiles.chunks_exact_mut(levels.len()).zip(spread.chunks_exact(levels.len())).zip(points)
-                {
+    assert!(cuts.iter().all(|&cut| cut <= horizon), "a cut beyond the horizon of {horizon}: {cuts:?}");
+    let boards = || HorizonBoards::new(&(origins.range.start..origins.end), cuts, levels, scales);
+    let blocks = origins.blocks(columns.len());
+    let part = |part: usize| {
+        let mut boards = boards();
+        let mut quantiles = vec![0.0; spread.len()];
+        for (index, block) in blocks.iter().skip(part).step_by(PARTS) {
+            let column = &columns[*index];
+            for (origin, points) in block.iter().zip(forecasts(baseline, column, block).chunks_exact(horizon)) {
+                let steps = boards.steps(*origin);
+                let shifted = quantiles.chunks_exact_mut(levels.len()).zip(spread.chunks_exact(levels.len()));
+                for ((quantiles, spread), point) in shifted.zip(&points[..steps]) {
                     quantiles.iter_mut().zip(spread).for_each(|(quantile, offset)| *quantile = point + offset);
                 }
-                board.add(index, &column[origin..origin + horizon], points.iter().copied(), &quantiles);
+                boards.add(*origin, *index, &column[*origin..origin + steps], points, &quantiles);
             }
-            board
-        })
-        .collect();
-    let mut total = ScoreBoard::new(horizon, levels, scales);
-    boards.iter().for_each(|board| total.merge(board));
+        }
+        boards
+    };
+    let parts: Vec<HorizonBoards> = (0..PARTS.min(blocks.len())).into_par_iter().map(part).collect();
+    let mut total = boards();
+    parts.iter().for_each(|part| total.merge(part));
     Ok(total.scores())
 }
 
-/// Quantiles `[horizon][levels]` of a baseline's errors over `origins` and all columns: what to add to its points.
+/// Quantiles `[horizon][levels]` of a baseline's errors over `origins` and all columns: what to add to its points. Of many origins, an even
+/// sample. A step that no origin with a truth reaches has the spread of the step before it; NaN if there is none.
 ///
 /// # Errors
 /// Too few rows before the first origin.
@@ -115,17 +167,33 @@ pub fn residual_spread(
     levels: &[f64],
 ) -> Result<Vec<f64>, EvalError> {
     check(baseline, origins)?;
-    let forecasts: Vec<Vec<f64>> = columns.par_iter().map(|column| origins.forecasts(baseline, column)).collect();
-    let spread = (0..horizon).into_par_iter().flat_map_iter(|step| {
-        let mut errors: Vec<f64> = Vec::with_capacity(columns.len() * origins.iter().len());
-        for (column, forecasts) in columns.iter().zip(&forecasts) {
-            errors.extend(origins.iter().enumerate().map(|(at, origin)| column[origin + step] - forecasts[at * horizon + step]));
+    let blocks = origins.sample(columns.len(), MOST_ERRORS);
+    // `[origin][horizon]` of each block; NaN where there is no truth, no forecast or no row.
+    let errors = blocks.par_iter().map(|(index, block)| {
+        let column = &columns[*index];
+        let mut errors = forecasts(baseline, column, block);
+        for (origin, errors) in block.iter().zip(errors.chunks_exact_mut(horizon)) {
+            let truths = column[*origin..origins.end].iter().copied().chain(std::iter::repeat(f64::NAN));
+            errors.iter_mut().zip(truths).for_each(|(error, truth)| *error = truth - *error);
         }
-        errors.sort_unstable_by(f64::total_cmp);
-        let last = errors.len() - 1;
-        levels.iter().map(move |level| errors[(level * last as f64).round() as usize]).collect::<Vec<_>>()
+        errors
     });
-    Ok(spread.collect())
+    let errors: Vec<Vec<f64>> = errors.collect();
+    let of_step = |step: usize| {
+        let all = errors.iter().flat_map(|errors| errors.iter().skip(step).step_by(horizon));
+        let mut sorted: Vec<f64> = all.copied().filter(|error| !error.is_nan()).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let at = |level: &f64| sorted[(level * (sorted.len() - 1) as f64).round() as usize];
+        (!sorted.is_empty()).then(|| levels.iter().map(at).collect::<Vec<f64>>())
+    };
+    let by_step: Vec<Option<Vec<f64>>> = (0..horizon).into_par_iter().map(of_step).collect();
+    let mut last = vec![f64::NAN; levels.len()];
+    let mut spread = Vec::with_capacity(horizon * levels.len());
+    for step in by_step {
+        last = step.unwrap_or(last);
+        spread.extend_from_slice(&last);
+    }
+    Ok(spread)
 }
 
 #[cfg(test)]
@@ -143,5 +211,92 @@ mod tests {
         assert_eq!(rows(&all.clone().thinned(100, Some(9))), [25]);
         assert!((0..40).filter(|&row| thin.contains(row)).eq(thin.iter()));
         assert!(Origins::of(&(0..4), 5).is_err());
+    }
+    const NAN: f64 = f64::NAN;
+    /// Sums in another order.
+    const ROUNDING: f64 = 1e-12;
+
+    /// Noise on a season of 6 with gaps.
+    fn columns(rows: usize) -> Vec<Vec<f64>> {
+        let value = |column: usize, row: usize| ((row * 7919 + column * 31) % 101) as f64 / 50.0 + (row % 6) as f64;
+        let of = |column: usize| (0..rows).map(|row| if (row + column) % 23 == 0 { NAN } else { value(column, row) }).collect();
+        (0..3).map(of).collect()
+    }
+
+    #[test]
+    fn several_horizons_at_once_score_as_one_by_one() {
+        // Over a block of origins.
+        let (columns, rows, cuts, levels) = (columns(700), 40..700, [4, 9, 20], [0.025, 0.5, 0.975]);
+        let scales = [1.0, 2.0, 0.5];
+        let naive = |horizon| crate::SeasonalNaive { season: 6, horizon };
+        let spread = residual_spread(&naive(20), &columns, &Origins::of(&(10..40), 20).unwrap(), 20, &levels).unwrap();
+        let origins = Origins::of(&rows, 4).unwrap();
+        let all = evaluate_at(&naive(20), &columns, &origins, &cuts, &levels, &spread, &scales).unwrap();
+        for (scores, cut) in all.iter().zip(cuts) {
+            let origins = Origins::of(&rows, cut).unwrap();
+            let alone = evaluate(&naive(cut), &columns, &origins, &levels, &spread[..cut * 3], &scales).unwrap();
+            assert_eq!((scores.windows, scores.unforecast), (alone.windows, 0));
+            assert_eq!((scores.mse_by_step.len(), scores.windows), (cut, 3 * (661 - cut as u64)));
+            for (a, b) in [(scores.mse, alone.mse), (scores.mase, alone.mase), (scores.crps, alone.crps)] {
+                assert!((a - b).abs() < ROUNDING, "{cut}: {a} {b}");
+            }
+            assert!((scores.msis_95.unwrap() - alone.msis_95.unwrap()).abs() < ROUNDING * 100.0);
+        }
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_threads() {
+        let (columns, levels) = (columns(700), [0.5]);
+        let naive = crate::SeasonalNaive { season: 6, horizon: 4 };
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let origins = Origins::of(&(40..700), 4).unwrap();
+            pool.install(|| evaluate(&naive, &columns, &origins, &levels, &[0.0; 4], &[1.0; 3]).unwrap())
+        };
+        assert_eq!(run(1), run(2));
+    }
+
+    #[test]
+    fn a_sample_is_all_or_even() {
+        let origins = Origins::of(&(100..1100), 1).unwrap();
+        let flat = |most| -> Vec<(usize, usize)> {
+            let blocks = origins.sample(30, most);
+            assert!(blocks.iter().all(|(_, block)| block.len() <= BLOCK));
+            blocks.into_iter().flat_map(|(column, block)| block.into_iter().map(move |origin| (column, origin))).collect()
+        };
+        let every: Vec<(usize, usize)> = (0..30).flat_map(|column| (100..1100).map(move |origin| (column, origin))).collect();
+        assert_eq!(flat(30_000), every);
+        let some = flat(1250);
+        assert_eq!(some.len(), 1250);
+        assert!(some.windows(2).all(|pair| pair[0] < pair[1]), "each once");
+        for phase in 0..24 {
+            let share = some.iter().filter(|(_, origin)| origin % 24 == phase).count();
+            assert!((42..=62).contains(&share), "1250 over 24 hours: {share} at {phase}");
+        }
+        for column in 0..30 {
+            assert!((40..=43).contains(&some.iter().filter(|(at, _)| *at == column).count()));
+        }
+    }
+
+    #[test]
+    fn spread_skips_missing_values_and_goes_on_where_none_are_left() {
+        let naive = crate::SeasonalNaive { season: 1, horizon: 4 };
+        let column = vec![vec![0.0, 1.0, NAN, 4.0, 4.0]];
+        // From row 1: truths 1, NaN, 4, 4 after 0. From 2: NaN, 4, 4 after 1. From 3: 4, 4 after 1, the newest. From 4: 4 after 4.
+        let spread = residual_spread(&naive, &column, &Origins::of(&(1..5), 1).unwrap(), 4, &[0.0, 1.0]).unwrap();
+        assert_eq!(spread, [0.0, 3.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0]);
+        let shorter = residual_spread(&naive, &column, &Origins::of(&(1..4), 1).unwrap(), 4, &[1.0]).unwrap();
+        assert_eq!(shorter, [3.0, 3.0, 4.0, 4.0], "no row for the fourth step");
+        let nothing = residual_spread(&naive, &[vec![NAN; 5]], &Origins::of(&(1..5), 1).unwrap(), 4, &[0.5]).unwrap();
+        assert!(nothing.iter().all(|offset| offset.is_nan()));
+    }
+
+    #[test]
+    fn a_forecast_that_is_missing_is_counted() {
+        let naive = crate::SeasonalNaive { season: 1, horizon: 1 };
+        let mut columns = vec![vec![NAN; 20]];
+        columns[0][12..].fill(1.0);
+        let scores = evaluate(&naive, &columns, &Origins::of(&(1..20), 1).unwrap(), &[0.5], &[0.0], &[1.0]).unwrap();
+        assert_eq!((scores.windows, scores.unforecast, scores.mse), (8, 1, 0.0));
     }
 }

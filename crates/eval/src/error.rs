@@ -13,6 +13,12 @@ pub enum EvalError {
         /// How many there are.
         found: usize,
     },
+    /// Too many missing values.
+    #[error("{what}: expected one that lacks at most a tenth of its values, found none")]
+    Missing {
+        /// What lacks them.
+        what: &'static str,
+    },
     /// A decomposition that did not converge, from values that are not finite.
     #[error("ridge: expected finite rows, found values that cannot be decomposed")]
     NotFinite,

@@ -1,13 +1,20 @@
-//! Metrics, baselines and the rolling backtest. Everything is in standardised units, as the benchmarks report it.
+//! Metrics, baselines and the rolling backtest. Everything is in standardised units, as the benchmarks report it. NaN is a missing value.
 
 mod backtest;
 mod baselines;
+mod board;
 mod error;
+mod horizons;
 mod metrics;
+mod missing;
+mod mstl_ets;
 mod ridge;
 
-pub use backtest::{Baseline, Origins, evaluate, residual_spread};
+pub use backtest::{Baseline, Origins, evaluate, evaluate_at, residual_spread};
 pub use baselines::SeasonalNaive;
+pub use board::ScoreBoard;
 pub use error::EvalError;
-pub use metrics::{ColumnScores, ScoreBoard, Scores, adjusted_rand_index, naive_scales};
+pub use horizons::HorizonBoards;
+pub use metrics::{ColumnScores, Scores, adjusted_rand_index, naive_scales};
+pub use mstl_ets::MstlEts;
 pub use ridge::Ridge;

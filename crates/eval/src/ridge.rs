@@ -3,9 +3,10 @@
 //! ```text
 //! ŷ = (z − mean(z))·W + b + mean(z)       W = (G + λI)⁻¹B, G and B the centred Gram matrices of all training windows
 //! ```
-//! One map for all columns. λ is picked on the validation rows. G = UΛUᵀ is decomposed once, so every λ costs a product.
+//! One map for all columns. A missing value is the last present one before it; windows that lack more than a tenth of their look-back or of
+//! their horizon, or that begin before their column does, are left out, and are not forecast. λ is picked on the validation rows. G = UΛUᵀ is decomposed once, so every λ costs a product.
 
-use crate::{EvalError, backtest::Baseline};
+use crate::{EvalError, backtest::Baseline, missing::Filled};
 use faer::{Mat, MatRef, Par, Side, linalg::matmul::matmul, mat::AsMatMut};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -67,16 +68,38 @@ impl Sums {
     }
 }
 
-/// Windows and futures of one column at some origins, each less the window's mean: `[window][lookback]`, `[window][horizon]`.
-fn windows(column: &[f64], origins: &[usize], lookback: usize, horizon: usize) -> (Vec<f64>, Vec<f64>) {
-    let (mut x, mut y) = (Vec::with_capacity(origins.len() * lookback), Vec::with_capacity(origins.len() * horizon));
-    for &origin in origins {
-        let window = &column[origin - lookback..origin];
-        let mean = window.iter().sum::<f64>() / lookback as f64;
-        x.extend(window.iter().map(|value| value - mean));
-        y.extend(column[origin..origin + horizon].iter().map(|value| value - mean));
+/// Windows and futures of one column at some origins, each less the window's mean.
+#[derive(Default)]
+struct Windows {
+    /// `[window][lookback]`.
+    x: Vec<f64>,
+    /// `[window][horizon]`.
+    y: Vec<f64>,
+    /// `[window]`.
+    means: Vec<f64>,
+    /// Which of the origins, in order, have a window.
+    complete: Vec<bool>,
+}
+
+impl Windows {
+    /// The windows at ascending `origins` that lack few values. With a horizon of 0 it reads no row from the last origin on.
+    fn of(column: &[f64], origins: &[usize], lookback: usize, horizon: usize) -> Self {
+        let (Some(first), Some(last)) = (origins.first(), origins.last()) else { return Self::default() };
+        let filled = Filled::of(column, first - lookback..last + horizon, None);
+        let mut windows =
+            Self { x: Vec::with_capacity(origins.len() * lookback), y: Vec::with_capacity(origins.len() * horizon), ..Self::default() };
+        for &origin in origins {
+            let (past, future) = (filled.window(origin - lookback..origin), filled.window(origin..origin + horizon));
+            windows.complete.push(past.is_some() && future.is_some());
+            if let (Some(past), Some(future)) = (past, future) {
+                let mean = past.iter().sum::<f64>() / lookback as f64;
+                windows.x.extend(past.iter().map(|value| value - mean));
+                windows.y.extend(future.iter().map(|value| value - mean));
+                windows.means.push(mean);
+            }
+        }
+        windows
     }
-    (x, y)
 }
 
 fn rows_of(values: &[f64], width: usize) -> MatRef<'_, f64> {
@@ -94,7 +117,7 @@ impl Ridge {
     /// Fits on the windows that lie in `train`, and picks the strength on those whose forecast rows lie in `validation`.
     ///
     /// # Errors
-    /// Too few rows, or values that are not finite.
+    /// Too few rows, too many missing values, or values that are not finite.
     pub fn fit(
         columns: &[Vec<f64>],
         train: &Range<usize>,
@@ -114,6 +137,9 @@ impl Ridge {
         }
         let training = blocks(columns.len(), train.start + lookback..train.end - horizon + 1, MOST_WINDOWS);
         let sums = sum(columns, &training, lookback, horizon);
+        if sums.windows == 0 {
+            return Err(EvalError::Missing { what: "training windows of the ridge" });
+        }
         let n = sums.windows as f64;
         let gram = Mat::from_fn(lookback, lookback, |i, j| sums.gram[(i, j)] - sums.x[i] * sums.x[j] / n);
         let cross = Mat::from_fn(lookback, horizon, |i, j| sums.cross[(i, j)] - sums.x[i] * sums.y[j] / n);
@@ -140,16 +166,19 @@ impl Ridge {
                 }
             })
             .collect();
-        let errors: Vec<Vec<f64>> = held_out
+        let errors: Vec<(usize, Vec<f64>)> = held_out
             .par_iter()
             .map(|(column, origins)| {
-                let (x, y) = windows(&columns[*column], origins, lookback, horizon);
-                candidates.iter().map(|ridge| ridge.square_error(&x, &y)).collect()
+                let Windows { x, y, .. } = Windows::of(&columns[*column], origins, lookback, horizon);
+                (y.len(), candidates.iter().map(|ridge| ridge.square_error(&x, &y)).collect())
             })
             .collect();
-        let count: usize = held_out.iter().map(|(_, origins)| origins.len() * horizon).sum();
+        let count: usize = errors.iter().map(|(count, _)| count).sum();
+        if count == 0 {
+            return Err(EvalError::Missing { what: "validation windows of the ridge" });
+        }
         let scored = candidates.into_iter().enumerate().map(|(index, mut ridge)| {
-            ridge.validation_mse = errors.iter().map(|errors| errors[index]).sum::<f64>() / count as f64;
+            ridge.validation_mse = errors.iter().map(|(_, errors)| errors[index]).sum::<f64>() / count as f64;
             ridge
         });
         let best =
@@ -183,7 +212,7 @@ fn sum(columns: &[Vec<f64>], blocks: &[(usize, Vec<usize>)], lookback: usize, ho
         .map(|part| {
             let mut sums = Sums::new(lookback, horizon);
             for (column, origins) in blocks.iter().skip(part).step_by(PARTS) {
-                let (x, y) = windows(&columns[*column], origins, lookback, horizon);
+                let Windows { x, y, means, .. } = Windows::of(&columns[*column], origins, lookback, horizon);
                 let (x_wl, y_wh) = (rows_of(&x, lookback), rows_of(&y, horizon));
                 matmul(sums.gram.as_mat_mut(), faer::Accum::Add, x_wl.transpose(), x_wl, 1.0, Par::Seq);
                 matmul(sums.cross.as_mat_mut(), faer::Accum::Add, x_wl.transpose(), y_wh, 1.0, Par::Seq);
@@ -191,7 +220,7 @@ fn sum(columns: &[Vec<f64>], blocks: &[(usize, Vec<usize>)], lookback: usize, ho
                     sums.x.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
                     sums.y.iter_mut().zip(y).for_each(|(sum, y)| *sum += y);
                 }
-                sums.windows += origins.len();
+                sums.windows += means.len();
             }
             sums
         })
@@ -209,15 +238,81 @@ impl Baseline for Ridge {
     fn forecast(&self, column: &[f64], origins: Range<usize>) -> Vec<f64> {
         let origins: Vec<usize> = origins.collect();
         let block = |origins: &[usize]| {
-            let (x, _) = windows(column, origins, self.lookback, 0);
-            let y = self.apply(&x);
-            let rows = origins.iter().zip(y.chunks_exact(self.horizon));
-            let restored = rows.flat_map(|(&origin, y)| {
-                let mean = column[origin - self.lookback..origin].iter().sum::<f64>() / self.lookback as f64;
-                y.iter().map(move |&y| f64::from(y) + mean)
-            });
-            restored.collect::<Vec<_>>()
+            let windows = Windows::of(column, origins, self.lookback, 0);
+            let y = self.apply(&windows.x);
+            let mut complete = y.chunks_exact(self.horizon).zip(&windows.means);
+            let mut restored = Vec::with_capacity(origins.len() * self.horizon);
+            for &is_complete in &windows.complete {
+                match is_complete.then(|| complete.next()).flatten() {
+                    Some((y, mean)) => restored.extend(y.iter().map(|&y| f64::from(y) + mean)),
+                    None => restored.extend(std::iter::repeat_n(f64::NAN, self.horizon)),
+                }
+            }
+            restored
         };
         origins.par_chunks(BLOCK).flat_map_iter(block).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAN: f64 = f64::NAN;
+
+    fn wave(rows: usize) -> Vec<f64> {
+        (0..rows).map(|row| (row as f64 * 0.7).sin() + ((row * 7919) % 101) as f64 / 300.0).collect()
+    }
+
+    fn fit(columns: &[Vec<f64>]) -> Ridge {
+        Ridge::fit(columns, &(0..300), &(300..400), 20, 5).expect("fits")
+    }
+
+    #[test]
+    fn a_gap_is_the_last_value_before_it() {
+        let (mut gap, mut filled) = (wave(400), wave(400));
+        for row in [100, 101, 250, 333] {
+            gap[row] = NAN;
+            filled[row] = filled[if row == 101 { 99 } else { row - 1 }];
+        }
+        // Every window that the gaps are in lacks 2 of 20, but two of five futures: those are left out, all others are the same.
+        let (own, other) = (fit(&[gap.clone()]), fit(&[filled.clone()]));
+        assert!((own.validation_mse / other.validation_mse - 1.0).abs() < 0.1, "{} {}", own.validation_mse, other.validation_mse);
+        assert_eq!(own.forecast(&gap, 90..280), own.forecast(&filled, 90..280));
+        let mut later = gap.clone();
+        later[200..].fill(NAN);
+        assert_eq!(own.forecast(&gap, 150..201), own.forecast(&later, 150..201), "nothing from the future");
+    }
+
+    #[test]
+    fn windows_that_lack_too_much_are_left_out_and_not_forecast() {
+        let whole = wave(400);
+        // A column that begins late is fitted on the rows it has; one that never begins is no matter.
+        let mut late = whole.clone();
+        late[..150].fill(NAN);
+        let columns = [late.clone(), vec![NAN; 400]];
+        let windows = sum(&columns, &blocks(2, 20..296, MOST_WINDOWS), 20, 5).windows;
+        assert_eq!(windows, 296 - 170);
+        let ridge = fit(&columns);
+        assert!(ridge.weights_lh.iter().all(|weight| weight.is_finite()));
+        let forecast = ridge.forecast(&late, 160..180);
+        for (row, forecast) in forecast.chunks_exact(5).enumerate() {
+            let complete = 160 + row >= 170;
+            assert!(forecast.iter().all(|value| value.is_nan() != complete), "{}: {forecast:?}", 160 + row);
+        }
+        assert!(ridge.forecast(&columns[1], 100..101).iter().all(|value| value.is_nan()));
+        let mut holes = whole;
+        holes[200..203].fill(NAN);
+        let missing = |origin: usize| ridge.forecast(&holes, origin..origin + 1)[0].is_nan();
+        assert!(!missing(202) && missing(203) && missing(220) && !missing(221), "three of twenty are too many");
+    }
+
+    #[test]
+    fn nothing_to_fit_on_is_an_error() {
+        let error = |column: Vec<f64>| Ridge::fit(&[column], &(0..300), &(300..400), 20, 5).expect_err("missing").to_string();
+        assert!(error(vec![NAN; 400]).contains("training windows"));
+        let mut ends = wave(400);
+        ends[280..].fill(NAN);
+        assert!(error(ends).contains("validation windows"));
     }
 }

@@ -1,8 +1,7 @@
 //! A whole network as one operation of burn's autodiff.
 //!
-//! The operation takes the flat arena of weights and gives one flat tensor: the quantiles `[position][horizon][levels]`, and as
-//! its last value the sum of the auxiliary losses, so that their gradient flows like any other. Its backward is the network's
-//! own, on slices. Back ends other than `Flex` are refused by burn.
+//! The operation takes the flat arena of weights and gives two values: the loss of the quantiles `[position][horizon][levels]`, and the sum of
+//! the auxiliary losses. Its backward is the network's own, on slices. Back ends other than `Flex` are refused by burn.
 
 use crate::{
     layer::{BackwardPass, Nudge, Pass, State},
@@ -47,11 +46,15 @@ impl Batch {
     }
 }
 
+/// What forecasts are held against: takes quantiles `[position][horizon][levels]`, gives their loss, and fills their gradient.
+pub type Loss = dyn Fn(&[f32], &mut [f32]) -> f32 + Send + Sync;
+
 /// A batch on its way through the network.
 #[derive(Clone)]
 pub struct Call {
     network: Arc<Network>,
     batch: Arc<Batch>,
+    loss: Arc<Loss>,
     error: Arc<Mutex<Option<crate::ModelError>>>,
     nudges: Arc<Mutex<Vec<Nudge>>>,
 }
@@ -67,7 +70,7 @@ impl std::fmt::Debug for Call {
 struct Tape {
     call: Call,
     len: usize,
-    kept: Arc<Mutex<Option<(NetworkEngine, NetworkKept)>>>,
+    kept: Arc<Mutex<Option<(NetworkEngine, NetworkKept, Vec<f32>)>>>,
 }
 
 impl std::fmt::Debug for Tape {
@@ -84,7 +87,7 @@ trait NetworkKernels: Backend {
 /// The operation.
 #[backend_extension(Flex, Autodiff)]
 pub trait NetworkBackend: Backend {
-    /// Quantiles and auxiliary loss of `call` with these weights.
+    /// Loss and auxiliary loss of `call` with these weights.
     fn network(weights: FloatTensor<Self>, call: Call) -> FloatTensor<Self>;
 }
 
@@ -103,28 +106,33 @@ impl NetworkKernels for Flex {
         let mut quantiles = vec![0.0; batch.positions.len() * engine.outputs()];
         let state = batch.state.clone().unwrap_or_else(|| engine.state(batch.offsets.len() - 1));
         let forward = engine.forward(batch.heard(), state, &batch.positions, &mut quantiles, &mut pass);
+        let mut loss = 0.0;
         let kept = match forward {
-            Ok(kept) => Some((engine, kept)),
+            Ok(kept) => {
+                let mut gradient = vec![0.0; quantiles.len()];
+                loss = (call.loss)(&quantiles, &mut gradient);
+                Some((engine, kept, gradient))
+            }
             Err(error) => {
                 *call.error.lock().expect("no panic while locked") = Some(error);
                 None
             }
         };
-        quantiles.push(pass.auxiliary);
+        let auxiliary = pass.auxiliary;
         *call.nudges.lock().expect("no panic while locked") = pass.nudges;
         let tape = Tape { len: arena.len(), call, kept: Arc::new(Mutex::new(kept)) };
-        (tensor(quantiles), tape)
+        (tensor(vec![loss, auxiliary]), tape)
     }
 
     fn gradient(tape: Tape, dy: FlexTensor) -> FlexTensor {
         let dy = dy.to_contiguous();
         let dy = dy.as_slice::<f32>().expect("contiguous f32 gradient");
         let mut gradient = vec![0.0; tape.len];
-        if let Some((engine, kept)) = tape.kept.lock().expect("no panic while locked").take() {
+        if let Some((engine, kept, mut dquantiles)) = tape.kept.lock().expect("no panic while locked").take() {
             let batch = &tape.call.batch;
-            let (dquantiles, auxiliary) = dy.split_at(dy.len() - 1);
-            let pass = BackwardPass { auxiliary: auxiliary[0] };
-            engine.backward(batch.heard(), &batch.positions, kept, dquantiles, &mut gradient, &pass);
+            dquantiles.iter_mut().for_each(|value| *value *= dy[0]);
+            let pass = BackwardPass { auxiliary: dy[1] };
+            engine.backward(batch.heard(), &batch.positions, kept, &dquantiles, &mut gradient, &pass);
         }
         tensor(gradient)
     }
@@ -161,13 +169,18 @@ impl<B: NetworkBackend + NetworkKernels, C: CheckpointStrategy> NetworkBackend f
     }
 }
 
-/// Runs `batch` through `network` with the flat `weights`: quantiles `[positions * horizon * levels]` and, last, the auxiliary loss; and
-/// what is to be added to the weights after the optimiser's step.
+/// Runs `batch` through `network` with the flat `weights`: the loss and the auxiliary loss; and what is to be added to the weights after the
+/// optimiser's step.
 ///
 /// # Errors
 /// What [`NetworkEngine::forward`] refuses.
-pub fn network(network: &Arc<Network>, weights: Tensor<1>, batch: Batch) -> Result<(Tensor<1>, Vec<Nudge>), crate::ModelError> {
-    let call = Call { network: network.clone(), batch: Arc::new(batch), error: Arc::default(), nudges: Arc::default() };
+pub fn network(
+    network: &Arc<Network>,
+    weights: Tensor<1>,
+    batch: Batch,
+    loss: Arc<Loss>,
+) -> Result<(Tensor<1>, Vec<Nudge>), crate::ModelError> {
+    let call = Call { network: network.clone(), batch: Arc::new(batch), loss, error: Arc::default(), nudges: Arc::default() };
     let (error, nudges) = (call.error.clone(), call.nudges.clone());
     let output = Tensor::from_dispatch(Dispatch::network(weights.into_dispatch(), call));
     match error.lock().expect("no panic while locked").take() {

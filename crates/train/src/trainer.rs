@@ -4,7 +4,7 @@ use crate::{
     checkpoint::{Checkpoint, Progress},
     config::TrainConfig,
     loader::{Lesson, Loader},
-    loss::quantile_loss,
+    loss::QuantileLoss,
     validate::{Validation, validate},
 };
 use burn::{
@@ -241,23 +241,18 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, lesson: Lesson) -> Result<(f32, f32), ModelError> {
         let step = self.progress.step;
         let tracked = Tensor::<1>::from_inner(self.weights.clone()).require_grad();
-        let positions = lesson.batch.positions.len();
-        let (output, nudges) = network(&self.network, tracked.clone(), lesson.batch)?;
-        let (horizon, count) = (self.model.horizon, self.levels.count());
-        let values = positions * horizon * count;
-        let quantiles = output.clone().narrow(0, 0, values).reshape([positions, horizon, count]);
-        let auxiliary = output.narrow(0, values, 1);
-        let loss = quantile_loss(
-            quantiles,
-            lesson.targets_mh,
-            lesson.deviations_m,
-            self.levels.levels(),
-            self.levels.middle(),
-            self.config.squared_error,
-            &self.device.clone().autodiff(),
-        );
-        let (loss_value, auxiliary_value) = (loss.clone().into_scalar::<f32>(), auxiliary.clone().into_scalar::<f32>());
-        let gradients = (loss + auxiliary).backward();
+        let loss = QuantileLoss {
+            targets_mh: lesson.targets_mh,
+            deviations_m: lesson.deviations_m,
+            levels: self.levels.levels().iter().map(|&level| level as f32).collect(),
+            middle: self.levels.middle(),
+            squared_error: self.config.squared_error as f32,
+        };
+        let loss = Arc::new(move |quantiles: &[f32], gradient: &mut [f32]| loss.of(quantiles, gradient));
+        let (output, nudges) = network(&self.network, tracked.clone(), lesson.batch, loss)?;
+        let values = floats(&output.clone().inner());
+        let (loss_value, auxiliary_value) = (values[0], values[1]);
+        let gradients = output.sum().backward();
         let gradient = tracked.grad(&gradients).expect("the weights are tracked");
         let norm = gradient.clone().square().sum().sqrt().into_scalar::<f32>();
         if !(loss_value.is_finite() && norm.is_finite()) {

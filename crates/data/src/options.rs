@@ -1,0 +1,157 @@
+//! How a file is to be read.
+
+use crate::DataError;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// How [`read`](crate::read) reads a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadOptions {
+    /// How the file is laid out.
+    pub format: Format,
+    /// Column that names the series, in a long file and in the file of statics.
+    pub id: String,
+    /// Column of stamps, in a long file; in a wide one it is the first.
+    pub time: String,
+    /// Column of values, in a long file.
+    pub target: String,
+    /// The series to keep, in order: columns of a wide file, ids of a long one. All if absent.
+    pub columns: Option<Vec<String>>,
+    /// Numbers that mean a value is missing.
+    pub missing: Vec<f64>,
+    /// What is done with outliers.
+    pub outliers: Outliers,
+    /// Distance from the median, in robust standard deviations, beyond which a value is an outlier.
+    pub outlier_factor: f64,
+    /// What series of a long file have in common.
+    pub align: Align,
+    /// Columns of covariates that are observed as the series are.
+    pub past: Vec<String>,
+    /// Columns of covariates that are known for the future, too.
+    pub future: Vec<String>,
+    /// CSV of what does not change with time: the id column and columns of numbers, one line a series.
+    pub statics: Option<PathBuf>,
+}
+
+/// How a file is laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// A stamp column first, then one column a series.
+    #[default]
+    Wide,
+    /// One line a sample: the series' id, a stamp, a value.
+    Long,
+}
+
+/// What is done with outliers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outliers {
+    /// They are counted.
+    #[default]
+    Report,
+    /// They are counted and made missing.
+    Mask,
+}
+
+/// What series of a long file have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Align {
+    /// Their clock: a row is a stamp.
+    #[default]
+    Stamp,
+    /// Their end: the last observed samples share a row, and stamps become row numbers from 0.
+    End,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            format: Format::default(),
+            id: "unique_id".into(),
+            time: "ds".into(),
+            target: "y".into(),
+            columns: None,
+            missing: Vec::new(),
+            outliers: Outliers::default(),
+            outlier_factor: 20.0,
+            align: Align::default(),
+            past: Vec::new(),
+            future: Vec::new(),
+            statics: None,
+        }
+    }
+}
+
+impl ReadOptions {
+    /// # Errors
+    /// A column with two roles, a wide file aligned at its end, or a factor that is not a number above 0.
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        let columns = self.columns.iter().flatten();
+        let mut roles: Vec<&String> = self.past.iter().chain(&self.future).collect();
+        match self.format {
+            Format::Wide => roles.extend(columns.clone()),
+            Format::Long => roles.extend([&self.id, &self.time, &self.target]),
+        }
+        let doubled = |names: &[&String]| names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| format!("`{name}` twice"));
+        let expected = "each column in one role";
+        if let Some(found) = doubled(&roles) {
+            return Err(DataError::Option { key: "columns, past, future", expected, found });
+        }
+        if let Some(found) = doubled(&columns.collect::<Vec<_>>()) {
+            return Err(DataError::Option { key: "columns", expected: "each series once", found });
+        }
+        if (self.format, self.align) == (Format::Wide, Align::End) {
+            return Err(DataError::Option { key: "align", expected: "`stamp` with a wide file", found: "`end`".into() });
+        }
+        if !(self.outlier_factor > 0.0) {
+            let found = self.outlier_factor.to_string();
+            return Err(DataError::Option { key: "outlier_factor", expected: "a number above 0", found });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_says_only_what_differs() {
+        assert_eq!(toml::from_str::<ReadOptions>("").expect("parses"), ReadOptions::default());
+        let text = "format = \"long\"\nalign = \"end\"\noutliers = \"mask\"\nmissing = [-9999]\npast = [\"wind\"]";
+        let options: ReadOptions = toml::from_str(text).expect("parses");
+        let expected = ReadOptions {
+            format: Format::Long,
+            align: Align::End,
+            outliers: Outliers::Mask,
+            missing: vec![-9999.0],
+            past: vec!["wind".into()],
+            ..ReadOptions::default()
+        };
+        assert_eq!(options, expected);
+        assert_eq!(toml::from_str::<ReadOptions>(&toml::to_string(&options).expect("writes")).expect("parses"), options);
+        assert!(toml::from_str::<ReadOptions>("targets = []").is_err());
+    }
+
+    #[test]
+    fn options_that_cannot_be_are_refused() {
+        for (text, expected) in [
+            ("past = [\"a\"]\nfuture = [\"a\"]", "columns, past, future: expected each column in one role, found `a` twice"),
+            ("past = [\"a\"]\ncolumns = [\"a\"]", "found `a` twice"),
+            ("format = \"long\"\npast = [\"y\"]", "found `y` twice"),
+            ("format = \"long\"\ntime = \"y\"", "found `y` twice"),
+            ("format = \"long\"\ncolumns = [\"a\", \"a\"]", "columns: expected each series once, found `a` twice"),
+            ("align = \"end\"", "align: expected `stamp` with a wide file, found `end`"),
+            ("outlier_factor = 0.0", "outlier_factor: expected a number above 0, found 0"),
+            ("outlier_factor = nan", "outlier_factor: expected a number above 0, found NaN"),
+        ] {
+            let options: ReadOptions = toml::from_str(text).expect(text);
+            let error = options.check().expect_err(text).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Missing values (NaN) of a window, filled from what came before them.
+
+use std::ops::Range;
+
+/// Of so many values one may be missing: a window with fewer present is of no use.
+const ONE_MISSING_OF: usize = 10;
+
+/// Rows of a column without gaps: a missing value is the one a season before if present, else the last present one, even one from before
+/// these rows. NaN before the column's first value.
+pub(crate) struct Filled {
+    start: usize,
+    values: Vec<f64>,
+    /// Values missing before each row, from the first of these rows on.
+    missing: Vec<u32>,
+}
+
+impl Filled {
+    /// Fills `rows` of `column`; without a `season`, from the last present value only. Reads nothing after them.
+    pub(crate) fn of(column: &[f64], rows: Range<usize>, season: Option<usize>) -> Self {
+        let mut last = column[..rows.start].iter().rev().copied().find(|value| !value.is_nan()).unwrap_or(f64::NAN);
+        let (mut values, mut missing) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len() + 1));
+        let mut count = 0;
+        missing.push(count);
+        for row in rows.clone() {
+            let gap = column[row].is_nan();
+            if !gap {
+                last = column[row];
+            }
+            let before = season.filter(|_| gap).and_then(|season| row.checked_sub(season)).map(|row| column[row]);
+            values.push(before.filter(|value| !value.is_nan()).unwrap_or(last));
+            count += u32::from(gap);
+            missing.push(count);
+        }
+        Self { start: rows.start, values, missing }
+    }
+
+    /// These rows, unless more than a tenth of them was missing or the column begins after the first of them.
+    pub(crate) fn window(&self, rows: Range<usize>) -> Option<&[f64]> {
+        let (from, to) = (rows.start - self.start, rows.end - self.start);
+        let missing = (self.missing[to] - self.missing[from]) as usize;
+        let begun = self.values.get(from).is_none_or(|value| !value.is_nan());
+        (begun && missing * ONE_MISSING_OF <= rows.len()).then(|| &self.values[from..to])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAN: f64 = f64::NAN;
+
+    fn same(found: &[f64], expected: &[f64]) {
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(found), bits(expected), "{found:?} {expected:?}");
+    }
+
+    #[test]
+    fn a_gap_takes_the_season_before_else_the_last_value() {
+        let column = [NAN, 1.0, 2.0, NAN, NAN, NAN, 7.0];
+        same(&Filled::of(&column, 0..7, None).values, &[NAN, 1.0, 2.0, 2.0, 2.0, 2.0, 7.0]);
+        same(&Filled::of(&column, 0..7, Some(2)).values, &[NAN, 1.0, 2.0, 1.0, 2.0, 2.0, 7.0]);
+        // The last value may lie before the rows; none lies before the first.
+        same(&Filled::of(&column, 4..6, None).values, &[2.0, 2.0]);
+        same(&Filled::of(&column, 0..1, None).values, &[NAN]);
+    }
+
+    #[test]
+    fn a_window_may_lack_a_tenth_and_not_its_beginning() {
+        let mut column = [1.0; 40];
+        column[..10].fill(NAN);
+        column[20] = NAN;
+        column[25] = NAN;
+        let filled = Filled::of(&column, 2..40, None);
+        assert!(filled.window(9..29).is_none(), "begins before the column");
+        assert_eq!(filled.window(10..20), Some(&[1.0; 10][..]));
+        assert_eq!(filled.window(14..24).map(<[f64]>::len), Some(10), "one of ten");
+        assert!(filled.window(17..26).is_none() && filled.window(20..28).is_none(), "two of nine, two of eight");
+        assert_eq!(filled.window(20..40).map(<[f64]>::len), Some(20), "two of twenty");
+    }
+}
