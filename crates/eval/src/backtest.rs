@@ -219,7 +219,9 @@ mod tests {
     /// Noise on a season of 6 with gaps.
     fn columns(rows: usize) -> Vec<Vec<f64>> {
         let value = |column: usize, row: usize| ((row * 7919 + column * 31) % 101) as f64 / 50.0 + (row % 6) as f64;
-        let of = |column: usize| (0..rows).map(|row| if (row + column) % 23 == 0 { NAN } else { value(column, row) }).collect();
+        let of = |column: usize| {
+            (0..rows).map(|row| if (row + column).is_multiple_of(23) { NAN } else { value(column, row) }).collect()
+        };
         (0..3).map(of).collect()
     }
 
@@ -271,7 +273,7 @@ mod tests {
         assert!(some.windows(2).all(|pair| pair[0] < pair[1]), "each once");
         for phase in 0..24 {
             let share = some.iter().filter(|(_, origin)| origin % 24 == phase).count();
-            assert!((42..=62).contains(&share), "1250 over 24 hours: {share} at {phase}");
+            assert!((26..=78).contains(&share), "1250 over 24 hours, half more or less at most: {share} at {phase}");
         }
         for column in 0..30 {
             assert!((40..=43).contains(&some.iter().filter(|(at, _)| *at == column).count()));

@@ -55,8 +55,9 @@ mod tests {
     fn each_board_is_that_of_a_forecaster_of_its_horizon() {
         let (rows, cuts, levels, scales) = (20..60, [3, 7, 15], [0.025, 0.5, 0.975], [0.7, 1.3]);
         let value = |seed: usize| ((seed * 7919 % 101) as f64 - 50.0) / 20.0;
-        let truth = |column: usize, row: usize| if (row + column) % 9 == 0 { f64::NAN } else { value(row * 3 + column) };
-        let point = |origin: usize, step: usize| if (origin + step) % 31 == 0 { f64::NAN } else { value(origin * 5 + step) };
+        let truth = |column: usize, row: usize| if (row + column).is_multiple_of(9) { f64::NAN } else { value(row * 3 + column) };
+        let point =
+            |origin: usize, step: usize| if (origin + step).is_multiple_of(31) { f64::NAN } else { value(origin * 5 + step) };
         let window = |origin: usize, column: usize, steps: usize| {
             let points: Vec<f64> = (0..steps).map(|step| point(origin, step)).collect();
             let quantiles: Vec<f64> = points.iter().flat_map(|point| [point - 1.0, *point, point + 1.5]).collect();

@@ -117,7 +117,8 @@ pub fn adjusted_rand_index(a: &[usize], b: &[usize]) -> f64 {
 pub fn naive_scales(columns: &[&[f64]], season: usize) -> Vec<f64> {
     let scale = |values: &&[f64]| {
         let errors = values.iter().zip(&values[season.min(values.len())..]).map(|(before, now)| (now - before).abs());
-        let (sum, count) = errors.filter(|error| !error.is_nan()).fold((0.0, 0u64), |(sum, count), error| (sum + error, count + 1));
+        let (sum, count) =
+            errors.filter(|error| !error.is_nan()).fold((0.0, 0u64), |(sum, count), error| (sum + error, count + 1));
         sum / count.max(1) as f64
     };
     columns.iter().map(scale).collect()

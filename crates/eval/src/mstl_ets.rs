@@ -76,7 +76,11 @@ mod tests {
     }
 
     fn sine(rows: usize) -> Vec<f64> {
-        noise(7).take(rows).enumerate().map(|(row, noise)| (row as f64 * std::f64::consts::TAU / 24.0).sin() + 0.5 * noise).collect()
+        noise(7)
+            .take(rows)
+            .enumerate()
+            .map(|(row, noise)| (row as f64 * std::f64::consts::TAU / 24.0).sin() + 0.5 * noise)
+            .collect()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The baselines on ETTh1 against the numbers known from independent programs.
 
 use foretoken_data::{Split, Standardiser, read_wide};
-use foretoken_eval::{Baseline, Origins, Ridge, Scores, SeasonalNaive, evaluate, naive_scales, residual_spread};
+use foretoken_eval::{Baseline, MstlEts, Origins, Ridge, Scores, SeasonalNaive, evaluate, naive_scales, residual_spread};
 use std::path::Path;
 
 /// Published figures have three decimals.
@@ -34,6 +34,27 @@ fn seasonal_naive_and_ridge_are_the_known_floor() {
     let scores = score(&ridge, &columns);
     assert!((scores.mse - 0.367).abs() < TOLERANCE && (scores.mae - 0.391).abs() < TOLERANCE, "{} {}", scores.mse, scores.mae);
     assert!((0.6..0.95).contains(&scores.coverage_80.unwrap()), "{}", scores.coverage_80.unwrap());
+}
+
+/// Of two forecasters that both repeat a season and differ in how much they smooth.
+const NEAR: f64 = 1.1;
+
+#[test]
+fn mstl_ets_is_near_or_better_than_seasonal_naive() {
+    let columns = &columns()[6..];
+    let ranges = Split::Ett.resolve(columns[0].len()).expect("long enough");
+    for horizon in [24, 96] {
+        let origins = Origins::of(&ranges.test, horizon).expect("long enough").thinned(29, None);
+        let mse = |baseline: &dyn Baseline| {
+            let scores = evaluate(baseline, columns, &origins, &[0.5], &vec![0.0; horizon], &[1.0]).expect("scores");
+            assert_eq!(scores.unforecast, 0);
+            scores.mse
+        };
+        let own = mse(&MstlEts { season: 24, horizon, lookback: 14 * 24 });
+        let naive = mse(&SeasonalNaive { season: 24, horizon });
+        println!("{horizon}: {own} {naive}");
+        assert!(own < NEAR * naive, "{horizon}: {own} {naive}");
+    }
 }
 
 #[test]
