@@ -2,6 +2,7 @@
 
 use crate::{
     ModelError,
+    conformal::Calibration,
     forecaster::{Blueprint, Column, Forecaster, ForecasterConfig},
     layer::Registry,
     linear_expert::LinearWeights,
@@ -16,7 +17,7 @@ use std::{
 };
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Largest header accepted, and most tensors: far beyond any model, far below what would hurt.
 const HEADER_LIMIT: usize = 1 << 20;
@@ -27,6 +28,7 @@ const NETWORK: &str = "network.";
 const LINEAR_WEIGHTS: &str = "linear.weights";
 const LINEAR_BIAS: &str = "linear.bias";
 const NETWORK_SHARE: &str = "network_share";
+const CALIBRATION: &str = "calibration";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +72,10 @@ impl Forecaster {
             let weights = linear.weights();
             tensors.push((LINEAR_WEIGHTS.into(), vec![linear.lookback(), horizon], bytes_of(&weights.weights_lh)));
             tensors.push((LINEAR_BIAS.into(), vec![1, horizon], bytes_of(&weights.bias_h)));
+        }
+        if let Some(calibration) = self.calibration() {
+            let shape = vec![horizon, self.config().quantiles.len()];
+            tensors.push((CALIBRATION.into(), shape, bytes_of(calibration.factors())));
         }
         tensors
     }
@@ -144,7 +150,8 @@ impl Reader {
             format_version: u32,
         }
         match serde_json::from_str::<Version>(header) {
-            Ok(Version { format_version: FORMAT_VERSION }) => {}
+            // Version 1 has no calibration; all else is the same.
+            Ok(Version { format_version: 1..=FORMAT_VERSION }) => {}
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));
             }
@@ -184,8 +191,13 @@ impl Reader {
             }),
             None => None,
         };
-        Forecaster::new(blueprint, header.columns, weights, linear, share)
-            .map_err(|error| ModelError::File { path: self.path.clone(), problem: error.to_string() })
+        let named = |error: ModelError| ModelError::File { path: self.path.clone(), problem: error.to_string() };
+        let levels = blueprint.levels.clone();
+        let calibration = match tensors.names().contains(&CALIBRATION) {
+            true => Some(Calibration::new(values(CALIBRATION, [horizon, levels.count()])?, horizon, &levels).map_err(named)?),
+            false => None,
+        };
+        Ok(Forecaster::new(blueprint, header.columns, weights, linear, share).map_err(named)?.calibrated(calibration))
     }
 
     fn tensor(&self, tensors: &SafeTensors<'_>, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, ModelError> {

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! point    = linear + share ⊙ (network's median − linear)        share starts at 0, one number a step of the horizon
-//! quantile = point + (network's quantile − network's median)
+//! quantile = point + factor·(network's quantile − network's median)        factors: see [`crate::conformal`]
 //! ```
 //! An output-space mixture of two: while `share` is zero a model is exactly its floor. Without 512 samples of history, or
 //! without a linear expert, the point is the network's.
 
 use crate::{
     ModelError,
+    conformal::Calibration,
     layer::{LayerConfig, Registry},
     linear_expert::{LinearConfig, LinearExpert, LinearWeights},
     network::{Network, NetworkEngine},
@@ -165,6 +166,7 @@ pub struct Forecaster {
     network: NetworkEngine,
     linear: Option<LinearExpert>,
     network_share_h: Vec<f32>,
+    calibration: Option<Calibration>,
 }
 
 impl std::fmt::Debug for Forecaster {
@@ -209,7 +211,17 @@ impl Forecaster {
             return Err(ModelError::config("network share", "numbers in 0..=1", "others"));
         }
         let network = blueprint.network.prepare(&weights, false);
-        Ok(Self { network, blueprint, columns, weights, linear, network_share_h })
+        Ok(Self { network, blueprint, columns, weights, linear, network_share_h, calibration: None })
+    }
+
+    /// The same with quantiles that are calibrated.
+    pub fn calibrated(self, calibration: Option<Calibration>) -> Self {
+        Self { calibration, ..self }
+    }
+
+    /// The calibration of the quantiles, if there is one.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
     }
 
     /// The same forecaster for data with `rate` samples where it was trained on one: the steps of its layers are scaled, and so is the
@@ -233,7 +245,8 @@ impl Forecaster {
         (config.scaler.window, config.scaler.warm_up) = (scaled(config.scaler.window), scaled(config.scaler.warm_up));
         let (blueprint, mut weights) = (Blueprint::new(&config, registry)?, self.weights.clone());
         blueprint.network.resample(&mut weights, (1.0 / rate) as f32)?;
-        Self::new(blueprint, self.columns.clone(), weights, None, self.network_share_h.clone())
+        let resampled = Self::new(blueprint, self.columns.clone(), weights, None, self.network_share_h.clone())?;
+        Ok(resampled.calibrated(self.calibration.clone()))
     }
 
     /// The configuration.

@@ -7,6 +7,7 @@
 pub mod attention;
 pub mod audit;
 pub mod balance;
+pub mod conformal;
 mod error;
 pub mod file;
 pub mod forecaster;
@@ -41,6 +42,7 @@ pub mod trace;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod usage;
+mod voice;
 pub mod weights;
 
 pub use error::ModelError;

@@ -52,6 +52,15 @@ impl LinearExpert {
         Ok(Self { weights, panels })
     }
 
+    /// The same for these steps of the horizon alone, from 0.
+    pub fn at(&self, steps: &[usize]) -> Self {
+        let horizon = self.weights.bias_h.len();
+        let pick = |row: &[f32]| steps.iter().map(|&step| row[step]).collect::<Vec<f32>>();
+        let weights_lh: Vec<f32> = self.weights.weights_lh.chunks_exact(horizon).flat_map(pick).collect();
+        let panels = Panels::pack(&weights_lh, self.lookback(), steps.len());
+        Self { panels, weights: LinearWeights { weights_lh, bias_h: pick(&self.weights.bias_h) } }
+    }
+
     /// The map as fitted.
     pub fn weights(&self) -> &LinearWeights {
         &self.weights

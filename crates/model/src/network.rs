@@ -64,10 +64,21 @@ impl Network {
             embed_bias_d: self.embed_bias_d.of(arena).to_vec(),
             stack: self.stack.prepare(arena, train),
             gain_d: self.gain_d.of(arena).to_vec(),
-            head: pack(self.head_dq),
-            head_bias_q: self.head_bias_q.of(arena).to_vec(),
+            heads: Heads { panels: pack(self.head_dq), bias_q: self.head_bias_q.of(arena).to_vec(), levels: self.levels.clone() },
             head_t: train.then(|| Panels::pack_transposed(self.head_dq.of(arena), self.head_dq.shape[0], self.head_dq.shape[1])),
             spans: [self.embed_kd, self.embed_bias_d, self.gain_d, self.head_dq, self.head_bias_q],
+        }
+    }
+
+    /// The heads for these steps of the horizon alone, from 0.
+    pub fn heads_at(&self, arena: &[f32], steps: &[usize]) -> Heads {
+        let count = self.levels.count();
+        let pick = |row: &[f32]| steps.iter().flat_map(|step| row[step * count..][..count].to_vec()).collect::<Vec<f32>>();
+        let [width, outputs] = self.head_dq.shape;
+        let head: Vec<f32> = self.head_dq.of(arena).chunks_exact(outputs).flat_map(pick).collect();
+        Heads {
+            panels: Panels::pack(&head, width, steps.len() * count),
+            bias_q: pick(self.head_bias_q.of(arena)),
             levels: self.levels.clone(),
         }
     }
@@ -102,17 +113,41 @@ fn layer_values(layers: &[LayerConfig]) -> Result<Vec<toml::Value>, ModelError> 
     layers.iter().map(value).collect()
 }
 
+/// The heads for some steps of the horizon.
+pub struct Heads {
+    panels: Panels,
+    bias_q: Vec<f32>,
+    levels: Levels,
+}
+
+impl Heads {
+    /// Values of one forecast: steps × levels.
+    pub fn outputs(&self) -> usize {
+        self.bias_q.len()
+    }
+
+    /// Scratch of [`Heads::forecast`].
+    pub fn scratch(&self) -> Need {
+        Need::floats(2 * self.outputs())
+    }
+
+    /// Quantiles `[step][levels]` at one hidden row.
+    pub fn forecast(&self, hidden_d: &[f32], quantiles: &mut [f32], scratch: &mut Scratch<'_>) {
+        let (raw, steps) = (scratch.floats(quantiles.len()), scratch.floats(quantiles.len()));
+        linear::linear(hidden_d, &self.panels, Some(&self.bias_q), raw);
+        self.levels.forward(raw, steps, quantiles);
+    }
+}
+
 /// The network with its weights packed.
 pub struct NetworkEngine {
     embed: Panels,
     embed_bias_d: Vec<f32>,
     stack: Box<dyn Engine>,
     gain_d: Vec<f32>,
-    head: Panels,
-    head_bias_q: Vec<f32>,
+    heads: Heads,
     head_t: Option<Panels>,
     spans: [Weight; 5],
-    levels: Levels,
 }
 
 /// What the network is shown.
@@ -155,7 +190,7 @@ impl NetworkEngine {
 
     /// Values of one forecast: horizon × levels.
     pub fn outputs(&self) -> usize {
-        self.head.outputs()
+        self.heads.outputs()
     }
 
     /// An empty state.
@@ -168,10 +203,10 @@ impl NetworkEngine {
         self.stack.is_sound(state)
     }
 
-    /// Scratch of [`NetworkEngine::run`] and of [`NetworkEngine::heads`] for one row.
+    /// Scratch of [`NetworkEngine::run`] and of [`Heads::forecast`].
     pub fn scratch(&self, rows: usize, streams: usize) -> Need {
         let run = self.stack.scratch(rows, streams).plus(Need::floats(2 * rows * self.width()));
-        run.or(Need::floats(2 * self.outputs()))
+        run.or(self.heads.scratch())
     }
 
     /// The mixtures, outermost first.
@@ -194,11 +229,9 @@ impl NetworkEngine {
         Ok(())
     }
 
-    /// The heads at one hidden row: quantiles `[horizon][levels]`.
-    pub fn heads(&self, hidden_d: &[f32], quantiles: &mut [f32], scratch: &mut Scratch<'_>) {
-        let (raw, steps) = (scratch.floats(quantiles.len()), scratch.floats(quantiles.len()));
-        linear::linear(hidden_d, &self.head, Some(&self.head_bias_q), raw);
-        self.levels.forward(raw, steps, quantiles);
+    /// The heads for the whole horizon.
+    pub fn heads(&self) -> &Heads {
+        &self.heads
     }
 
     /// Training: quantiles `[position][horizon][levels]` at the rows `positions`. Gradients do not reach into `state`.
@@ -218,8 +251,8 @@ impl NetworkEngine {
         let mut hidden_md = vec![0.0; picked_md.len()];
         norm::rms_norm(&picked_md, &self.gain_d, &mut hidden_md);
         let mut raw_mq = vec![0.0; positions.len() * self.outputs()];
-        linear::linear(&hidden_md, &self.head, Some(&self.head_bias_q), &mut raw_mq);
-        self.levels.forward(&raw_mq, &mut vec![0.0; quantiles_mq.len()], quantiles_mq);
+        linear::linear(&hidden_md, &self.heads.panels, Some(&self.heads.bias_q), &mut raw_mq);
+        self.heads.levels.forward(&raw_mq, &mut vec![0.0; quantiles_mq.len()], quantiles_mq);
         Ok(NetworkKept { x_nd, stack_nd: picked_md, stack, hidden_md, raw_mq })
     }
 
@@ -236,7 +269,7 @@ impl NetworkEngine {
         let [embed, embed_bias, gain, head, head_bias] = &self.spans;
         let (width, outputs) = (self.width(), self.outputs());
         let mut draw_mq = vec![0.0; dquantiles_mq.len()];
-        self.levels.backward(&kept.raw_mq, dquantiles_mq, &mut draw_mq);
+        self.heads.levels.backward(&kept.raw_mq, dquantiles_mq, &mut draw_mq);
         linear::weight_gradient(&kept.hidden_md, &draw_mq, width, outputs, head.of_mut(gradient));
         linear::bias_gradient(&draw_mq, head_bias.of_mut(gradient));
         let mut dhidden_md = vec![0.0; kept.hidden_md.len()];

@@ -11,12 +11,14 @@
 
 use crate::{
     ModelError,
+    conformal::{Adaptive, Knots},
     forecaster::Forecaster,
     layer::{State, Workspace},
     network::Heard,
     refresh::Refresh,
     scaler::{ColumnHistory, ScalerKind},
     trace::{Replay, Trace},
+    voice::Room,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -85,6 +87,8 @@ pub struct Snapshot {
     pub hidden: Vec<f32>,
     /// The state that will take its place, if there is a bound.
     pub refresh: Option<Refresh>,
+    /// What the intervals have learned, if they follow the stream.
+    pub adaptive: Option<Adaptive>,
 }
 
 /// Version of [`Snapshot`].
@@ -102,11 +106,12 @@ pub struct Predictor {
     gaps: Vec<usize>,
     fresh_cd: Vec<f32>,
     standardised: Vec<f64>,
-    quantiles: Vec<f32>,
-    linear_scratch: Vec<f32>,
+    room: Room,
     parts: Parts,
     replay: Option<Replay>,
     refresh: Option<Refresh>,
+    adaptive: Option<(Arc<Knots>, Adaptive)>,
+    knot_parts: Parts,
     counting: bool,
     allow_missing: bool,
     broken: bool,
@@ -120,7 +125,6 @@ impl Predictor {
         let count = forecaster.columns().len();
         let mut workspace = Workspace::default();
         workspace.reserve(network.scratch(count, count));
-        let outputs = network.outputs();
         Self {
             samples: 0,
             columns: vec![ColumnHistory::new(forecaster.blueprint().memory(), &config.scaler); count],
@@ -131,16 +135,12 @@ impl Predictor {
             gaps: vec![0; count],
             fresh_cd: vec![0.0; count * network.width()],
             standardised: vec![0.0; count],
-            quantiles: vec![0.0; outputs],
-            linear_scratch: vec![0.0; config.linear.as_ref().map_or(0, |linear| linear.lookback) + config.horizon],
-            parts: Parts {
-                combined: vec![0.0; outputs],
-                network: vec![0.0; outputs],
-                linear: vec![0.0; config.horizon],
-                linear_spoke: false,
-            },
+            room: Room::new(&forecaster),
+            parts: Parts::new(config.horizon, config.quantiles.len()),
             replay: None,
             refresh: None,
+            adaptive: None,
+            knot_parts: Parts::new(0, 0),
             counting: true,
             allow_missing: false,
             broken: false,
@@ -158,6 +158,8 @@ impl Predictor {
         fork.hidden_cd.clone_from(&self.hidden_cd);
         fork.replay.clone_from(&self.replay);
         fork.refresh.clone_from(&self.refresh);
+        fork.adaptive.clone_from(&self.adaptive);
+        fork.knot_parts.clone_from(&self.knot_parts);
         (fork.counting, fork.allow_missing, fork.broken) = (self.counting, self.allow_missing, self.broken);
         fork
     }
@@ -182,6 +184,9 @@ impl Predictor {
         if let Some(refresh) = &mut self.refresh {
             refresh.reset();
         }
+        if let Some((_, adaptive)) = &mut self.adaptive {
+            adaptive.reset();
+        }
     }
 
     /// Bounds the look-back of the network's state: from `samples` samples on it has seen between `samples` and twice as many. It costs a
@@ -196,6 +201,26 @@ impl Predictor {
         }
         let state = self.forecaster.network().state(self.columns.len());
         self.refresh = samples.map(|every| Refresh::new(every, state)).transpose()?;
+        Ok(())
+    }
+
+    /// Lets the intervals follow the stream's errors, see [`crate::conformal`]: the more at once, the higher the `rate`; 0.02 forgets in some hundred
+    /// samples. It costs a forecast of a few steps a sample. `None` ends it.
+    ///
+    /// # Errors
+    /// A rate that is not above 0 and at most 1, or a stream that has begun.
+    pub fn adapt(&mut self, rate: Option<f64>) -> Result<(), ModelError> {
+        if rate.is_some() && self.samples > 0 {
+            return Err(ModelError::config("adaptive rate", "a stream at its beginning", "another"));
+        }
+        let learn = |rate| {
+            let knots = Knots::new(&self.forecaster);
+            let adaptive = Adaptive::new(rate, self.columns.len(), &knots)?;
+            Ok((Arc::new(knots), adaptive))
+        };
+        self.adaptive = rate.map(learn).transpose()?;
+        let count = self.forecaster.config().quantiles.len();
+        self.knot_parts = Parts::new(self.adaptive.as_ref().map_or(0, |(knots, _)| knots.outputs() / count), count);
         Ok(())
     }
 
@@ -259,8 +284,23 @@ impl Predictor {
         if let Some(refresh) = &mut self.refresh {
             refresh.exchange(&mut self.state);
         }
-        for (pair, hidden) in self.offsets.windows(2).zip(self.hidden_cd.chunks_exact_mut(width)).filter(|(pair, _)| pair[0] < pair[1]) {
-            hidden.copy_from_slice(&fresh_cd[pair[0] * width..][..width]);
+        if done.is_ok() {
+            for (pair, hidden) in
+                self.offsets.windows(2).zip(self.hidden_cd.chunks_exact_mut(width)).filter(|(pair, _)| pair[0] < pair[1])
+            {
+                hidden.copy_from_slice(&fresh_cd[pair[0] * width..][..width]);
+            }
+            if let Some((knots, adaptive)) = &mut self.adaptive {
+                for (index, history) in self.columns.iter().enumerate() {
+                    let (hidden, value) = (&self.hidden_cd[index * width..][..width], self.standardised[index]);
+                    adaptive.hear(knots, index, self.samples - 1, value);
+                    if !value.is_nan() {
+                        let room = &mut self.room;
+                        knots.voice().speak(forecaster, history, hidden, room, &mut self.workspace, &mut self.knot_parts);
+                        adaptive.expect(knots, index, self.samples - 1, &self.knot_parts.combined);
+                    }
+                }
+            }
         }
         self.broken = done.is_err();
         done
@@ -327,15 +367,11 @@ impl Predictor {
                 continue;
             }
             let hidden = &self.hidden_cd[index * width..][..width];
-            assemble(
-                &self.forecaster,
-                &self.columns[index],
-                hidden,
-                &mut self.quantiles,
-                &mut self.linear_scratch,
-                &mut self.workspace,
-                &mut self.parts,
-            );
+            let (history, room) = (&self.columns[index], &mut self.room);
+            self.forecaster.voice().speak(&self.forecaster, history, hidden, room, &mut self.workspace, &mut self.parts);
+            if let Some((knots, adaptive)) = &self.adaptive {
+                adaptive.apply(knots, index, &mut self.parts.combined);
+            }
             let column = &self.forecaster.columns()[index];
             let quantiles = &mut forecast.quantiles[index * outputs..][..outputs];
             quantiles.iter_mut().zip(&self.parts.combined).for_each(|(q, part)| *q = column.restore(*part));
@@ -416,20 +452,24 @@ impl Predictor {
                 let own = &mut self.hidden_cd[index * width..][..width];
                 let mut rows = hidden[offsets[index] * width..offsets[index + 1] * width].chunks_exact(width);
                 for (row, &value) in columns[index][start..start + len].iter().enumerate() {
-                    history.push(forecaster.columns()[index].standardise(value), scaler);
+                    let (value, time) = (forecaster.columns()[index].standardise(value), self.samples + row as u64);
+                    history.push(value, scaler);
                     if let Some(fresh) = (!value.is_nan()).then(|| rows.next()).flatten() {
                         own.copy_from_slice(fresh);
                     }
+                    let (room, workspace) = (&mut self.room, &mut self.workspace);
+                    if let Some((knots, adaptive)) = &mut self.adaptive {
+                        adaptive.hear(knots, index, time, value);
+                        if !value.is_nan() {
+                            knots.voice().speak(&forecaster, &history, own, room, workspace, &mut self.knot_parts);
+                            adaptive.expect(knots, index, time, &self.knot_parts.combined);
+                        }
+                    }
                     if history.seen() > 0 && wanted(start + row) {
-                        assemble(
-                            &forecaster,
-                            &history,
-                            own,
-                            &mut self.quantiles,
-                            &mut self.linear_scratch,
-                            &mut self.workspace,
-                            &mut self.parts,
-                        );
+                        forecaster.voice().speak(&forecaster, &history, own, room, workspace, &mut self.parts);
+                        if let Some((knots, adaptive)) = &self.adaptive {
+                            adaptive.apply(knots, index, &mut self.parts.combined);
+                        }
                         sink(start + row, index, &self.parts);
                     }
                 }
@@ -449,6 +489,7 @@ impl Predictor {
             network: self.state.clone(),
             hidden: self.hidden_cd.clone(),
             refresh: self.refresh.clone(),
+            adaptive: self.adaptive.as_ref().map(|(_, adaptive)| adaptive.clone()),
         }
     }
 
@@ -469,6 +510,11 @@ impl Predictor {
         if every(&snapshot.refresh) != every(&self.refresh) {
             return differs("snapshot refresh", every(&self.refresh), every(&snapshot.refresh));
         }
+        let rate = |adaptive: Option<&Adaptive>| adaptive.map_or("none".into(), |adaptive| adaptive.rate().to_string());
+        let own = self.adaptive.as_ref().map(|(_, adaptive)| adaptive);
+        if rate(snapshot.adaptive.as_ref()) != rate(own) {
+            return differs("snapshot adaptive rate", rate(own), rate(snapshot.adaptive.as_ref()));
+        }
         let network = self.forecaster.network();
         let sound = |state: &State| state.same_shape(&self.state) && state.is_finite() && network.is_sound(state);
         let fits = snapshot.columns.len() == self.columns.len()
@@ -479,6 +525,7 @@ impl Predictor {
                 .all(|(new, old)| new.capacity() == old.capacity() && new.is_sound() && new.taken() == snapshot.samples)
             && sound(&snapshot.network)
             && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.is_at(snapshot.samples) && sound(refresh.state()))
+            && snapshot.adaptive.as_ref().zip(own).is_none_or(|(adaptive, own)| adaptive.fits(own))
             && snapshot.hidden.len() == self.hidden_cd.len()
             && snapshot.hidden.iter().all(|value| value.is_finite());
         if !fits {
@@ -494,6 +541,9 @@ impl Predictor {
         self.state.clone_from(&snapshot.network);
         self.hidden_cd.clone_from(&snapshot.hidden);
         self.refresh.clone_from(&snapshot.refresh);
+        if let (Some((_, own)), Some(adaptive)) = (&mut self.adaptive, &snapshot.adaptive) {
+            own.clone_from(adaptive);
+        }
         Ok(())
     }
 }
@@ -521,39 +571,5 @@ impl SignalPredictor for Predictor {
         let reach = config.taps.max(2 * config.scaler.window);
         (config.scaler.kind == ScalerKind::Window)
             .then(|| refresh.saturating_mul(2).saturating_add(reach).max(blueprint.memory()))
-    }
-}
-
-/// One column's forecast from its history and hidden row, standardised, into `parts`.
-fn assemble(
-    forecaster: &Forecaster,
-    history: &ColumnHistory,
-    hidden_d: &[f32],
-    quantiles: &mut [f32],
-    linear_scratch: &mut [f32],
-    workspace: &mut Workspace,
-    parts: &mut Parts,
-) {
-    let (count, middle) = forecaster.blueprint().levels.shape();
-    forecaster.network().heads(hidden_d, quantiles, &mut workspace.scratch());
-    let (mean, deviation) = history.scale(&forecaster.config().scaler);
-    // The heads speak of the steps after the newest sample that was there; the last step stands for those beyond.
-    let missed = usize::try_from(history.missed()).unwrap_or(usize::MAX);
-    let last = quantiles.len() / count - 1;
-    for (step, part) in parts.network.chunks_exact_mut(count).enumerate() {
-        let ahead = &quantiles[step.saturating_add(missed).min(last) * count..][..count];
-        part.iter_mut().zip(ahead).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
-    }
-    parts.linear_spoke = forecaster.linear().is_some_and(|linear| linear.forecast(history, linear_scratch, &mut parts.linear));
-    let steps = parts.combined.chunks_exact_mut(count).zip(parts.network.chunks_exact(count)).enumerate();
-    for (step, (combined, network)) in steps {
-        let median = network[middle];
-        let shift = if parts.linear_spoke {
-            let share = f64::from(forecaster.network_share()[step]);
-            (parts.linear[step] - median) * (1.0 - share)
-        } else {
-            0.0
-        };
-        combined.iter_mut().zip(network).for_each(|(combined, network)| *combined = network + shift);
     }
 }

@@ -199,7 +199,8 @@ impl ColumnHistory {
     }
 
     fn sum_afresh(&mut self, window: u64) {
-        let there = || ((self.seen - window)..self.seen).filter(|&time| !self.missing[self.place(time)]).map(|time| self.at(time));
+        let there =
+            || ((self.seen - window)..self.seen).filter(|&time| !self.missing[self.place(time)]).map(|time| self.at(time));
         let counted = there().count();
         if counted > 0 {
             let mean = there().sum::<f64>() / counted as f64;

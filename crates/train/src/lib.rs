@@ -1,5 +1,6 @@
 //! Training of foretoken's forecasters: loader, loss, loop, checkpoints.
 
+pub mod calibrate;
 pub mod checkpoint;
 pub mod config;
 pub mod gate;
@@ -8,6 +9,7 @@ pub mod loss;
 pub mod trainer;
 pub mod validate;
 
+pub use calibrate::calibrate;
 pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;
 pub use gate::{GateConfig, GateReport, fit_gate};

@@ -1,6 +1,7 @@
 //! The training loop: AdamW with global-norm clipping on the flat arena, warm-up and cosine, early stopping on validation.
 
 use crate::{
+    calibrate::calibrate,
     checkpoint::{Checkpoint, Progress},
     config::TrainConfig,
     loader::{Lesson, Loader},
@@ -284,8 +285,13 @@ impl<'a> Trainer<'a> {
         Forecaster::new(blueprint, self.task.columns.clone(), arena, self.task.linear.clone(), share_h)
     }
 
-    /// The best forecaster so far.
+    /// The best forecaster so far, its quantiles calibrated on the validation rows.
+    ///
+    /// # Errors
+    /// What the model refuses.
     pub fn best(&self) -> Result<Forecaster, ModelError> {
-        self.forecaster(self.best.clone(), self.best_share_h.clone())
+        let forecaster = Arc::new(self.forecaster(self.best.clone(), self.best_share_h.clone())?);
+        let calibration = calibrate(&forecaster, &self.task.values, self.task.validation.clone())?;
+        Ok(Arc::into_inner(forecaster).expect("no predictor is left").calibrated(calibration))
     }
 }

@@ -1,0 +1,224 @@
+//! Conformal calibration: how far the quantiles have to lie from the median for as many samples to fall beyond as their levels say.
+//!
+//! ```text
+//! split       q'_j = m + f_j·(q_j − m)      f_j: the level's quantile of (y − m)/(q_j − m) over held-back rows (Romano et al. 2019, Vovk 2005)
+//! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate·(1{y beyond q'_j} − share the level leaves beyond)
+//! ```
+//! Distances that would cross are widened to the one inside. The adaptive form follows a stream whose errors grow or shrink (Gibbs & Candès 2021, as
+//! quantile tracking, Angelopoulos et al. 2023): at a few steps of the horizon every forecast is kept until its sample comes, and held against the `θ` of
+//! that moment, so that a long horizon's delay makes nothing swing. Between those steps `θ` is interpolated.
+
+use crate::{ModelError, forecaster::Forecaster, linear_expert::LinearExpert, network::Heads, quantiles::Levels, voice::Voice};
+use serde::{Deserialize, Serialize};
+
+/// Factors beyond this are not a calibration but a model that does not fit.
+const LARGEST_FACTOR: f32 = 1e3;
+/// Largest |θ|: a factor of 150.
+const LARGEST_LOG: f64 = 5.0;
+
+/// Factors of the quantiles' distances from the median.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    factors_hq: Vec<f32>,
+}
+
+impl Calibration {
+    /// Checks factors `[horizon][levels]`.
+    ///
+    /// # Errors
+    /// A wrong number of them, or one that is not in 0 to 1000.
+    pub fn new(factors_hq: Vec<f32>, horizon: usize, levels: &Levels) -> Result<Self, ModelError> {
+        let expected = horizon * levels.count();
+        if factors_hq.len() != expected {
+            return Err(ModelError::Width { what: "calibration", expected, found: factors_hq.len() });
+        }
+        match factors_hq.iter().find(|factor| !(0.0..=LARGEST_FACTOR).contains(*factor)) {
+            Some(found) => Err(ModelError::config("calibration", format!("factors of 0 to {LARGEST_FACTOR}"), found)),
+            None => Ok(Self { factors_hq }),
+        }
+    }
+
+    /// The factors, `[horizon][levels]`.
+    pub fn factors(&self) -> &[f32] {
+        &self.factors_hq
+    }
+
+    /// The factors of one step.
+    pub fn of_step(&self, step: usize, count: usize) -> &[f32] {
+        &self.factors_hq[step * count..][..count]
+    }
+}
+
+/// Moves the quantiles of one step away from the median by `factor(level)`; they do not cross.
+pub(crate) fn stretch(quantiles: &mut [f64], middle: usize, factor: impl Fn(usize) -> f64) {
+    let median = quantiles[middle];
+    let mut reach = 0.0f64;
+    for level in middle + 1..quantiles.len() {
+        reach = reach.max((quantiles[level] - median) * factor(level));
+        quantiles[level] = median + reach;
+    }
+    reach = 0.0;
+    for level in (0..middle).rev() {
+        reach = reach.max((median - quantiles[level]) * factor(level));
+        quantiles[level] = median - reach;
+    }
+}
+
+/// What adaptive calibration has learned and waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adaptive {
+    /// How fast it learns.
+    rate: f64,
+    /// `θ`, `[column][knot][level]`.
+    log_factors: Vec<f64>,
+    /// Forecasts that wait for their sample, `[column][knot][step + 1][level]`: the median at its place, distances from it at the others; all zero:
+    /// none.
+    pending: Vec<f64>,
+}
+
+/// The steps at which forecasts are held against what comes, and what is needed to make them.
+pub(crate) struct Knots {
+    steps: Vec<usize>,
+    heads: Heads,
+    linear: Option<LinearExpert>,
+    /// Share that each level leaves beyond it.
+    beyond: Vec<f64>,
+    middle: usize,
+    /// For every step of the horizon: the knot before it, and how far it lies on the way to the next.
+    between: Vec<(usize, f64)>,
+}
+
+impl Knots {
+    pub(crate) fn new(forecaster: &Forecaster) -> Self {
+        let horizon = forecaster.config().horizon;
+        // 1, 2, 4, … steps ahead, and the last.
+        let mut steps: Vec<usize> = std::iter::successors(Some(1usize), |ahead| ahead.checked_mul(2))
+            .take_while(|&ahead| ahead < horizon)
+            .map(|ahead| ahead - 1)
+            .collect();
+        steps.push(horizon - 1);
+        let at = |step: usize| ((step + 1) as f64).ln();
+        let between = |step: usize| {
+            let knot = steps.partition_point(|&knot| knot <= step).saturating_sub(1);
+            match steps.get(knot + 1) {
+                Some(&next) => (knot, (at(step) - at(steps[knot])) / (at(next) - at(steps[knot]))),
+                None => (knot, 0.0),
+            }
+        };
+        let levels = &forecaster.blueprint().levels;
+        Self {
+            between: (0..horizon).map(between).collect(),
+            heads: forecaster.blueprint().network.heads_at(forecaster.weights(), &steps),
+            linear: forecaster.linear().map(|linear| linear.at(&steps)),
+            beyond: levels.levels().iter().map(|&level| level.min(1.0 - level)).collect(),
+            middle: levels.middle(),
+            steps,
+        }
+    }
+
+    pub(crate) fn voice(&self) -> Voice<'_> {
+        Voice { heads: &self.heads, linear: self.linear.as_ref(), steps: Some(&self.steps) }
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.heads.outputs()
+    }
+
+    /// Pending values of one column.
+    fn waiting(&self) -> usize {
+        self.steps.iter().map(|step| step + 1).sum::<usize>() * self.beyond.len()
+    }
+}
+
+impl Adaptive {
+    /// Nothing learned, nothing waiting.
+    pub(crate) fn new(rate: f64, columns: usize, knots: &Knots) -> Result<Self, ModelError> {
+        if !(rate > 0.0 && rate <= 1.0) {
+            return Err(ModelError::config("adaptive rate", "a number above 0 and at most 1", rate));
+        }
+        Ok(Self { rate, log_factors: vec![0.0; columns * knots.outputs()], pending: vec![0.0; columns * knots.waiting()] })
+    }
+
+    /// How fast it learns.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.log_factors.fill(0.0);
+        self.pending.fill(0.0);
+    }
+
+    /// Whether it could belong where `other` does.
+    pub(crate) fn fits(&self, other: &Self) -> bool {
+        self.rate == other.rate
+            && self.log_factors.len() == other.log_factors.len()
+            && self.pending.len() == other.pending.len()
+            && self.log_factors.iter().all(|log| log.abs() <= LARGEST_LOG)
+            && self.pending.iter().all(|value| value.is_finite())
+    }
+
+    /// Sample number `time` of a column has come, NaN if it is missing: learns from the forecasts of it.
+    pub(crate) fn hear(&mut self, knots: &Knots, column: usize, time: u64, value: f64) {
+        let (count, middle) = (knots.beyond.len(), knots.middle);
+        let logs = &mut self.log_factors[column * knots.outputs()..][..knots.outputs()];
+        let mut waiting = &mut self.pending[column * knots.waiting()..][..knots.waiting()];
+        for (step, logs) in knots.steps.iter().zip(logs.chunks_exact_mut(count)) {
+            let (own, rest) = waiting.split_at_mut((step + 1) * count);
+            waiting = rest;
+            let slot = &mut own[(time % (*step as u64 + 1)) as usize * count..][..count];
+            let spread = slot.iter().enumerate().any(|(level, distance)| level != middle && *distance > 0.0);
+            if spread && !value.is_nan() {
+                for (level, (log, beyond)) in logs.iter_mut().zip(&knots.beyond).enumerate().filter(|(level, _)| *level != middle)
+                {
+                    let error = if level > middle { value - slot[middle] } else { slot[middle] - value };
+                    let missed = f64::from(u8::from(error > slot[level] * log.exp()));
+                    *log = (*log + self.rate * (missed - beyond)).clamp(-LARGEST_LOG, LARGEST_LOG);
+                }
+            }
+            slot.fill(0.0);
+        }
+    }
+
+    /// Keeps what was forecast after sample number `time` of a column: quantiles `[knot][level]` before this calibration.
+    pub(crate) fn expect(&mut self, knots: &Knots, column: usize, time: u64, quantiles: &[f64]) {
+        let (count, middle) = (knots.beyond.len(), knots.middle);
+        let mut waiting = &mut self.pending[column * knots.waiting()..][..knots.waiting()];
+        for (step, quantiles) in knots.steps.iter().zip(quantiles.chunks_exact(count)) {
+            let (own, rest) = waiting.split_at_mut((step + 1) * count);
+            waiting = rest;
+            let slot = &mut own[(time % (*step as u64 + 1)) as usize * count..][..count];
+            slot.iter_mut().zip(quantiles).for_each(|(slot, quantile)| *slot = (quantile - quantiles[middle]).abs());
+            slot[middle] = quantiles[middle];
+        }
+    }
+
+    /// Moves the quantiles `[horizon][levels]` of a column by what was learned.
+    pub(crate) fn apply(&self, knots: &Knots, column: usize, quantiles: &mut [f64]) {
+        let count = knots.beyond.len();
+        let logs = &self.log_factors[column * knots.outputs()..][..knots.outputs()];
+        for (quantiles, &(knot, way)) in quantiles.chunks_exact_mut(count).zip(&knots.between) {
+            let at = |knot: usize, level: usize| logs.get(knot * count + level).copied().unwrap_or(0.0);
+            stretch(quantiles, knots.middle, |level| {
+                let (low, high) = (at(knot, level), at(knot + 1, level));
+                (if way > 0.0 { low + way * (high - low) } else { low }).exp()
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretched_quantiles_do_not_cross() {
+        let mut quantiles = [1.0, 2.0, 3.0, 3.5, 6.0];
+        stretch(&mut quantiles, 2, |level| [0.1, 2.0, 9.0, 8.0, 0.5][level]);
+        assert_eq!(quantiles, [1.0, 1.0, 3.0, 7.0, 7.0]);
+        let mut same = [1.0, 2.0, 3.0];
+        stretch(&mut same, 1, |_| 1.0);
+        assert_eq!(same, [1.0, 2.0, 3.0]);
+    }
+}

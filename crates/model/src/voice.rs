@@ -1,0 +1,85 @@
+//! What a forecaster says of some steps of its horizon, from one column's history and hidden row.
+
+use crate::{
+    conformal::stretch, forecaster::Forecaster, layer::Workspace, linear_expert::LinearExpert, network::Heads, predictor::Parts,
+    scaler::ColumnHistory,
+};
+
+/// The heads and the linear expert for some steps.
+#[derive(Clone, Copy)]
+pub(crate) struct Voice<'a> {
+    pub(crate) heads: &'a Heads,
+    pub(crate) linear: Option<&'a LinearExpert>,
+    /// The steps, from 0; all of the horizon if absent.
+    pub(crate) steps: Option<&'a [usize]>,
+}
+
+impl Forecaster {
+    /// The voice for the whole horizon.
+    pub(crate) fn voice(&self) -> Voice<'_> {
+        Voice { heads: self.network().heads(), linear: self.linear(), steps: None }
+    }
+}
+
+/// Room for what is computed on the way.
+pub(crate) struct Room {
+    quantiles: Vec<f32>,
+    linear: Vec<f32>,
+}
+
+impl Room {
+    pub(crate) fn new(forecaster: &Forecaster) -> Self {
+        let config = forecaster.config();
+        let lookback = config.linear.as_ref().map_or(0, |linear| linear.lookback);
+        Self { quantiles: vec![0.0; config.horizon * config.quantiles.len()], linear: vec![0.0; lookback + config.horizon] }
+    }
+}
+
+impl Parts {
+    pub(crate) fn new(steps: usize, levels: usize) -> Self {
+        let outputs = vec![0.0; steps * levels];
+        Self { combined: outputs.clone(), network: outputs, linear: vec![0.0; steps], linear_spoke: false }
+    }
+}
+
+impl Voice<'_> {
+    /// One column's forecast, standardised, into `parts`.
+    pub(crate) fn speak(
+        self,
+        forecaster: &Forecaster,
+        history: &ColumnHistory,
+        hidden_d: &[f32],
+        room: &mut Room,
+        workspace: &mut Workspace,
+        parts: &mut Parts,
+    ) {
+        let (count, middle) = forecaster.blueprint().levels.shape();
+        let quantiles = &mut room.quantiles[..self.heads.outputs()];
+        self.heads.forecast(hidden_d, quantiles, &mut workspace.scratch());
+        let (mean, deviation) = history.scale(&forecaster.config().scaler);
+        // The heads speak of the steps after the newest sample that was there; the last step stands for those beyond.
+        let missed = usize::try_from(history.missed()).unwrap_or(usize::MAX);
+        let last = quantiles.len() / count - 1;
+        for (step, part) in parts.network.chunks_exact_mut(count).enumerate() {
+            let ahead = &quantiles[step.saturating_add(missed).min(last) * count..][..count];
+            part.iter_mut().zip(ahead).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
+        }
+        parts.linear_spoke = self.linear.is_some_and(|linear| linear.forecast(history, &mut room.linear, &mut parts.linear));
+        let steps = parts.combined.chunks_exact_mut(count).zip(parts.network.chunks_exact(count)).enumerate();
+        for (place, (combined, network)) in steps {
+            let step = self.steps.map_or(place, |steps| steps[place]);
+            let median = network[middle];
+            let shift = if parts.linear_spoke {
+                let share = f64::from(forecaster.network_share()[step]);
+                (parts.linear[place] - median) * (1.0 - share)
+            } else {
+                0.0
+            };
+            combined.iter_mut().zip(network).for_each(|(combined, network)| *combined = network + shift);
+            if let Some(calibration) = forecaster.calibration() {
+                let factors = calibration.of_step(step, count);
+                stretch(combined, middle, |level| f64::from(factors[level]));
+            }
+        }
+    }
+}
