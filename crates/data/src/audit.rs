@@ -121,7 +121,7 @@ pub(crate) struct Ledger(BTreeMap<(FindingKind, Option<String>), (usize, u64)>);
 impl Ledger {
     pub fn add(&mut self, kind: FindingKind, column: Option<&str>, count: usize, line: u64) {
         let (total, first) = self.0.entry((kind, column.map(String::from))).or_insert((0, line));
-        (*total, *first) = (*total + count, line.min(*first));
+        (*total, *first) = (total.saturating_add(count), line.min(*first));
     }
 
     pub fn close(self) -> Vec<Finding> {

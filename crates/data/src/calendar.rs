@@ -25,7 +25,8 @@ pub enum CalendarFeature {
 pub fn calendar(stamps: &[String], features: &[CalendarFeature]) -> Result<Vec<Covariate>, DataError> {
     let civil = |(row, stamp): (usize, &String)| {
         let time = stamps::parse(stamp).filter(|time| time.form != stamps::Form::Integer);
-        time.and_then(|time| stamps::civil(time.ticks)).ok_or_else(|| DataError::Calendar { number: row + 1, found: stamp.clone() })
+        time.and_then(|time| stamps::civil(time.ticks))
+            .ok_or_else(|| DataError::Calendar { number: row + 1, found: stamp.clone() })
     };
     let times = stamps.iter().enumerate().map(civil).collect::<Result<Vec<_>, _>>()?;
     let covariate = |name: &str, value: &dyn Fn(usize) -> f64| Covariate {
@@ -49,9 +50,9 @@ pub fn calendar(stamps: &[String], features: &[CalendarFeature]) -> Result<Vec<C
         .flat_map(|feature| match feature {
             CalendarFeature::HourOfDay => circle("hour-of-day", &|row| second(row) / 86_400.0),
             CalendarFeature::DayOfWeek => circle("day-of-week", &|row| weekday(row) / 7.0),
-            CalendarFeature::DayOfYear => circle("day-of-year", &|row| {
-                f64::from(times[row].day_of_year() - 1) / f64::from(times[row].days_in_year())
-            }),
+            CalendarFeature::DayOfYear => {
+                circle("day-of-year", &|row| f64::from(times[row].day_of_year() - 1) / f64::from(times[row].days_in_year()))
+            }
             CalendarFeature::Weekend => vec![covariate("weekend", &|row| f64::from(u8::from(weekday(row) >= 5.0)))],
         })
         .collect())
@@ -79,11 +80,7 @@ mod tests {
     #[test]
     fn features_are_turns_of_their_circle() {
         let day = ["2024-01-01", "2024-01-01 06:00:00", "2024-01-01T18:00:00"];
-        check(
-            CalendarFeature::HourOfDay,
-            &day,
-            &[("hour-of-day-sin", &[0.0, 1.0, -1.0]), ("hour-of-day-cos", &[1.0, 0.0, 0.0])],
-        );
+        check(CalendarFeature::HourOfDay, &day, &[("hour-of-day-sin", &[0.0, 1.0, -1.0]), ("hour-of-day-cos", &[1.0, 0.0, 0.0])]);
         let week = (TAU / 7.0).sin_cos();
         check(
             CalendarFeature::DayOfWeek,

@@ -30,7 +30,8 @@ pub struct ReadOptions {
     pub past: Vec<String>,
     /// Columns of covariates that are known for the future, too.
     pub future: Vec<String>,
-    /// CSV of what does not change with time: the id column and columns of numbers, one line a series.
+    /// CSV of what does not change with time: the id column (names of columns, for a wide file) and columns of numbers, one line a
+    /// series. The path is used as it is.
     pub statics: Option<PathBuf>,
 }
 
@@ -96,7 +97,9 @@ impl ReadOptions {
             Format::Wide => roles.extend(columns.clone()),
             Format::Long => roles.extend([&self.id, &self.time, &self.target]),
         }
-        let doubled = |names: &[&String]| names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| format!("`{name}` twice"));
+        let doubled = |names: &[&String]| {
+            names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| format!("`{name}` twice"))
+        };
         let expected = "each column in one role";
         if let Some(found) = doubled(&roles) {
             return Err(DataError::Option { key: "columns, past, future", expected, found });

@@ -17,4 +17,4 @@ pub use error::EvalError;
 pub use horizons::HorizonBoards;
 pub use metrics::{ColumnScores, Scores, adjusted_rand_index, naive_scales};
 pub use mstl_ets::MstlEts;
-pub use ridge::Ridge;
+pub use ridge::{Inputs, Profile, Ridge};

@@ -1,10 +1,14 @@
 //! Ridge regression from a window to the whole horizon, in closed form: the floor that a network has to beat.
 //!
 //! ```text
-//! ŷ = (z − mean(z))·W + b + mean(z)       W = (G + λI)⁻¹B, G and B the centred Gram matrices of all training windows
+//! ŷ = x·W + b + mean(z)       x = [z − mean(z), p − mean(z)]       W = (G + λI)⁻¹B, G and B the centred Gram matrices of all training windows
 //! ```
-//! One map for all columns. A missing value is the last present one before it; windows that lack more than a tenth of their look-back or of
-//! their horizon, or that begin before their column does, are left out, and are not forecast. λ is picked on the validation rows. G = UΛUᵀ is decomposed once, so every λ costs a product.
+//! `z` are the last `lookback` samples; `p`, if there is a profile, the means of the last cycles at each phase of the season, the next sample's first:
+//! what a longer look-back knows, without its noise. One map for all columns. A missing value is the last present one before it; windows that lack more
+//! than a tenth of their look-back or of their horizon, or that begin before their column does, are left out, and are not forecast.
+//!
+//! The horizon is cut into blocks, each with a λ of its own, picked on the validation rows, and with all the training windows that it fits. G = UΛUᵀ is
+//! decomposed once a block, so every λ costs a product.
 
 use crate::{EvalError, backtest::Baseline, missing::Filled};
 use faer::{Mat, MatRef, Par, Side, linalg::matmul::matmul, mat::AsMatMut};
@@ -16,27 +20,75 @@ const STRENGTHS: [f64; 9] = [1e-3, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 3e4, 1e5];
 /// Most training windows; beyond it they are taken by stride.
 const MOST_WINDOWS: usize = 400_000;
 /// Most validation windows, likewise.
-const MOST_VALIDATION: usize = 60_000;
+const MOST_VALIDATION: usize = 20_000;
+/// The profile's inputs are shrunk so much less than the samples: they are means already.
+const PROFILE_SCALE: f64 = 10.0;
 /// Windows in one product.
 const BLOCK: usize = 1024;
 /// Partial sums, whatever the number of threads, so that the result does not depend on it.
 const PARTS: usize = 8;
 
+/// Means of the last cycles at each phase of a season.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Samples in a season.
+    pub season: usize,
+    /// Seasons that the means are over.
+    pub cycles: usize,
+}
+
+/// What a ridge looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// Samples it looks back.
+    pub lookback: usize,
+    /// The seasonal profile beside them, if any.
+    pub profile: Option<Profile>,
+}
+
+impl Inputs {
+    /// The last samples alone.
+    pub fn samples(lookback: usize) -> Self {
+        Self { lookback, profile: None }
+    }
+
+    /// Inputs of the map.
+    pub fn width(&self) -> usize {
+        self.lookback + self.profile.map_or(0, |profile| profile.season)
+    }
+
+    /// Samples that must be known.
+    pub fn span(&self) -> usize {
+        self.lookback.max(self.profile.map_or(0, |profile| profile.season * profile.cycles))
+    }
+
+    /// The inputs from the last `span` samples, less the mean that is returned.
+    fn push(&self, past: &[f64], scale: f64, x: &mut Vec<f64>) -> f64 {
+        let recent = &past[past.len() - self.lookback..];
+        let mean = recent.iter().sum::<f64>() / self.lookback as f64;
+        x.extend(recent.iter().map(|value| value - mean));
+        if let Some(Profile { season, cycles }) = self.profile {
+            let seasons = &past[past.len() - season * cycles..];
+            let phase = |phase: usize| seasons.iter().skip(phase).step_by(season).sum::<f64>() / cycles as f64;
+            x.extend((0..season).map(|at| scale * (phase(at) - mean)));
+        }
+        mean
+    }
+}
+
 /// A fitted ridge.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ridge {
-    /// Samples it looks back.
-    pub lookback: usize,
+    /// What it looks at.
+    pub inputs: Inputs,
     /// Samples ahead.
     pub horizon: usize,
-    /// `[lookback][horizon]`, oldest sample first.
+    /// `[input][horizon]`, oldest sample first, the profile after the samples.
     pub weights_lh: Vec<f32>,
     /// `[horizon]`.
     pub bias_h: Vec<f32>,
-    /// The strength picked.
-    pub strength: f64,
-    /// Its mean squared error on the validation windows.
-    pub validation_mse: f64,
+    /// The strength picked for each block.
+    pub strengths: Vec<f64>,
 }
 
 /// Sums over windows.
@@ -49,19 +101,20 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(lookback: usize, horizon: usize) -> Self {
+    fn new(width: usize, horizon: usize) -> Self {
         Self {
-            gram: Mat::zeros(lookback, lookback),
-            cross: Mat::zeros(lookback, horizon),
-            x: vec![0.0; lookback],
+            gram: Mat::zeros(width, width),
+            cross: Mat::zeros(width, horizon),
+            x: vec![0.0; width],
             y: vec![0.0; horizon],
             windows: 0,
         }
     }
 
+    /// Adds the sums of more windows, whose horizon may be longer.
     fn add(&mut self, other: &Self) {
         self.gram += &other.gram;
-        self.cross += &other.cross;
+        self.cross += other.cross.subcols(0, self.y.len());
         self.x.iter_mut().zip(&other.x).for_each(|(to, from)| *to += from);
         self.y.iter_mut().zip(&other.y).for_each(|(to, from)| *to += from);
         self.windows += other.windows;
@@ -71,7 +124,7 @@ impl Sums {
 /// Windows and futures of one column at some origins, each less the window's mean.
 #[derive(Default)]
 struct Windows {
-    /// `[window][lookback]`.
+    /// `[window][input]`.
     x: Vec<f64>,
     /// `[window][horizon]`.
     y: Vec<f64>,
@@ -83,20 +136,20 @@ struct Windows {
 
 impl Windows {
     /// The windows at ascending `origins` that lack few values. With a horizon of 0 it reads no row from the last origin on.
-    fn of(column: &[f64], origins: &[usize], lookback: usize, horizon: usize) -> Self {
+    fn of(column: &[f64], origins: &[usize], inputs: &Inputs, horizon: usize, scale: f64) -> Self {
         let (Some(first), Some(last)) = (origins.first(), origins.last()) else { return Self::default() };
-        let filled = Filled::of(column, first - lookback..last + horizon, None);
+        let span = inputs.span();
+        let filled = Filled::of(column, first - span..last + horizon, None);
         let mut windows = Self {
-            x: Vec::with_capacity(origins.len() * lookback),
+            x: Vec::with_capacity(origins.len() * inputs.width()),
             y: Vec::with_capacity(origins.len() * horizon),
             ..Self::default()
         };
         for &origin in origins {
-            let (past, future) = (filled.window(origin - lookback..origin), filled.window(origin..origin + horizon));
+            let (past, future) = (filled.window(origin - span..origin), filled.window(origin..origin + horizon));
             windows.complete.push(past.is_some() && future.is_some());
             if let (Some(past), Some(future)) = (past, future) {
-                let mean = past.iter().sum::<f64>() / lookback as f64;
-                windows.x.extend(past.iter().map(|value| value - mean));
+                let mean = inputs.push(past, scale, &mut windows.x);
                 windows.y.extend(future.iter().map(|value| value - mean));
                 windows.means.push(mean);
             }
@@ -109,15 +162,20 @@ fn rows_of(values: &[f64], width: usize) -> MatRef<'_, f64> {
     MatRef::from_row_major_slice(values, values.len() / width, width)
 }
 
-/// Every (column, origin) by stride, at most `most` of them, in blocks of one column.
-fn blocks(columns: usize, origins: Range<usize>, most: usize) -> Vec<(usize, Vec<usize>)> {
-    let stride = (origins.len() * columns).div_ceil(most).max(1);
+/// How far to go from one origin to the next for at most `most` windows of all columns.
+fn stride(columns: usize, origins: &Range<usize>, most: usize) -> usize {
+    (origins.len() * columns).div_ceil(most).max(1)
+}
+
+/// Every (column, origin) by stride, in blocks of one column.
+fn blocks(columns: usize, origins: Range<usize>, stride: usize) -> Vec<(usize, Vec<usize>)> {
     let origins: Vec<usize> = origins.step_by(stride).collect();
     (0..columns).flat_map(|column| origins.chunks(BLOCK).map(move |block| (column, block.to_vec()))).collect()
 }
 
 impl Ridge {
-    /// Fits on the windows that lie in `train`, and picks the strength on those whose forecast rows lie in `validation`.
+    /// Fits on the windows that lie in `train`, and picks the strengths on those whose forecast rows lie in `validation`. `cuts` are the ends of
+    /// the blocks of the horizon, the horizon last.
     ///
     /// # Errors
     /// Too few rows, too many missing values, or values that are not finite.
@@ -125,77 +183,115 @@ impl Ridge {
         columns: &[Vec<f64>],
         train: &Range<usize>,
         validation: &Range<usize>,
-        lookback: usize,
-        horizon: usize,
+        inputs: Inputs,
+        cuts: &[usize],
     ) -> Result<Self, EvalError> {
         let too_short = |what, expected, found| Err(EvalError::TooShort { what, expected, found });
-        if train.len() < lookback + horizon {
-            return too_short("training windows of the ridge", lookback + horizon, train.len());
+        let (span, horizon) = (inputs.span(), cuts.last().copied().unwrap_or(0));
+        if train.len() < span + horizon {
+            return too_short("training windows of the ridge", span + horizon, train.len());
         }
         if validation.len() < horizon {
             return too_short("validation windows of the ridge", horizon, validation.len());
         }
-        if validation.start < lookback {
-            return too_short("look-back of the ridge", lookback, validation.start);
+        if validation.start < span {
+            return too_short("look-back of the ridge", span, validation.start);
         }
-        let training = blocks(columns.len(), train.start + lookback..train.end - horizon + 1, MOST_WINDOWS);
-        let sums = sum(columns, &training, lookback, horizon);
+        let origins = |cut: usize| train.start + span..train.end - cut + 1;
+        let stride = stride(columns.len(), &origins(cuts[0]), MOST_WINDOWS);
+        // From the longest horizon down: a shorter one has the same windows, and those after them.
+        let mut fitted: Vec<(usize, Self)> = Vec::new();
+        let mut known: Option<Sums> = None;
+        let mut next = origins(horizon).start;
+        for (index, &end) in cuts.iter().enumerate().rev() {
+            let until = origins(end).end;
+            let more = sum(columns, &blocks(columns.len(), next..until, stride), &inputs, end);
+            next += (until - next).div_ceil(stride) * stride;
+            let mut sums = more;
+            if let Some(longer) = &known {
+                sums.add(longer);
+            }
+            let start = if index == 0 { 0 } else { cuts[index - 1] };
+            fitted.push((start, Self::block(columns, validation, inputs, &sums, start..end)?));
+            known = Some(sums);
+        }
+        fitted.reverse();
+        let mut whole = Self {
+            inputs,
+            horizon,
+            weights_lh: vec![0.0; inputs.width() * horizon],
+            bias_h: Vec::with_capacity(horizon),
+            strengths: fitted.iter().flat_map(|(_, block)| block.strengths.clone()).collect(),
+        };
+        for (start, block) in &fitted {
+            let rows = whole.weights_lh.chunks_exact_mut(horizon).zip(block.weights_lh.chunks_exact(block.horizon));
+            rows.for_each(|(to, from)| to[*start..start + block.horizon].copy_from_slice(from));
+            whole.bias_h.extend_from_slice(&block.bias_h);
+        }
+        Ok(whole)
+    }
+
+    /// The map to some steps alone.
+    fn block(
+        columns: &[Vec<f64>],
+        validation: &Range<usize>,
+        inputs: Inputs,
+        sums: &Sums,
+        steps: Range<usize>,
+    ) -> Result<Self, EvalError> {
         if sums.windows == 0 {
             return Err(EvalError::Missing { what: "training windows of the ridge" });
         }
-        let n = sums.windows as f64;
-        let gram = Mat::from_fn(lookback, lookback, |i, j| sums.gram[(i, j)] - sums.x[i] * sums.x[j] / n);
-        let cross = Mat::from_fn(lookback, horizon, |i, j| sums.cross[(i, j)] - sums.x[i] * sums.y[j] / n);
+        let (width, horizon, n) = (inputs.width(), steps.len(), sums.windows as f64);
+        let gram = Mat::from_fn(width, width, |i, j| sums.gram[(i, j)] - sums.x[i] * sums.x[j] / n);
+        let y = &sums.y[steps.clone()];
+        let cross = Mat::from_fn(width, horizon, |i, j| sums.cross[(i, steps.start + j)] - sums.x[i] * y[j] / n);
         let decomposed = gram.self_adjoint_eigen(Side::Lower).map_err(|_| EvalError::NotFinite)?;
         let (vectors, values) = (decomposed.U(), decomposed.S().column_vector());
         let projected = vectors.transpose() * &cross;
-        let held_out = blocks(columns.len(), validation.start..validation.end - horizon + 1, MOST_VALIDATION);
+        let origins = validation.start..validation.end - steps.end + 1;
+        let held_out = blocks(columns.len(), origins.clone(), stride(columns.len(), &origins, MOST_VALIDATION));
         let candidates: Vec<Self> = STRENGTHS
             .iter()
             .map(|&strength| {
-                let scaled = Mat::from_fn(lookback, horizon, |i, j| projected[(i, j)] / (values[i] + strength));
+                let scaled = Mat::from_fn(width, horizon, |i, j| projected[(i, j)] / (values[i] + strength));
                 let weights = vectors * &scaled;
-                let bias = |j: usize| (sums.y[j] - (0..lookback).map(|i| sums.x[i] * weights[(i, j)]).sum::<f64>()) / n;
+                let bias = |j: usize| (y[j] - (0..width).map(|i| sums.x[i] * weights[(i, j)]).sum::<f64>()) / n;
+                let scale = |i: usize| if i < inputs.lookback { 1.0 } else { PROFILE_SCALE };
+                let places = (0..width).flat_map(|i| (0..horizon).map(move |j| (i, j)));
                 Self {
-                    lookback,
+                    inputs,
                     horizon,
-                    weights_lh: (0..lookback)
-                        .flat_map(|i| (0..horizon).map(move |j| (i, j)))
-                        .map(|at| weights[at] as f32)
-                        .collect(),
+                    weights_lh: places.map(|(i, j)| (scale(i) * weights[(i, j)]) as f32).collect(),
                     bias_h: (0..horizon).map(|j| bias(j) as f32).collect(),
-                    strength,
-                    validation_mse: 0.0,
+                    strengths: vec![strength],
                 }
             })
             .collect();
         let errors: Vec<(usize, Vec<f64>)> = held_out
             .par_iter()
             .map(|(column, origins)| {
-                let Windows { x, y, .. } = Windows::of(&columns[*column], origins, lookback, horizon);
-                (y.len(), candidates.iter().map(|ridge| ridge.square_error(&x, &y)).collect())
+                let windows = Windows::of(&columns[*column], origins, &inputs, steps.end, 1.0);
+                let y: Vec<f64> = windows.y.chunks_exact(steps.end).flat_map(|y| y[steps.clone()].to_vec()).collect();
+                (y.len(), candidates.iter().map(|ridge| ridge.square_error(&windows.x, &y)).collect())
             })
             .collect();
-        let count: usize = errors.iter().map(|(count, _)| count).sum();
-        if count == 0 {
+        if errors.iter().all(|(count, _)| *count == 0) {
             return Err(EvalError::Missing { what: "validation windows of the ridge" });
         }
-        let scored = candidates.into_iter().enumerate().map(|(index, mut ridge)| {
-            ridge.validation_mse = errors.iter().map(|(_, errors)| errors[index]).sum::<f64>() / count as f64;
-            ridge
-        });
-        let best =
-            scored.filter(|ridge| ridge.validation_mse.is_finite()).min_by(|a, b| a.validation_mse.total_cmp(&b.validation_mse));
-        best.ok_or(EvalError::NotFinite)
+        let total = |index: usize| errors.iter().map(|(_, errors)| errors[index]).sum::<f64>();
+        let scored = candidates.into_iter().enumerate().map(|(index, ridge)| (total(index), ridge));
+        let best = scored.filter(|(error, _)| error.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0));
+        best.map(|(_, ridge)| ridge).ok_or(EvalError::NotFinite)
     }
 
-    /// Forecasts of centred windows, `[window][horizon]`.
+    /// Forecasts from inputs less their means, `[window][horizon]`.
     fn apply(&self, x: &[f64]) -> Vec<f32> {
         let x: Vec<f32> = x.iter().map(|&value| value as f32).collect();
-        let rows = x.len() / self.lookback;
+        let rows = x.len() / self.inputs.width();
         let mut y = vec![0.0f32; rows * self.horizon];
-        let x = MatRef::from_row_major_slice(&x, rows, self.lookback);
-        let weights = MatRef::from_row_major_slice(&self.weights_lh, self.lookback, self.horizon);
+        let x = MatRef::from_row_major_slice(&x, rows, self.inputs.width());
+        let weights = MatRef::from_row_major_slice(&self.weights_lh, self.inputs.width(), self.horizon);
         let out = faer::MatMut::from_row_major_slice_mut(&mut y, rows, self.horizon);
         matmul(out, faer::Accum::Replace, x, weights, 1.0, Par::Seq);
         for row in y.chunks_exact_mut(self.horizon) {
@@ -209,17 +305,18 @@ impl Ridge {
     }
 }
 
-fn sum(columns: &[Vec<f64>], blocks: &[(usize, Vec<usize>)], lookback: usize, horizon: usize) -> Sums {
+fn sum(columns: &[Vec<f64>], blocks: &[(usize, Vec<usize>)], inputs: &Inputs, horizon: usize) -> Sums {
+    let width = inputs.width();
     let parts: Vec<Sums> = (0..PARTS)
         .into_par_iter()
         .map(|part| {
-            let mut sums = Sums::new(lookback, horizon);
+            let mut sums = Sums::new(width, horizon);
             for (column, origins) in blocks.iter().skip(part).step_by(PARTS) {
-                let Windows { x, y, means, .. } = Windows::of(&columns[*column], origins, lookback, horizon);
-                let (x_wl, y_wh) = (rows_of(&x, lookback), rows_of(&y, horizon));
+                let Windows { x, y, means, .. } = Windows::of(&columns[*column], origins, inputs, horizon, PROFILE_SCALE);
+                let (x_wl, y_wh) = (rows_of(&x, width), rows_of(&y, horizon));
                 matmul(sums.gram.as_mat_mut(), faer::Accum::Add, x_wl.transpose(), x_wl, 1.0, Par::Seq);
                 matmul(sums.cross.as_mat_mut(), faer::Accum::Add, x_wl.transpose(), y_wh, 1.0, Par::Seq);
-                for (x, y) in x.chunks_exact(lookback).zip(y.chunks_exact(horizon)) {
+                for (x, y) in x.chunks_exact(width).zip(y.chunks_exact(horizon)) {
                     sums.x.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
                     sums.y.iter_mut().zip(y).for_each(|(sum, y)| *sum += y);
                 }
@@ -228,20 +325,20 @@ fn sum(columns: &[Vec<f64>], blocks: &[(usize, Vec<usize>)], lookback: usize, ho
             sums
         })
         .collect();
-    let mut total = Sums::new(lookback, horizon);
+    let mut total = Sums::new(width, horizon);
     parts.iter().for_each(|part| total.add(part));
     total
 }
 
 impl Baseline for Ridge {
     fn lookback(&self) -> usize {
-        self.lookback
+        self.inputs.span()
     }
 
     fn forecast(&self, column: &[f64], origins: Range<usize>) -> Vec<f64> {
         let origins: Vec<usize> = origins.collect();
         let block = |origins: &[usize]| {
-            let windows = Windows::of(column, origins, self.lookback, 0);
+            let windows = Windows::of(column, origins, &self.inputs, 0, 1.0);
             let y = self.apply(&windows.x);
             let mut complete = y.chunks_exact(self.horizon).zip(&windows.means);
             let mut restored = Vec::with_capacity(origins.len() * self.horizon);
@@ -268,7 +365,36 @@ mod tests {
     }
 
     fn fit(columns: &[Vec<f64>], horizon: usize) -> Ridge {
-        Ridge::fit(columns, &(0..300), &(300..400), 20, horizon).expect("fits")
+        Ridge::fit(columns, &(0..300), &(300..400), Inputs::samples(20), &[horizon]).expect("fits")
+    }
+
+    #[test]
+    fn blocks_are_fits_of_their_own() {
+        let columns = [wave(400), wave(430)[30..].to_vec()];
+        let inputs = Inputs { lookback: 12, profile: Some(Profile { season: 9, cycles: 3 }) };
+        let fit = |cuts: &[usize]| Ridge::fit(&columns, &(0..300), &(300..400), inputs, cuts).expect("fits");
+        let (whole, short) = (fit(&[4, 10, 30]), fit(&[10]));
+        // The second block of a fit to 30 steps has the windows of a fit to 10.
+        let apart = |steps: Range<usize>| {
+            let whole = whole.forecast(&columns[0], 320..350);
+            let short = short.forecast(&columns[0], 320..350);
+            let pairs = whole.chunks_exact(30).zip(short.chunks_exact(10));
+            pairs.flat_map(|(a, b)| steps.clone().map(|step| (a[step] - b[step]).abs()).collect::<Vec<_>>()).fold(0.0, f64::max)
+        };
+        // Sums in another order, weights in f32.
+        assert!(apart(4..10) < 1e-4, "{}", apart(4..10));
+        assert_eq!(whole.strengths.len(), 3);
+    }
+
+    #[test]
+    fn a_profile_is_the_mean_of_its_cycles() {
+        let past: Vec<f64> = (0..20).map(|i| (i * i) as f64).collect();
+        let mut x = Vec::new();
+        let inputs = Inputs { lookback: 4, profile: Some(Profile { season: 3, cycles: 2 }) };
+        let mean = inputs.push(&past, 1.0, &mut x);
+        assert_eq!((inputs.width(), inputs.span(), mean), (7, 6, (256 + 289 + 324 + 361) as f64 / 4.0));
+        let expected = [(14 * 14 + 17 * 17) as f64, (15 * 15 + 18 * 18) as f64, (16 * 16 + 19 * 19) as f64];
+        assert_eq!(x[4..], expected.map(|sum| sum / 2.0 - mean));
     }
 
     #[test]
@@ -294,7 +420,7 @@ mod tests {
         let mut late = whole.clone();
         late[..150].fill(NAN);
         let columns = [late.clone(), vec![NAN; 400]];
-        let windows = sum(&columns, &blocks(2, 20..296, MOST_WINDOWS), 20, 5).windows;
+        let windows = sum(&columns, &blocks(2, 20..296, 1), &Inputs::samples(20), 5).windows;
         assert_eq!(windows, 296 - 170);
         let ridge = fit(&columns, 5);
         assert!(ridge.weights_lh.iter().all(|weight| weight.is_finite()));
@@ -312,7 +438,9 @@ mod tests {
 
     #[test]
     fn nothing_to_fit_on_is_an_error() {
-        let error = |column: Vec<f64>| Ridge::fit(&[column], &(0..300), &(300..400), 20, 5).expect_err("missing").to_string();
+        let error = |column: Vec<f64>| {
+            Ridge::fit(&[column], &(0..300), &(300..400), Inputs::samples(20), &[5]).expect_err("missing").to_string()
+        };
         assert!(error(vec![NAN; 400]).contains("training windows"));
         let mut ends = wave(400);
         ends[280..].fill(NAN);

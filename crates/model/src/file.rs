@@ -70,7 +70,7 @@ impl Forecaster {
         tensors.push((NETWORK_SHARE.into(), vec![1, horizon], bytes_of(self.network_share())));
         if let Some(linear) = self.linear() {
             let weights = linear.weights();
-            tensors.push((LINEAR_WEIGHTS.into(), vec![linear.lookback(), horizon], bytes_of(&weights.weights_lh)));
+            tensors.push((LINEAR_WEIGHTS.into(), vec![linear.options().inputs(), horizon], bytes_of(&weights.weights_lh)));
             tensors.push((LINEAR_BIAS.into(), vec![1, horizon], bytes_of(&weights.bias_h)));
         }
         if let Some(calibration) = self.calibration() {
@@ -186,7 +186,7 @@ impl Reader {
         let share = values(NETWORK_SHARE, [1, horizon])?;
         let linear = match &header.forecaster.linear {
             Some(options) => Some(LinearWeights {
-                weights_lh: values(LINEAR_WEIGHTS, [options.lookback, horizon])?,
+                weights_lh: values(LINEAR_WEIGHTS, [options.inputs(), horizon])?,
                 bias_h: values(LINEAR_BIAS, [1, horizon])?,
             }),
             None => None,

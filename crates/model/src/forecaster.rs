@@ -135,7 +135,7 @@ impl Blueprint {
         let (taps, width) = (positive("taps", config.taps)?, positive("width", config.width)?);
         config.scaler.check().map_err(|error| error.under("scaler"))?;
         if let Some(linear) = &config.linear {
-            positive("linear.lookback", linear.lookback)?;
+            linear.check().map_err(|error| error.under("linear"))?;
         }
         let levels = Levels::new(&config.quantiles)?;
         let mut layout = Layout::default();
@@ -148,8 +148,8 @@ impl Blueprint {
 
     /// Samples that a forecast looks at as they are, beside the states.
     pub fn lookback(&self) -> usize {
-        let lookback = self.config.linear.as_ref().map_or(0, |linear| linear.lookback);
-        lookback.max(self.config.taps)
+        let span = self.config.linear.as_ref().and_then(LinearConfig::span).unwrap_or(0);
+        span.max(self.config.taps)
     }
 
     /// Samples a column's history must remember.
@@ -196,7 +196,7 @@ impl Forecaster {
         width("network share", config.horizon, network_share_h.len())?;
         positive("columns", columns.len())?;
         let linear = match (&config.linear, linear) {
-            (Some(options), Some(weights)) => Some(LinearExpert::new(weights, options.lookback, config.horizon)?),
+            (Some(options), Some(weights)) => Some(LinearExpert::new(weights, options, config.horizon)?),
             (None, None) => None,
             (Some(_), None) => return Err(ModelError::config("linear", "weights of the linear expert", "none")),
             (None, Some(_)) => return Err(ModelError::config("linear", "no linear expert", "weights of one")),

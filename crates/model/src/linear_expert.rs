@@ -1,11 +1,12 @@
 //! The closed-form linear expert: one ridge map from the last samples to the whole horizon, the floor a model starts from.
 //!
 //! ```text
-//! ŷ = (z − mean(z))·W + b + mean(z),      z the last `lookback` samples, oldest first
+//! ŷ = [z − mean(z), p − mean(z)]·W + b + mean(z),      z the last `lookback` samples, oldest first
 //! ```
+//! `p`, if there is a profile, are the means of the last cycles at each phase of a season, that of the next sample first.
 //! In units of the columns' training deviation. Its weights are fitted elsewhere, in closed form; before `lookback` samples it has no say.
 
-use crate::{ModelError, scaler::ColumnHistory};
+use crate::{ModelError, scaler::ColumnHistory, weights::positive};
 use foretoken_kernels::linear::{Panels, linear};
 use serde::{Deserialize, Serialize};
 
@@ -15,18 +16,62 @@ use serde::{Deserialize, Serialize};
 pub struct LinearConfig {
     /// Samples it looks back.
     pub lookback: usize,
+    /// The seasonal profile beside them; none if absent.
+    pub profile: Option<ProfileConfig>,
 }
+
+/// Means of the last cycles at each phase of a season.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileConfig {
+    /// Samples in a season.
+    pub season: usize,
+    /// Seasons that the means are over.
+    pub cycles: usize,
+}
+
+impl LinearConfig {
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// A look-back, a season or cycles of zero, or a span beyond a million samples.
+    pub fn check(&self) -> Result<(), ModelError> {
+        positive("lookback", self.lookback)?;
+        if let Some(ProfileConfig { season, cycles }) = self.profile {
+            positive("season", season).map_err(|error| error.under("profile"))?;
+            positive("cycles", cycles).map_err(|error| error.under("profile"))?;
+        }
+        match self.span() {
+            Some(span) if span <= LONGEST_SPAN => Ok(()),
+            _ => Err(ModelError::config("lookback", format!("a span of at most {LONGEST_SPAN} samples"), "a longer one")),
+        }
+    }
+
+    /// Samples that it looks at; none if there are too many to count.
+    pub fn span(&self) -> Option<usize> {
+        let profile = self.profile.map_or(Some(0), |profile| profile.season.checked_mul(profile.cycles))?;
+        Some(self.lookback.max(profile))
+    }
+
+    /// Inputs of the map.
+    pub fn inputs(&self) -> usize {
+        self.lookback + self.profile.map_or(0, |profile| profile.season)
+    }
+}
+
+/// Longest span of samples that a linear expert looks at.
+const LONGEST_SPAN: usize = 1 << 20;
 
 impl Default for LinearConfig {
     fn default() -> Self {
-        Self { lookback: 512 }
+        Self { lookback: 512, profile: None }
     }
 }
 
 /// The fitted map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearWeights {
-    /// `[lookback][horizon]`, oldest sample first.
+    /// `[input][horizon]`, oldest sample first, the profile after the samples.
     pub weights_lh: Vec<f32>,
     /// `[horizon]`.
     pub bias_h: Vec<f32>,
@@ -35,21 +80,19 @@ pub struct LinearWeights {
 /// The map, packed.
 pub struct LinearExpert {
     weights: LinearWeights,
+    options: LinearConfig,
     panels: Panels,
 }
 
 impl LinearExpert {
     /// Packs `weights`, or says what is wrong with them.
-    pub fn new(weights: LinearWeights, lookback: usize, horizon: usize) -> Result<Self, ModelError> {
-        if weights.weights_lh.len() != lookback * horizon || weights.bias_h.len() != horizon {
-            return Err(ModelError::Width {
-                what: "linear expert",
-                expected: lookback * horizon,
-                found: weights.weights_lh.len(),
-            });
+    pub fn new(weights: LinearWeights, options: &LinearConfig, horizon: usize) -> Result<Self, ModelError> {
+        let inputs = options.inputs();
+        if weights.weights_lh.len() != inputs * horizon || weights.bias_h.len() != horizon {
+            return Err(ModelError::Width { what: "linear expert", expected: inputs * horizon, found: weights.weights_lh.len() });
         }
-        let panels = Panels::pack(&weights.weights_lh, lookback, horizon);
-        Ok(Self { weights, panels })
+        let panels = Panels::pack(&weights.weights_lh, inputs, horizon);
+        Ok(Self { weights, options: options.clone(), panels })
     }
 
     /// The same for these steps of the horizon alone, from 0.
@@ -57,8 +100,8 @@ impl LinearExpert {
         let horizon = self.weights.bias_h.len();
         let pick = |row: &[f32]| steps.iter().map(|&step| row[step]).collect::<Vec<f32>>();
         let weights_lh: Vec<f32> = self.weights.weights_lh.chunks_exact(horizon).flat_map(pick).collect();
-        let panels = Panels::pack(&weights_lh, self.lookback(), steps.len());
-        Self { panels, weights: LinearWeights { weights_lh, bias_h: pick(&self.weights.bias_h) } }
+        let panels = Panels::pack(&weights_lh, self.panels.inputs(), steps.len());
+        Self { panels, options: self.options.clone(), weights: LinearWeights { weights_lh, bias_h: pick(&self.weights.bias_h) } }
     }
 
     /// The map as fitted.
@@ -66,9 +109,14 @@ impl LinearExpert {
         &self.weights
     }
 
-    /// Samples it looks back.
-    pub fn lookback(&self) -> usize {
-        self.panels.inputs()
+    /// What it looks at.
+    pub fn options(&self) -> &LinearConfig {
+        &self.options
+    }
+
+    /// Samples that must have been seen.
+    pub fn span(&self) -> usize {
+        self.options.span().expect("checked when it was built")
     }
 
     /// Number of weights.
@@ -76,15 +124,27 @@ impl LinearExpert {
         self.weights.weights_lh.len() + self.weights.bias_h.len()
     }
 
-    /// Forecasts from `history` into `y_h`; false, and `y_h` untouched, before `lookback` samples. `scratch` holds lookback + horizon.
+    /// Forecasts from `history` into `y_h`; false, and `y_h` untouched, before `span` samples. `scratch` holds inputs + horizon.
     pub fn forecast(&self, history: &ColumnHistory, scratch: &mut [f32], y_h: &mut [f64]) -> bool {
-        let lookback = self.lookback();
+        let lookback = self.options.lookback;
+        if history.seen() < self.span() as u64 {
+            return false;
+        }
         let (Some(values), Some(again)) = (history.newest(lookback), history.newest(lookback)) else { return false };
         let mean = values.sum::<f64>() / lookback as f64;
-        let (z_l, out_h) = scratch.split_at_mut(lookback);
+        let (x_l, out_h) = scratch.split_at_mut(self.panels.inputs());
+        let (z_l, p_l) = x_l.split_at_mut(lookback);
         z_l.iter_mut().zip(again).for_each(|(z, value)| *z = (value - mean) as f32);
+        if let Some(ProfileConfig { season, cycles }) = self.options.profile {
+            let Some(mut values) = history.newest(season * cycles) else { return false };
+            p_l.fill(0.0);
+            for _ in 0..cycles {
+                p_l.iter_mut().zip(values.by_ref()).for_each(|(p, value)| *p += (value - mean) as f32);
+            }
+            p_l.iter_mut().for_each(|p| *p /= cycles as f32);
+        }
         let out_h = &mut out_h[..y_h.len()];
-        linear(z_l, &self.panels, Some(&self.weights.bias_h), out_h);
+        linear(x_l, &self.panels, Some(&self.weights.bias_h), out_h);
         y_h.iter_mut().zip(out_h).for_each(|(y, out)| *y = f64::from(*out) + mean);
         true
     }

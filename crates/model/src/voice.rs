@@ -1,7 +1,12 @@
 //! What a forecaster says of some steps of its horizon, from one column's history and hidden row.
 
 use crate::{
-    conformal::stretch, forecaster::Forecaster, layer::Workspace, linear_expert::LinearExpert, network::Heads, predictor::Parts,
+    conformal::stretch,
+    forecaster::Forecaster,
+    layer::Workspace,
+    linear_expert::{LinearConfig, LinearExpert},
+    network::Heads,
+    predictor::Parts,
     scaler::ColumnHistory,
 };
 
@@ -30,8 +35,8 @@ pub(crate) struct Room {
 impl Room {
     pub(crate) fn new(forecaster: &Forecaster) -> Self {
         let config = forecaster.config();
-        let lookback = config.linear.as_ref().map_or(0, |linear| linear.lookback);
-        Self { quantiles: vec![0.0; config.horizon * config.quantiles.len()], linear: vec![0.0; lookback + config.horizon] }
+        let inputs = config.linear.as_ref().map_or(0, LinearConfig::inputs);
+        Self { quantiles: vec![0.0; config.horizon * config.quantiles.len()], linear: vec![0.0; inputs + config.horizon] }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use foretoken_model::{
     Blueprint, Column, Forecaster, ForecasterConfig, LayerConfig, Registry,
-    linear_expert::LinearWeights,
+    linear_expert::{LinearConfig, LinearWeights, ProfileConfig},
     preset::{self, Size},
     scaler::ScalerKind,
 };
@@ -45,7 +45,7 @@ pub fn forecaster_of(config: &ForecasterConfig, seed: u64) -> Forecaster {
     weights.iter_mut().enumerate().for_each(|(place, weight)| *weight += 0.05 * (place as f32).sin());
     let columns = ["load", "oil"].map(|name| Column { name: name.into(), mean: 23.0, deviation: 3.5 }).to_vec();
     let linear = config.linear.as_ref().map(|linear| LinearWeights {
-        weights_lh: (0..linear.lookback * config.horizon).map(|i| 0.1 * (i as f32 * 0.7).cos()).collect(),
+        weights_lh: (0..linear.inputs() * config.horizon).map(|i| 0.1 * (i as f32 * 0.7).cos()).collect(),
         bias_h: (0..config.horizon).map(|i| 0.01 * i as f32).collect(),
     });
     let share = (0..config.horizon).map(|step| step as f32 / config.horizon as f32).collect();
@@ -64,10 +64,12 @@ pub fn variants() -> Vec<ForecasterConfig> {
         config.scaler.kind = kind;
         config
     };
+    let mut seasonal = base.clone();
+    seasonal.linear = Some(LinearConfig { lookback: 6, profile: Some(ProfileConfig { season: 4, cycles: 3 }) });
     let mut plain = base.clone();
     plain.layers = vec![LayerConfig::new("swiglu")];
     let alone = ForecasterConfig { linear: None, ..base.clone() };
     let mut families = alone.clone();
     families.layers = preset::layers(preset::ENSEMBLE, Size::Tiny).unwrap();
-    vec![families, base.clone(), scaled(ScalerKind::Prefix), scaled(ScalerKind::Exponential), plain, alone]
+    vec![families, base.clone(), scaled(ScalerKind::Prefix), scaled(ScalerKind::Exponential), seasonal, plain, alone]
 }
