@@ -1,8 +1,8 @@
 //! The routing timeline: the gate weights of every expert at every sample of a stretch.
 
-use crate::error::CliError;
+use crate::{error::CliError, run::predictor};
 use foretoken_model::{
-    Forecaster, Predictor, Trace,
+    Forecaster, Trace,
     mixture::MixtureEngine,
     trace::{MixtureTrace, StreamTrace},
 };
@@ -43,14 +43,14 @@ pub fn trace(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<Trace, 
         streams: Vec::new(),
     };
     let mut trace = Trace { mixtures: forecaster.network().mixtures().iter().map(shape).collect() };
-    Predictor::new(forecaster.clone()).advance_many(columns, |_| false, |_, _, _| {}, Some(&mut trace))?;
+    predictor(forecaster).advance_many(columns, |_| false, |_, _, _| {}, Some(&mut trace))?;
     Ok(trace)
 }
 
 /// Runs the columns from their first row and keeps the routing of `rows`. Mixtures inside experts see only the samples they were
-/// given, so they have no place on the common axis of time and are left out.
+/// given, so they have no place on the common axis of time and are left out; so are those of a column with missing samples.
 pub fn timelines(forecaster: &Arc<Forecaster>, columns: &[&[f64]], rows: Range<usize>) -> Result<Vec<Timeline>, CliError> {
-    let mut predictor = Predictor::new(forecaster.clone());
+    let mut predictor = predictor(forecaster);
     let head: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.start]).collect();
     let tail: Vec<&[f64]> = columns.iter().map(|column| &column[rows.clone()]).collect();
     predictor.advance_many(&head, |_| false, |_, _, _| {}, None)?;

@@ -1,13 +1,14 @@
 //! A run: one TOML file, complete, saved with its result.
 
 use crate::error::CliError;
-use foretoken_data::{DataError, Ranges, Signal, Split, Standardiser, read_wide};
-use foretoken_model::{Column, ForecasterConfig, ModelError};
+use foretoken_data::{Audit, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, read};
+use foretoken_model::{Column, Forecaster, ForecasterConfig, ModelError, Predictor};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// A run as its TOML says it.
@@ -27,13 +28,16 @@ pub struct Run {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Wide CSV; a relative path starts at the run's TOML.
+    /// A CSV file; a relative path starts at the run's TOML.
     pub path: PathBuf,
+    /// How it is laid out, and what of it is missing.
+    #[serde(default)]
+    pub read: ReadOptions,
     /// Training, validation and test rows.
     pub split: Split,
     /// Samples in a season, for the seasonal naive baseline and MASE.
     pub season: usize,
-    /// Columns to learn, in order; all if absent.
+    /// Series to learn, in order; all if absent.
     pub columns: Option<Vec<String>>,
 }
 
@@ -64,8 +68,10 @@ impl Run {
 pub struct Prepared {
     /// Where it came from.
     pub path: PathBuf,
-    /// The signal in its own unit.
+    /// The signal in its own unit; NaN is a missing value.
     pub signal: Signal,
+    /// What was found in the file.
+    pub audit: Audit,
     /// Its columns, standardised.
     pub standardised: Vec<Vec<f64>>,
     /// Names and statistics.
@@ -74,17 +80,31 @@ pub struct Prepared {
     pub ranges: Ranges,
 }
 
-/// Reads data in a model's columns, by name.
-pub fn read_columns(path: &Path, names: &[String]) -> Result<Signal, CliError> {
-    let mut signal = read_wide(path)?;
-    let find = |name: &String| {
-        let place = signal.names.iter().position(|column| column == name);
-        place.ok_or_else(|| CliError::file(path, format!("expected a column `{name}`, found {}", signal.names.join(", "))))
-    };
-    let places = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-    signal.columns = places.iter().map(|&place| signal.columns[place].clone()).collect();
-    signal.names = names.to_vec();
-    Ok(signal)
+/// Reads series by name, or all.
+pub fn read_series(path: &Path, options: &ReadOptions, names: Option<&[String]>) -> Result<(Signal, Audit), CliError> {
+    if !(options.past.is_empty() && options.future.is_empty() && options.statics.is_none()) {
+        let problem = "data.read: expected no past, future or static covariates, as no model uses them yet, found some";
+        return Err(CliError::file(path, problem));
+    }
+    if options.columns.is_some() {
+        return Err(CliError::file(path, "data.read.columns: expected the series' names in data.columns, found them here"));
+    }
+    Ok(read(path, &ReadOptions { columns: names.map(<[String]>::to_vec), ..options.clone() })?)
+}
+
+/// Reads series for a model, as its run read its own.
+pub fn read_for(model: &Path, path: &Path, names: &[String]) -> Result<(Signal, Audit), CliError> {
+    let folder = if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) };
+    let run = folder.join("run.toml");
+    let options = if run.exists() { Run::read(&run)?.data.read } else { ReadOptions::default() };
+    read_series(path, &options, Some(names))
+}
+
+/// A stream of a model that takes missing samples.
+pub fn predictor(forecaster: &Arc<Forecaster>) -> Predictor {
+    let mut predictor = Predictor::new(forecaster.clone());
+    predictor.allow_missing(true);
+    predictor
 }
 
 impl DataConfig {
@@ -107,10 +127,7 @@ impl DataConfig {
         rate: usize,
         columns: impl FnOnce(&Signal, Range<usize>) -> Result<Vec<Column>, DataError>,
     ) -> Result<Prepared, CliError> {
-        let signal = match &self.columns {
-            Some(names) => read_columns(&self.path, names)?,
-            None => read_wide(&self.path)?,
-        };
+        let (signal, audit) = read_series(&self.path, &self.read, self.columns.as_deref())?;
         let named = |error| match error {
             // A split is the run's fault, not the file's.
             DataError::Split { .. } => CliError::Data(error),
@@ -124,6 +141,6 @@ impl DataConfig {
         let standardise =
             |(column, values): (&Column, &Vec<f64>)| values.iter().map(|&value| column.standardise(value)).collect();
         let standardised = columns.iter().zip(&signal.columns).map(standardise).collect();
-        Ok(Prepared { path: self.path.clone(), standardised, signal, columns, ranges })
+        Ok(Prepared { path: self.path.clone(), standardised, signal, audit, columns, ranges })
     }
 }

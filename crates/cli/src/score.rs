@@ -1,8 +1,12 @@
 //! Scores of a model and its baselines on one range of rows.
 
-use crate::{error::CliError, run::Prepared};
+use crate::{
+    error::CliError,
+    run::{Prepared, predictor},
+};
 use foretoken_eval::{
-    Baseline, EvalError, Origins, Ridge, ScoreBoard, Scores, SeasonalNaive, evaluate, naive_scales, residual_spread,
+    Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Profile, Ridge, Scores, SeasonalNaive, evaluate_at,
+    naive_scales, residual_spread,
 };
 use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -10,10 +14,28 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 /// Rows of a table: name and scores, in the order to print.
 pub type Rows = Vec<(String, Scores)>;
 
+/// The same at each of several horizons, the longest last.
+pub type ByHorizon = Vec<(usize, Rows)>;
+
+/// Adds one forecaster's scores at every horizon.
+fn push(to: &mut ByHorizon, name: &str, scores: Vec<Scores>) {
+    to.iter_mut().zip(scores).for_each(|((_, rows), scores)| rows.push((name.into(), scores)));
+}
+
+/// Joins the rows of others.
+pub fn join(to: &mut ByHorizon, others: ByHorizon) {
+    to.iter_mut().zip(others).for_each(|((_, rows), (_, more))| rows.extend(more));
+}
+
+/// Seasons that the statistical baseline is fitted on, and most of its forecasts: each is a fit of milliseconds.
+const MSTL_SEASONS: usize = 14;
+const MOST_FITS: usize = 4000;
+
 /// What every evaluation of a run shares.
 pub struct Judge<'a> {
     data: &'a Prepared,
-    horizon: usize,
+    /// Ascending; the last is the model's.
+    horizons: Vec<usize>,
     levels: Vec<f64>,
     scales: Vec<f64>,
     season: usize,
@@ -24,12 +46,15 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// A judge for forecasts `horizon` ahead with these quantile levels.
-    pub fn new(data: &'a Prepared, horizon: usize, levels: &[f64], season: usize) -> Self {
+    /// A judge for forecasts at these horizons with these quantile levels.
+    pub fn new(data: &'a Prepared, horizons: &[usize], levels: &[f64], season: usize) -> Self {
+        let mut horizons = horizons.to_vec();
+        horizons.sort_unstable();
+        horizons.dedup();
         let train: Vec<&[f64]> = data.standardised.iter().map(|column| &column[data.ranges.train.clone()]).collect();
         Self {
             data,
-            horizon,
+            horizons,
             levels: levels.to_vec(),
             scales: naive_scales(&train, season),
             season,
@@ -48,19 +73,37 @@ impl<'a> Judge<'a> {
         Self { thinned: (step, windows), ..self }
     }
 
-    fn origins(&self, rows: &Range<usize>, horizon: usize) -> Result<Origins, CliError> {
-        let all = Origins::of(rows, horizon).map_err(|error| self.named(error))?;
+    fn horizon(&self) -> usize {
+        self.horizons.last().copied().unwrap_or(1)
+    }
+
+    fn none(&self) -> ByHorizon {
+        self.horizons.iter().map(|&horizon| (horizon, Rows::new())).collect()
+    }
+
+    fn origins(&self, rows: &Range<usize>) -> Result<Origins, CliError> {
+        // Of few windows all have to fit the longest horizon.
+        let shortest = if self.thinned.1.is_some() { self.horizon() } else { self.horizons[0] };
+        let all = Origins::of(rows, shortest * self.every).map_err(|error| self.named(error))?;
         Ok(all.thinned(self.thinned.0, self.thinned.1))
     }
 
-    /// The ridge, fitted on training rows, its strength picked on validation rows; with a model's own look-back if it has a linear
-    /// expert, else with the usual one, and then none where the rows are too few for it.
-    pub fn ridge(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
+    /// A ridge, fitted on training rows, its strengths picked on validation rows.
+    fn fit(&self, inputs: Inputs) -> Result<Ridge, EvalError> {
         let ranges = &self.data.ranges;
-        let lookback = linear.unwrap_or(&LinearConfig::default()).lookback;
-        match Ridge::fit(&self.data.standardised, &ranges.train, &ranges.validation, lookback, self.horizon) {
+        Ridge::fit(&self.data.standardised, &ranges.train, &ranges.validation, inputs, &self.horizons)
+    }
+
+    /// The ridge that a model's linear expert is.
+    pub fn expert(&self, linear: &LinearConfig) -> Result<Ridge, CliError> {
+        self.fit(inputs(linear)).map_err(|error| self.named(error))
+    }
+
+    /// The ridge baseline; none where the rows are too few for it.
+    pub fn ridge(&self) -> Result<Option<Ridge>, CliError> {
+        match self.fit(Inputs::samples(LinearConfig::default().lookback)) {
             Ok(ridge) => Ok(Some(ridge)),
-            Err(error @ EvalError::TooShort { .. }) if linear.is_none() => {
+            Err(error @ (EvalError::TooShort { .. } | EvalError::Missing { .. })) => {
                 println!("no ridge baseline: {error}");
                 Ok(None)
             }
@@ -73,62 +116,104 @@ impl<'a> Judge<'a> {
         CliError::file(&self.data.path, error)
     }
 
-    /// The baselines on `rows`; their quantiles come from their errors on validation rows.
-    pub fn baselines(&self, ridge: Option<&Ridge>, rows: &Range<usize>) -> Result<Rows, CliError> {
-        let naive = SeasonalNaive { season: self.season, horizon: self.horizon };
-        let mut scored = Rows::new();
-        if let Some(ridge) = ridge {
-            scored.push(("ridge".into(), self.baseline(ridge, rows)?));
+    /// The baselines on `rows`, by name; their quantiles come from their errors on validation rows.
+    pub fn baselines(&self, ridges: &[(&str, &Ridge)], rows: &Range<usize>) -> Result<ByHorizon, CliError> {
+        let mut scored = self.none();
+        for (name, ridge) in ridges {
+            push(&mut scored, name, self.baseline(*ridge, rows)?);
         }
-        scored.push(("seasonal-naive".into(), self.baseline(&naive, rows)?));
+        let naive = SeasonalNaive { season: self.season, horizon: self.horizon() };
+        push(&mut scored, "seasonal-naive", self.baseline(&naive, rows)?);
         Ok(scored)
     }
 
-    fn baseline(&self, baseline: &dyn Baseline, rows: &Range<usize>) -> Result<Scores, CliError> {
+    /// A statistical baseline that is fitted anew at every window, on `rows`; its quantiles come from as many windows of the validation rows.
+    /// None where that takes too many fits.
+    pub fn statistical(&self, rows: &Range<usize>) -> Result<Option<ByHorizon>, CliError> {
+        let ranges = &self.data.ranges;
+        let mstl = MstlEts { season: self.season, horizon: self.horizon(), lookback: MSTL_SEASONS * self.season.max(2) };
+        let (columns, origins) = (self.data.columns.len(), self.origins(rows)?);
+        let fits = origins.iter().len() * columns;
+        if fits > MOST_FITS || ranges.validation.start < mstl.lookback() {
+            println!("no mstl-ets baseline: {fits} fits, expected at most {MOST_FITS}; --step and --windows thin them");
+            return Ok(None);
+        }
+        let named = |error| self.named(error);
+        let all = Origins::of(&ranges.validation, self.horizon()).map_err(named)?;
+        let step = all.iter().len().div_ceil((MOST_FITS / columns).max(1));
+        let fitted = all.thinned(step.max(1), None);
+        let spread = residual_spread(&mstl, &self.data.standardised, &fitted, self.horizon(), &self.levels).map_err(named)?;
+        let standardised = &self.data.standardised;
+        let scores = evaluate_at(&mstl, standardised, &origins, &self.horizons, &self.levels, &spread, &self.scales);
+        let mut scored = self.none();
+        push(&mut scored, "mstl-ets", scores.map_err(named)?);
+        Ok(Some(scored))
+    }
+
+    fn baseline(&self, baseline: &dyn Baseline, rows: &Range<usize>) -> Result<Vec<Scores>, CliError> {
         let columns = &self.data.standardised;
         let named = |error| self.named(error);
-        let fitted = Origins::of(&self.data.ranges.validation, self.horizon).map_err(named)?;
-        let spread = residual_spread(baseline, columns, &fitted, self.horizon, &self.levels).map_err(named)?;
-        let origins = self.origins(rows, self.horizon)?;
-        evaluate(baseline, columns, &origins, &self.levels, &spread, &self.scales).map_err(named)
+        let fitted = Origins::of(&self.data.ranges.validation, self.horizons[0]).map_err(named)?;
+        let spread = residual_spread(baseline, columns, &fitted, self.horizon(), &self.levels).map_err(named)?;
+        let origins = self.origins(rows)?;
+        evaluate_at(baseline, columns, &origins, &self.horizons, &self.levels, &spread, &self.scales).map_err(named)
     }
 
     /// The model and its network alone on `rows`; the stream runs from the first row of the data.
-    pub fn model(&self, forecaster: &Arc<Forecaster>, rows: &Range<usize>) -> Result<Rows, CliError> {
-        self.stream(Predictor::new(forecaster.clone()), rows)
+    pub fn model(&self, forecaster: &Arc<Forecaster>, rows: &Range<usize>) -> Result<ByHorizon, CliError> {
+        self.stream(predictor(forecaster), rows)
     }
 
     /// The same for a stream at its beginning.
-    pub fn stream(&self, mut predictor: Predictor, rows: &Range<usize>) -> Result<Rows, CliError> {
-        let origins = self.origins(rows, self.horizon * self.every)?;
+    pub fn stream(&self, mut predictor: Predictor, rows: &Range<usize>) -> Result<ByHorizon, CliError> {
+        let origins = self.origins(rows)?;
         let forecaster = predictor.forecaster().clone();
-        let board = || ScoreBoard::new(self.horizon, &self.levels, &self.scales);
-        let (mut combined, mut network) = (board(), board());
+        // Boards count a model's own steps, `every` rows each.
+        let end = if self.every == 1 { rows.end } else { usize::MAX / 2 };
+        let boards = || HorizonBoards::new(&(rows.start..end), &self.horizons, &self.levels, &self.scales);
+        let (mut combined, mut network) = (boards(), boards());
         let (count, middle) = forecaster.blueprint().levels.shape();
         let history = self.data.signal.slice(0..rows.end);
-        let medians = |quantiles: &[f64]| quantiles.chunks_exact(count).map(|q| q[middle]).collect::<Vec<_>>();
-        let mut truth = Vec::new();
+        let medians = |quantiles: &[f64], to: &mut Vec<f64>| {
+            to.clear();
+            to.extend(quantiles.chunks_exact(count).map(|q| q[middle]));
+        };
+        let (mut truth, mut points) = (Vec::new(), Vec::new());
+        let blended = forecaster.linear().is_some();
         predictor.advance_many(
             &history,
             |row| origins.contains(row + 1),
             |row, column, parts| {
-                let column_values = &self.data.standardised[column];
+                let values = &self.data.standardised[column];
                 truth.clear();
-                truth.extend((1..=self.horizon).map(|step| column_values[row + step * self.every]));
-                combined.add(column, &truth, medians(&parts.combined).into_iter(), &parts.combined);
-                network.add(column, &truth, medians(&parts.network).into_iter(), &parts.network);
+                truth.extend(
+                    (1..=self.horizon()).map(|step| row + step * self.every).take_while(|&at| at < rows.end).map(|at| values[at]),
+                );
+                medians(&parts.combined, &mut points);
+                combined.add(row + 1, column, &truth, &points, &parts.combined);
+                if blended {
+                    medians(&parts.network, &mut points);
+                    network.add(row + 1, column, &truth, &points, &parts.network);
+                }
             },
             None,
         )?;
-        let mut scored = vec![("model".to_string(), combined.scores())];
-        if forecaster.linear().is_some() {
-            scored.push(("network".into(), network.scores()));
+        let mut scored = self.none();
+        push(&mut scored, "model", combined.scores());
+        if blended {
+            push(&mut scored, "network", network.scores());
         }
         Ok(scored)
     }
 }
 
+/// What a ridge that is a model's linear expert looks at.
+pub fn inputs(linear: &LinearConfig) -> Inputs {
+    let profile = linear.profile.map(|profile| Profile { season: profile.season, cycles: profile.cycles });
+    Inputs { lookback: linear.lookback, profile }
+}
+
 /// Rows by name, for `metrics.json`.
-pub fn by_name(rows: Rows) -> BTreeMap<String, Scores> {
-    rows.into_iter().collect()
+pub fn by_name(rows: &Rows) -> BTreeMap<String, Scores> {
+    rows.iter().cloned().collect()
 }

@@ -1,23 +1,51 @@
 //! Tables for people.
 
-use crate::score::Rows;
+use crate::score::{ByHorizon, Rows};
 use comfy_table::{CellAlignment, Table, presets};
+use foretoken_data::Audit;
 
 /// Scores as a table, with the skill against the seasonal naive forecast if it is among them.
 pub fn scores(rows: &Rows) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["", "MSE", "MAE", "MASE", "WQL", "cover 80%", "skill"]);
+    table.set_header(["", "MSE", "MAE", "MASE", "WQL", "cover 80%", "cover 95%", "skill"]);
     let floor = rows.iter().find(|(name, _)| name == "seasonal-naive").map(|(_, scores)| scores.mse);
     for (name, scores) in rows {
         let figures = [scores.mse, scores.mae, scores.mase, scores.wql].map(|value| format!("{value:.4}"));
         let [mse, mae, mase, wql] = figures;
-        let cover = scores.coverage_80.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
+        let cover = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
         let skill = floor.map_or("-".into(), |floor| format!("{:+.1}%", 100.0 * (1.0 - scores.mse / floor)));
-        table.add_row([name.clone(), mse, mae, mase, wql, cover, skill]);
+        table.add_row([name.clone(), mse, mae, mase, wql, cover(scores.coverage_80), cover(scores.coverage_95), skill]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table
+}
+
+/// Prints scores at every horizon; `rows` says which.
+pub fn show(scored: &ByHorizon, rows: &str, columns: usize) {
+    for (horizon, scores) in scored {
+        let windows = scores.first().map_or(0, |(_, scores)| scores.windows) / columns.max(1) as u64;
+        println!("{rows}, {horizon} steps, {windows} windows of {columns} columns:\n{}", self::scores(scores));
+        for (name, scores) in scores.iter().filter(|(_, scores)| scores.unforecast > 0) {
+            println!("{name} had no forecast for {} values, which are in none of its scores", scores.unforecast);
+        }
+    }
+}
+
+/// What was found in a file.
+pub fn audit(audit: &Audit) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["found", "count", "where", "done"]);
+    audit.lines().into_iter().for_each(|line| _ = table.add_row(line));
+    table
+}
+
+/// Prints what was found in a file, if there is anything to say.
+pub fn show_audit(found: &Audit) {
+    if !found.is_clean() {
+        println!("{} rows of {} series, every {}:\n{}", found.rows, found.series, found.step, audit(found));
+    }
 }
 
 /// Most lines of a table by series.

@@ -66,6 +66,8 @@ mod tests {
             ("date,a\n1,2\n2,\n", ":3: column `a`: expected a finite number, found ``"),
             ("date,a\n1,2\n2,NaN\n", ":3: column `a`: expected a finite number, found `NaN`"),
             ("date,a\n1,2\n1,3\n", ":3: column `date`: expected a stamp later"),
+            ("date,a\r\n1,2\r\n\r\n2,three\r\n", ":4: column `a`"),
+            ("\u{feff}date,a\n1,2\n\n\n2,three\n", ":5: column `a`"),
             ("date,a\n1,2\nnoon,3\n", ":3: column `date`: expected a date"),
         ] {
             let error = read(text).expect_err(text).to_string();

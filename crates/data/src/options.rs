@@ -110,7 +110,7 @@ impl ReadOptions {
         if (self.format, self.align) == (Format::Wide, Align::End) {
             return Err(DataError::Option { key: "align", expected: "`stamp` with a wide file", found: "`end`".into() });
         }
-        if !(self.outlier_factor > 0.0) {
+        if self.outlier_factor.is_nan() || self.outlier_factor <= 0.0 {
             let found = self.outlier_factor.to_string();
             return Err(DataError::Option { key: "outlier_factor", expected: "a number above 0", found });
         }

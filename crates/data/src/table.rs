@@ -55,7 +55,7 @@ pub(crate) fn open<'a>(
     let count = header.names.len();
     let lines = reader.into_records().map(move |record| {
         let fields = record.map_err(|error| fault(path, "CSV in UTF-8", error.to_string()))?;
-        let number = fields.position().map_or(0, csv::Position::line);
+        let number = fields.position().map_or(0, |start| line(text, start));
         if fields.len() != count {
             let (source_name, expected) = (source_name.clone(), count.to_string());
             return Err(DataError::Ragged { source_name, line: number, expected, found: fields.len() });
@@ -63,6 +63,13 @@ pub(crate) fn open<'a>(
         Ok(Line { number, fields })
     });
     Ok((header, lines))
+}
+
+/// The line of a record. Its position is the end of the record before, which leaves out a line feed after a carriage return, and
+/// blank lines.
+fn line(text: &str, start: &csv::Position) -> u64 {
+    let rest = text.as_bytes().get(start.byte() as usize..).unwrap_or_default();
+    start.line() + rest.iter().take_while(|byte| b"\r\n".contains(byte)).filter(|&&byte| byte == b'\n').count() as u64
 }
 
 impl Header {

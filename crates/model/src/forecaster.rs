@@ -36,6 +36,8 @@ pub struct ForecasterConfig {
     pub scaler: ScalerConfig,
     /// The linear expert; none if absent.
     pub linear: Option<LinearConfig>,
+    /// How fast the intervals of a stream follow its errors, see [`crate::Predictor::adapt`]; not at all if absent.
+    pub adaptive: Option<f64>,
     /// The blocks of the trunk.
     pub layers: Vec<LayerConfig>,
 }
@@ -45,7 +47,7 @@ pub struct ForecasterConfig {
 #[serde(deny_unknown_fields)]
 struct Written {
     horizon: usize,
-    #[serde(default = "deciles")]
+    #[serde(default = "levels")]
     quantiles: Vec<f64>,
     #[serde(default = "default_taps")]
     taps: usize,
@@ -53,6 +55,7 @@ struct Written {
     #[serde(default)]
     scaler: ScalerConfig,
     linear: Option<LinearConfig>,
+    adaptive: Option<f64>,
     layers: Option<Vec<LayerConfig>>,
     family: Option<String>,
     size: Option<Size>,
@@ -62,7 +65,7 @@ impl TryFrom<Written> for ForecasterConfig {
     type Error = ModelError;
 
     fn try_from(written: Written) -> Result<Self, ModelError> {
-        let Written { horizon, quantiles, taps, width, scaler, linear, layers, family, size } = written;
+        let Written { horizon, quantiles, taps, width, scaler, linear, adaptive, layers, family, size } = written;
         let (default, layers) = match (layers, family, size) {
             (Some(layers), None, None) => (DEFAULT_WIDTH, layers),
             (None, Some(family), size) => {
@@ -73,7 +76,7 @@ impl TryFrom<Written> for ForecasterConfig {
             (_, None, Some(_)) => return Err(ModelError::config("size", "a `family` that it is the size of", "none")),
             (Some(_), Some(_), _) => return Err(ModelError::config("family", "`layers` or a `family`", "both")),
         };
-        Ok(Self { horizon, quantiles, taps, width: width.unwrap_or(default), scaler, linear, layers })
+        Ok(Self { horizon, quantiles, taps, width: width.unwrap_or(default), scaler, linear, adaptive, layers })
     }
 }
 
@@ -83,8 +86,10 @@ const LARGEST_ARENA: usize = 1 << 31;
 /// Width of the trunk where neither a width nor a family is given.
 const DEFAULT_WIDTH: usize = 64;
 
-fn deciles() -> Vec<f64> {
-    (1..10).map(|decile| f64::from(decile) / 10.0).collect()
+/// The deciles, and the ends of a 95% interval.
+fn levels() -> Vec<f64> {
+    let deciles = (1..10).map(|decile| f64::from(decile) / 10.0);
+    std::iter::once(0.025).chain(deciles).chain([0.975]).collect()
 }
 
 fn default_taps() -> usize {
@@ -136,6 +141,9 @@ impl Blueprint {
         config.scaler.check().map_err(|error| error.under("scaler"))?;
         if let Some(linear) = &config.linear {
             linear.check().map_err(|error| error.under("linear"))?;
+        }
+        if let Some(rate) = config.adaptive {
+            crate::conformal::check_rate(rate).map_err(|error| error.under("adaptive"))?;
         }
         let levels = Levels::new(&config.quantiles)?;
         let mut layout = Layout::default();

@@ -125,7 +125,7 @@ impl Predictor {
         let count = forecaster.columns().len();
         let mut workspace = Workspace::default();
         workspace.reserve(network.scratch(count, count));
-        Self {
+        let mut predictor = Self {
             samples: 0,
             columns: vec![ColumnHistory::new(forecaster.blueprint().memory(), &config.scaler); count],
             state: network.state(count),
@@ -146,7 +146,10 @@ impl Predictor {
             broken: false,
             workspace,
             forecaster,
-        }
+        };
+        let rate = predictor.forecaster.config().adaptive;
+        predictor.adapt(rate).expect("a fresh stream, and a rate that was checked when the forecaster was built");
+        predictor
     }
 
     /// A second stream that goes on from here on its own.
@@ -205,7 +208,7 @@ impl Predictor {
     }
 
     /// Lets the intervals follow the stream's errors, see [`crate::conformal`]: the more at once, the higher the `rate`; 0.02 forgets in some hundred
-    /// samples. It costs a forecast of a few steps a sample. `None` ends it.
+    /// samples. A new stream does as its forecaster's configuration says. It costs a forecast of a few steps a sample. `None` ends it.
     ///
     /// # Errors
     /// A rate that is not above 0 and at most 1, or a stream that has begun.

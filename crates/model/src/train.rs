@@ -70,8 +70,11 @@ impl std::fmt::Debug for Call {
 struct Tape {
     call: Call,
     len: usize,
-    kept: Arc<Mutex<Option<(NetworkEngine, NetworkKept, Vec<f32>)>>>,
+    kept: Arc<Mutex<Option<Kept>>>,
 }
+
+/// The packed network, what its forward kept, and the loss's gradient.
+type Kept = (NetworkEngine, NetworkKept, Vec<f32>);
 
 impl std::fmt::Debug for Tape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

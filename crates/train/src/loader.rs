@@ -118,7 +118,7 @@ impl Loader {
         // The phase may cost a column its last window, so the count is that of the largest phase.
         let windows = |series: &Series| match series.starts {
             0 => 0,
-            starts => ((starts + self.config.window - 1) / self.config.window).max(1),
+            starts => starts.div_ceil(self.config.window),
         };
         self.series.iter().map(windows).sum::<usize>().div_ceil(self.config.batch) as u64
     }

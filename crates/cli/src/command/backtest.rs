@@ -2,12 +2,12 @@
 
 use crate::{
     error::CliError,
-    run::{DataConfig, Run},
-    score::{Judge, by_name},
+    run::{DataConfig, Run, predictor},
+    score::{Judge, by_name, join},
     table,
 };
 use foretoken_eval::Scores;
-use foretoken_model::{Predictor, file::write_atomically};
+use foretoken_model::file::write_atomically;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub struct Arguments {
     /// The run folder.
     model: PathBuf,
-    /// Wide CSV with the model's columns.
+    /// A CSV file with the model's series, laid out as the run's own.
     data: PathBuf,
     /// Forecast at every so many rows only, counted back from the last.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -48,8 +48,10 @@ struct Report {
     series: Vec<String>,
     /// Quantile levels between which the bins of `pit` lie.
     levels: Vec<f64>,
-    /// Scores by forecaster.
+    /// Scores at the longest horizon by forecaster.
     forecasters: BTreeMap<String, Scores>,
+    /// The same at every horizon.
+    by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
 }
 
 /// Runs the command.
@@ -62,25 +64,34 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let data =
         DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data }.prepare_for(forecaster.columns(), rate)?;
     let config = forecaster.config();
-    let judge = Judge::new(&data, config.horizon, &config.quantiles, run.data.season * rate).every(rate);
+    let horizons = if rate == 1 { run.train.horizons_of(config.horizon)? } else { vec![config.horizon] };
+    let judge = Judge::new(&data, &horizons, &config.quantiles, run.data.season * rate).every(rate);
     let judge = judge.thinned(arguments.step as usize, arguments.windows.map(|windows| windows as usize));
-    let mut predictor = Predictor::new(forecaster.clone());
+    let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
-    let mut rows = judge.stream(predictor, &data.ranges.test)?;
+    table::show_audit(&data.audit);
+    let mut scored = judge.stream(predictor, &data.ranges.test)?;
     if rate == 1 {
-        let ridge = judge.ridge(config.linear.as_ref())?;
-        rows.extend(judge.baselines(ridge.as_ref(), &data.ranges.test)?);
+        let linear = config.linear.as_ref().map(|linear| judge.expert(linear)).transpose()?;
+        let ridge = judge.ridge()?;
+        let ridges = [("linear", linear.as_ref()), ("ridge", ridge.as_ref())];
+        let ridges: Vec<_> = ridges.into_iter().filter_map(|(name, ridge)| Some((name, ridge?))).collect();
+        join(&mut scored, judge.baselines(&ridges, &data.ranges.test)?);
+        if let Some(statistical) = judge.statistical(&data.ranges.test)? {
+            join(&mut scored, statistical);
+        }
     }
-    println!("test, {} windows of {} columns:", rows[0].1.windows / data.columns.len() as u64, data.columns.len());
-    println!("{}", table::scores(&rows));
-    println!("{}", table::by_step(&rows));
-    println!("{}", table::by_series(&rows, &data.signal.names));
+    table::show(&scored, "test", data.columns.len());
+    let rows = &scored[scored.len() - 1].1;
+    println!("{}", table::by_step(rows));
+    println!("{}", table::by_series(rows, &data.signal.names));
     if let Some(path) = &arguments.json {
         let report = Report {
             windows: rows[0].1.windows / data.columns.len() as u64,
             series: data.signal.names.clone(),
             levels: config.quantiles.clone(),
             forecasters: by_name(rows),
+            by_horizon: scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect(),
         };
         let json = serde_json::to_string_pretty(&report).map_err(|error| CliError::file(path, error))?;
         write_atomically(path, json.as_bytes())?;

@@ -3,10 +3,11 @@
 use crate::{
     draw::{self, forecast::Picture},
     error::CliError,
-    run::read_columns,
+    run::{predictor, read_for},
+    table,
 };
 use foretoken_data::next_stamps;
-use foretoken_model::{Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
+use foretoken_model::{Forecast, Forecaster, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +15,8 @@ use std::{
 
 /// Forecast what follows the last row of a file.
 ///
-/// The CSV has one line a column and step: its stamp `ds`, the column's name `unique_id`, the `point` forecast and the quantiles.
+/// The CSV has one line a column and step: its stamp `ds`, the column's name `unique_id`, the `point` forecast, the quantiles, and the share of the
+/// samples looked back on that was missing.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  foretoken forecast runs/etth1 examples/data/ETTh1.csv --svg forecast.svg > forecast.csv")]
 pub struct Arguments {
@@ -66,7 +68,7 @@ pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<After, 
 
 /// The same with the choices of every mixture forced.
 fn after_forced(forecaster: &Arc<Forecaster>, columns: &[&[f64]], replay: Option<Replay>) -> Result<After, CliError> {
-    let mut predictor = Predictor::new(forecaster.clone());
+    let mut predictor = predictor(forecaster);
     predictor.force(replay)?;
     let last = columns[0].len().saturating_sub(1);
     let mut linear = Vec::new();
@@ -88,14 +90,16 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
     let mut writer = csv::Writer::from_writer(Vec::new());
     let problem = |error: csv::Error| CliError::file(Path::new("forecast.csv"), error);
     let header = ["ds", "unique_id", "point"].map(String::from).into_iter();
-    writer.write_record(header.chain(config.quantiles.iter().map(|level| format!("q{level}")))).map_err(problem)?;
+    let quantiles = config.quantiles.iter().map(|level| format!("q{level}"));
+    writer.write_record(header.chain(quantiles).chain(["missing".into()])).map_err(problem)?;
     let count = config.quantiles.len();
     for (index, column) in forecaster.columns().iter().enumerate() {
         for (step, stamp) in stamps.iter().enumerate() {
             let place = index * config.horizon + step;
             let quantiles = forecast.quantiles[place * count..][..count].iter().map(f64::to_string);
             let row = [stamp.clone(), column.name.clone(), forecast.point[place].to_string()];
-            writer.write_record(row.into_iter().chain(quantiles)).map_err(problem)?;
+            let missing = format!("{:.3}", forecast.missing[index]);
+            writer.write_record(row.into_iter().chain(quantiles).chain([missing])).map_err(problem)?;
         }
     }
     writer.into_inner().map_err(|error| CliError::file(Path::new("forecast.csv"), error))
@@ -104,7 +108,11 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = load(&arguments.model)?;
-    let signal = read_columns(&arguments.data, &names(&forecaster))?;
+    let (mut signal, audit) = read_for(&arguments.model, &arguments.data, &names(&forecaster))?;
+    if !audit.is_clean() {
+        eprintln!("{}", table::audit(&audit));
+    }
+    signal.stamps.truncate(signal.observed_len());
     let replay = arguments.replay.as_ref().map(|path| {
         let trace = Trace::load(path)?;
         trace.check(&forecaster.network().mixtures()).map_err(|error| CliError::file(path, error))?;

@@ -4,7 +4,7 @@ use crate::{
     draw,
     error::CliError,
     routing::{Timeline, timelines, trace},
-    run::read_columns,
+    run::read_for,
 };
 use foretoken_data::{Signal, read_wide};
 use foretoken_eval::adjusted_rand_index;
@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     println!("\n{config}");
     let Some(path) = &arguments.data else { return Ok(()) };
     let names = super::forecast::names(&forecaster);
-    let signal = read_columns(path, &names)?;
+    let (signal, _) = read_for(&arguments.model, path, &names)?;
     let rows = signal.len().saturating_sub(arguments.last)..signal.len();
     let regimes = arguments.regime.as_ref().map(|column| Regimes::read(path, column)).transpose()?;
     let timelines = timelines(&forecaster, &signal.slice(0..signal.len()), rows.clone())?;

@@ -1,6 +1,6 @@
 //! `foretoken stream`: one prediction a line, for ever.
 
-use crate::error::CliError;
+use crate::{error::CliError, run::predictor};
 use foretoken_data::{LineParser, Parsed};
 use foretoken_model::{Predictor, Snapshot, file::write_atomically};
 use std::{
@@ -45,7 +45,7 @@ fn write_usage(path: &Path, predictor: &Predictor) -> Result<(), CliError> {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = super::forecast::load_at(&arguments.model, arguments.rate)?;
-    let mut predictor = Predictor::new(forecaster.clone());
+    let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
     if let Some(path) = arguments.snapshot.as_ref().filter(|path| path.exists()) {
         let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;

@@ -5,11 +5,16 @@ use crate::{
     error::CliError,
     routing::timelines,
     run::{Prepared, Run},
-    score::{Judge, by_name},
+    score::{ByHorizon, Judge, by_name, inputs, join},
     table,
 };
-use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
-use foretoken_model::{Blueprint, Forecaster, ModelError, Registry, file::write_atomically, linear_expert::LinearWeights};
+use foretoken_data::Audit;
+use foretoken_eval::{Baseline, Inputs, Ridge, Scores, SeasonalNaive};
+use foretoken_model::{
+    Blueprint, Forecaster, ModelError, Registry,
+    file::write_atomically,
+    linear_expert::{LinearConfig, LinearWeights},
+};
 use foretoken_train::{Checkpoint, EpochReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -43,10 +48,16 @@ pub struct Arguments {
 /// `metrics.json`.
 #[derive(Serialize)]
 struct Metrics {
-    /// Scores on test rows by forecaster: `model`, `network`, `ridge`, `seasonal-naive`.
+    /// Scores on test rows at the longest horizon by forecaster: `model`, `network`, `linear`, `ridge`, `seasonal-naive`.
     test: BTreeMap<String, Scores>,
     /// The same on validation rows.
     validation: BTreeMap<String, Scores>,
+    /// Scores on test rows at every horizon.
+    test_by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
+    /// The same on validation rows.
+    validation_by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
+    /// What was found in the file.
+    audit: Audit,
     /// Test windows of one column.
     windows: u64,
     /// Mean share of the linear expert in the point forecast.
@@ -79,17 +90,19 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         CliError::Data(error) => CliError::file(&arguments.run, format!("data.{error}")),
         error => error,
     })?;
-    let judge = Judge::new(&data, run.model.horizon, &run.model.quantiles, run.data.season);
-    let ridge = judge.ridge(run.model.linear.as_ref())?;
-    let baselines = judge.baselines(ridge.as_ref(), &data.ranges.test)?;
-    println!(
-        "baselines on {} test windows of {} columns:",
-        baselines[0].1.windows / data.columns.len() as u64,
-        data.columns.len()
-    );
-    println!("{}", table::scores(&baselines));
-    let expert = ridge.as_ref().filter(|_| run.model.linear.is_some());
-    let mut trainer = trainer(&run, &data, expert, arguments)?;
+    let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
+    let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
+    table::show_audit(&data.audit);
+    let linear = run.model.linear.as_ref().map(|linear| judge.expert(linear)).transpose()?;
+    // A linear expert without a profile is the ridge, if it looks as far back.
+    let plain = run.model.linear.as_ref().map(inputs) == Some(Inputs::samples(LinearConfig::default().lookback));
+    let ridge = if plain { linear.clone() } else { judge.ridge()? };
+    let mut ridges = Vec::new();
+    ridges.extend(linear.as_ref().filter(|_| !plain).map(|linear| ("linear", linear)));
+    ridges.extend(ridge.as_ref().map(|ridge| ("ridge", ridge)));
+    let baselines = judge.baselines(&ridges, &data.ranges.test)?;
+    table::show(&baselines, "baselines on test rows", data.columns.len());
+    let mut trainer = trainer(&run, &data, linear.as_ref(), arguments)?;
     std::fs::create_dir_all(&out).map_err(CliError::io(&out))?;
     let checkpoint = out.join("checkpoint.safetensors");
     if arguments.resume {
@@ -102,18 +115,22 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     forecaster.save(&out.join("model.safetensors"))?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
     let mut test = judge.model(&forecaster, &data.ranges.test)?;
-    test.extend(baselines);
-    println!("test, {} windows of {} columns:", test[0].1.windows / data.columns.len() as u64, data.columns.len());
-    println!("{}", table::scores(&test));
+    join(&mut test, baselines);
+    table::show(&test, "test", data.columns.len());
     let share = forecaster.network_share().iter().map(|&share| f64::from(share)).sum::<f64>() / run.model.horizon as f64;
     println!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
     let expert_usage = forecaster.network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
     let mut validation = judge.model(&forecaster, &data.ranges.validation)?;
-    validation.extend(judge.baselines(ridge.as_ref(), &data.ranges.validation)?);
+    join(&mut validation, judge.baselines(&ridges, &data.ranges.validation)?);
+    let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
+    let longest = |scored: &ByHorizon| scored.last().map(|(_, rows)| by_name(rows)).unwrap_or_default();
     let metrics = Metrics {
-        windows: test[0].1.windows / data.columns.len() as u64,
-        test: by_name(test),
-        validation: by_name(validation),
+        windows: test.last().map_or(0, |(_, rows)| rows[0].1.windows) / data.columns.len() as u64,
+        test: longest(&test),
+        validation: longest(&validation),
+        test_by_horizon: by_horizon(&test),
+        validation_by_horizon: by_horizon(&validation),
+        audit: data.audit.clone(),
         linear_share: 1.0 - share,
         seconds: started.elapsed().as_secs_f64(),
         tokens_per_second: rows_a_second,
