@@ -96,7 +96,8 @@ impl<'a> Judge<'a> {
 
     /// The ridge that a model's linear expert is.
     pub fn expert(&self, linear: &LinearConfig) -> Result<Ridge, CliError> {
-        self.fit(inputs(linear)).map_err(|error| self.named(error))
+        let ridges: Result<Vec<Ridge>, EvalError> = members(linear).into_iter().map(|inputs| self.fit(inputs)).collect();
+        Ok(Ridge::mean(&ridges.map_err(|error| self.named(error))?))
     }
 
     /// The ridge baseline; none where the rows are too few for it.
@@ -207,10 +208,17 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What a ridge that is a model's linear expert looks at.
-pub fn inputs(linear: &LinearConfig) -> Inputs {
+/// What the ridges look at whose mean is a model's linear expert.
+pub fn members(linear: &LinearConfig) -> Vec<Inputs> {
     let profile = linear.profile.map(|profile| Profile { season: profile.season, cycles: profile.cycles });
-    Inputs { lookback: linear.lookback, profile }
+    let lookbacks = || linear.shorter.iter().copied().chain([linear.lookback]);
+    let plain = lookbacks().map(Inputs::samples);
+    match profile {
+        None => plain.collect(),
+        // A look-back alone has the profile beside it.
+        Some(_) if linear.shorter.is_empty() => vec![Inputs { lookback: linear.lookback, profile }],
+        Some(_) => plain.chain(lookbacks().map(|lookback| Inputs { lookback, profile })).collect(),
+    }
 }
 
 /// Rows by name, for `metrics.json`.

@@ -285,6 +285,42 @@ impl Ridge {
         best.map(|(_, ridge)| ridge).ok_or(EvalError::NotFinite)
     }
 
+    /// The mean of several ridges as one: what each looks at is folded into inputs that hold all of it. All that have a profile have the same.
+    ///
+    /// # Panics
+    /// No ridges, different horizons, or different profiles.
+    pub fn mean(ridges: &[Self]) -> Self {
+        let horizon = ridges[0].horizon;
+        let lookback = ridges.iter().map(|ridge| ridge.inputs.lookback).max().unwrap_or(0);
+        let profile = ridges.iter().find_map(|ridge| ridge.inputs.profile);
+        let inputs = Inputs { lookback, profile };
+        let mut weights = vec![0.0; inputs.width() * horizon];
+        let mut bias = vec![0.0; horizon];
+        let share = 1.0 / ridges.len() as f64;
+        for ridge in ridges {
+            assert_eq!(ridge.horizon, horizon, "one horizon");
+            assert!(ridge.inputs.profile.is_none_or(|own| Some(own) == profile), "one profile");
+            let own = ridge.inputs.lookback;
+            let rows = || ridge.weights_lh.chunks_exact(horizon);
+            for step in 0..horizon {
+                // A window less its own mean is one less the longer window's, less what is between the two means, which is linear in it as well.
+                let between = (1.0 - rows().map(|row| f64::from(row[step])).sum::<f64>()) / own as f64;
+                for (at, row) in rows().enumerate() {
+                    let (place, more) = if at < own { (lookback - own + at, between) } else { (lookback + at - own, 0.0) };
+                    weights[place * horizon + step] += share * (f64::from(row[step]) + more);
+                }
+                bias[step] += share * f64::from(ridge.bias_h[step]);
+            }
+        }
+        Self {
+            inputs,
+            horizon,
+            weights_lh: weights.into_iter().map(|weight| weight as f32).collect(),
+            bias_h: bias.into_iter().map(|bias| bias as f32).collect(),
+            strengths: ridges.iter().flat_map(|ridge| ridge.strengths.clone()).collect(),
+        }
+    }
+
     /// Forecasts from inputs less their means, `[window][horizon]`.
     fn apply(&self, x: &[f64]) -> Vec<f32> {
         let x: Vec<f32> = x.iter().map(|&value| value as f32).collect();
@@ -384,6 +420,21 @@ mod tests {
         // Sums in another order, weights in f32.
         assert!(apart(4..10) < 1e-4, "{}", apart(4..10));
         assert_eq!(whole.strengths.len(), 3);
+    }
+
+    #[test]
+    fn the_mean_of_ridges_forecasts_the_mean() {
+        let columns = [wave(400)];
+        let profile = Some(Profile { season: 9, cycles: 3 });
+        let members = [Inputs { lookback: 12, profile }, Inputs::samples(31), Inputs::samples(5)];
+        let members = members.map(|inputs| Ridge::fit(&columns, &(0..300), &(300..400), inputs, &[4, 10]).expect("fits"));
+        let (mean, forecasts) = (Ridge::mean(&members), members.each_ref().map(|ridge| ridge.forecast(&columns[0], 320..350)));
+        assert_eq!((mean.inputs.lookback, mean.inputs.profile), (31, profile));
+        for (place, forecast) in mean.forecast(&columns[0], 320..350).into_iter().enumerate() {
+            let expected = forecasts.iter().map(|forecast| forecast[place]).sum::<f64>() / 3.0;
+            // Weights in f32.
+            assert!((forecast - expected).abs() < 1e-5, "{place}: {forecast} {expected}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! split       q'_j = m + f_j·(q_j − m)      f_j: the level's quantile of (y − m)/(q_j − m) over held-back rows (Romano et al. 2019, Vovk 2005)
-//! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate·(1{y beyond q'_j} − share the level leaves beyond)
+//! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate/√h·(1{y beyond q'_j} − share the level leaves beyond)      h steps ahead
 //! ```
 //! Distances that would cross are widened to the one inside. The adaptive form follows a stream whose errors grow or shrink (Gibbs & Candès 2021, as
 //! quantile tracking, Angelopoulos et al. 2023): at a few steps of the horizon every forecast is kept until its sample comes, and held against the `θ` of
@@ -173,13 +173,15 @@ impl Adaptive {
             let (own, rest) = waiting.split_at_mut((step + 1) * count);
             waiting = rest;
             let slot = &mut own[(time % (*step as u64 + 1)) as usize * count..][..count];
+            // Forecasts that overlap miss together: of so many samples only one is news.
+            let rate = self.rate / ((step + 1) as f64).sqrt();
             let spread = slot.iter().enumerate().any(|(level, distance)| level != middle && *distance > 0.0);
             if spread && !value.is_nan() {
                 for (level, (log, beyond)) in logs.iter_mut().zip(&knots.beyond).enumerate().filter(|(level, _)| *level != middle)
                 {
                     let error = if level > middle { value - slot[middle] } else { slot[middle] - value };
                     let missed = f64::from(u8::from(error > slot[level] * log.exp()));
-                    *log = (*log + self.rate * (missed - beyond)).clamp(-LARGEST_LOG, LARGEST_LOG);
+                    *log = (*log + rate * (missed - beyond)).clamp(-LARGEST_LOG, LARGEST_LOG);
                 }
             }
             slot.fill(0.0);

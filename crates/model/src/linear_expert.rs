@@ -18,6 +18,9 @@ pub struct LinearConfig {
     pub lookback: usize,
     /// The seasonal profile beside them; none if absent.
     pub profile: Option<ProfileConfig>,
+    /// For the fit: shorter look-backs. The map is the mean of the ridges with each of the look-backs, and of those with the profile beside it, if
+    /// there is one.
+    pub shorter: Vec<usize>,
 }
 
 /// Means of the last cycles at each phase of a season.
@@ -40,6 +43,9 @@ impl LinearConfig {
         if let Some(ProfileConfig { season, cycles }) = self.profile {
             positive("season", season).map_err(|error| error.under("profile"))?;
             positive("cycles", cycles).map_err(|error| error.under("profile"))?;
+        }
+        if let Some(shorter) = self.shorter.iter().find(|&&shorter| shorter == 0 || shorter >= self.lookback) {
+            return Err(ModelError::config("shorter", format!("look-backs of 1 to {}", self.lookback - 1), shorter));
         }
         match self.span() {
             Some(span) if span <= LONGEST_SPAN => Ok(()),
@@ -64,7 +70,7 @@ const LONGEST_SPAN: usize = 1 << 20;
 
 impl Default for LinearConfig {
     fn default() -> Self {
-        Self { lookback: 512, profile: None }
+        Self { lookback: 512, profile: None, shorter: Vec::new() }
     }
 }
 

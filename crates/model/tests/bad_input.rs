@@ -136,7 +136,7 @@ fn forecasters() {
     bad_forecaster(|config| config.scaler.window = 0, &["scaler.window", "at least 1"]);
     bad_forecaster(|config| config.scaler.floor = 0.0, &["scaler.floor", "> 0"]);
     bad_forecaster(
-        |config| config.linear = Some(foretoken_model::linear_expert::LinearConfig { lookback: 0, profile: None }),
+        |config| config.linear = Some(foretoken_model::linear_expert::LinearConfig { lookback: 0, ..Default::default() }),
         &["linear.lookback"],
     );
     bad_forecaster(|config| config.layers.clear(), &["layers", "at least one"]);

@@ -1,16 +1,19 @@
 //! Validation with `run`, and the closed-form choice of the network's share.
 //!
 //! ```text
-//! share_h = Σ (y − linear)(network − linear) / Σ (network − linear)²      clamped to [0, 1]
+//! share_h = min over parts of the rows of   Σ (y − linear)(network − linear) / Σ (network − linear)²      clamped to [0, 1]
 //! ```
-//! Both forecasts are out of sample on the validation rows: the linear expert is fitted on training rows only. Sums are pooled
-//! over neighbouring steps of the horizon.
+//! Both forecasts are out of sample on the validation rows: the linear expert is fitted on training rows only. Sums are pooled over neighbouring steps of
+//! the horizon. The rows are cut into parts in order of time, and the network gets the share that all of them support: months differ, and a share that
+//! one of them alone asks for does not hold on others.
 
 use foretoken_model::{Forecaster, ModelError, Predictor};
 use std::{ops::Range, sync::Arc};
 
 /// Steps of the horizon on either side whose sums a share is chosen from.
 const POOL: usize = 12;
+/// Parts of the rows that have to support a share.
+const PARTS: usize = 4;
 /// Most windows that are scored, over all columns; beyond it they are taken by stride.
 const MOST_WINDOWS: usize = 20_000;
 
@@ -39,23 +42,31 @@ struct Sums {
     network: Vec<f64>,
     /// Of the linear expert's.
     linear: Vec<f64>,
-    /// Of the network's distance from the linear expert.
-    square: Vec<f64>,
-    /// Of that distance times the linear expert's error.
-    cross: Vec<f64>,
+    /// Of the network's distance from the linear expert, by part of the rows.
+    square: [Vec<f64>; PARTS],
+    /// Of that distance times the linear expert's error, likewise.
+    cross: [Vec<f64>; PARTS],
 }
 
 impl Sums {
     fn new(horizon: usize) -> Self {
         let zeros = || vec![0.0; horizon];
-        Self { values: 0, spoken: 0, network: zeros(), linear: zeros(), square: zeros(), cross: zeros() }
+        Self {
+            values: 0,
+            spoken: 0,
+            network: zeros(),
+            linear: zeros(),
+            square: [(); PARTS].map(|()| zeros()),
+            cross: [(); PARTS].map(|()| zeros()),
+        }
     }
 
     /// Mean over all values of the blend's squared errors; `share(step)` is the network's.
     fn mse(&self, share: impl Fn(usize) -> f64) -> f64 {
         let error = |step: usize| {
             let share = share(step);
-            self.linear[step] - 2.0 * share * self.cross[step] + share * share * self.square[step]
+            let all = |parts: &[Vec<f64>; PARTS]| parts.iter().map(|part| part[step]).sum::<f64>();
+            self.linear[step] - 2.0 * share * all(&self.cross) + share * share * all(&self.square)
         };
         (0..self.linear.len()).map(error).sum::<f64>() / self.spoken.max(1) as f64
     }
@@ -93,6 +104,8 @@ pub fn validate(
         wanted,
         |row, column, parts| {
             for sums in by_horizon.iter_mut().filter(|sums| row + sums.linear.len() < rows.end) {
+                // By the window's first row, so that every horizon has all parts.
+                let part = (row + 1 - rows.start) * PARTS / (rows.len() - sums.linear.len() + 1);
                 let truth = &standardised[column][row + 1..][..sums.linear.len()];
                 for (step, &truth) in truth.iter().enumerate().filter(|(_, truth)| !truth.is_nan()) {
                     sums.values += 1;
@@ -101,8 +114,8 @@ pub fn validate(
                     sums.network[step] += (truth - median).powi(2);
                     if parts.linear_spoke {
                         let (a, b) = (median - parts.linear[step], truth - parts.linear[step]);
-                        sums.cross[step] += a * b;
-                        sums.square[step] += a * a;
+                        sums.cross[part][step] += a * b;
+                        sums.square[part][step] += a * a;
                         sums.linear[step] += b * b;
                     }
                 }
@@ -128,14 +141,18 @@ pub fn validate(
     }
     // Of a step beyond the longest horizon that was scored nothing is known but its neighbours.
     let longest = horizons.iter().copied().max().unwrap_or(horizon);
-    let pooled = |sums: fn(&Sums) -> &[f64], step: usize| {
+    let pooled = |sums: &dyn Fn(&Sums) -> &[f64], step: usize| {
         let near = step.min(longest - 1).saturating_sub(POOL)..(step + POOL + 1).min(longest);
         let of = |each: &Sums| sums(each).get(near.start..near.end.min(each.linear.len())).map_or(0.0, |part| part.iter().sum());
         by_horizon.iter().map(of).sum::<f64>()
     };
     let share = |step: usize| {
-        let square = pooled(|sums| &sums.square, step);
-        if square > 0.0 { (pooled(|sums| &sums.cross, step) / square).clamp(0.0, 1.0) } else { 0.0 }
+        let of_part = |part: usize| {
+            let square = pooled(&|sums| &sums.square[part], step);
+            if square > 0.0 { (pooled(&|sums| &sums.cross[part], step) / square).clamp(0.0, 1.0) } else { 1.0 }
+        };
+        let known = (0..PARTS).any(|part| pooled(&|sums| &sums.square[part], step) > 0.0);
+        if known { (0..PARTS).map(of_part).fold(1.0, f64::min) } else { 0.0 }
     };
     let shares: Vec<f64> = (0..horizon).map(share).collect();
     let mse_by_horizon: Vec<f64> = by_horizon.iter().map(|sums| sums.mse(|step| shares[step])).collect();

@@ -5,11 +5,11 @@ use crate::{
     error::CliError,
     routing::timelines,
     run::{Prepared, Run},
-    score::{ByHorizon, Judge, by_name, inputs, join},
+    score::{ByHorizon, Judge, by_name, join},
     table,
 };
 use foretoken_data::Audit;
-use foretoken_eval::{Baseline, Inputs, Ridge, Scores, SeasonalNaive};
+use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
 use foretoken_model::{
     Blueprint, Forecaster, ModelError, Registry,
     file::write_atomically,
@@ -95,7 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     table::show_audit(&data.audit);
     let linear = run.model.linear.as_ref().map(|linear| judge.expert(linear)).transpose()?;
     // A linear expert without a profile is the ridge, if it looks as far back.
-    let plain = run.model.linear.as_ref().map(inputs) == Some(Inputs::samples(LinearConfig::default().lookback));
+    let plain = run.model.linear.as_ref() == Some(&LinearConfig::default());
     let ridge = if plain { linear.clone() } else { judge.ridge()? };
     let mut ridges = Vec::new();
     ridges.extend(linear.as_ref().filter(|_| !plain).map(|linear| ("linear", linear)));

@@ -65,7 +65,8 @@ pub fn variants() -> Vec<ForecasterConfig> {
         config
     };
     let mut seasonal = base.clone();
-    seasonal.linear = Some(LinearConfig { lookback: 6, profile: Some(ProfileConfig { season: 4, cycles: 3 }) });
+    seasonal.linear =
+        Some(LinearConfig { lookback: 6, profile: Some(ProfileConfig { season: 4, cycles: 3 }), ..LinearConfig::default() });
     let mut plain = base.clone();
     plain.layers = vec![LayerConfig::new("swiglu")];
     let alone = ForecasterConfig { linear: None, ..base.clone() };
