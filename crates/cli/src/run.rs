@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use foretoken_data::{Audit, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, read};
+use foretoken_eval::naive_scales;
 use foretoken_model::{Column, Forecaster, ForecasterConfig, ModelError, Predictor};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -37,8 +38,22 @@ pub struct DataConfig {
     pub split: Split,
     /// Samples in a season, for the seasonal naive baseline and MASE.
     pub season: usize,
+    /// What a series is measured in: errors, and so what is learned, weigh as much as the unit is small.
+    #[serde(default)]
+    pub unit: UnitKind,
     /// Series to learn, in order; all if absent.
     pub columns: Option<Vec<String>>,
+}
+
+/// What a series is measured in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitKind {
+    /// The deviation of its training rows, as the benchmarks of long horizons have it.
+    #[default]
+    Deviation,
+    /// The mean change of its training rows over a season, as MASE has it.
+    SeasonalChange,
 }
 
 impl Run {
@@ -111,8 +126,17 @@ impl DataConfig {
     /// Reads, splits, and standardises by the training rows.
     pub fn prepare(&self) -> Result<Prepared, CliError> {
         self.prepare_with(1, |signal, train| {
-            let scale = Standardiser::fit(signal, train)?;
-            let columns = signal.names.iter().zip(&scale.means).zip(&scale.deviations);
+            let scale = Standardiser::fit(signal, train.clone())?;
+            let rows = signal.slice(train);
+            let deviations: Vec<f64> = match self.unit {
+                UnitKind::Deviation => scale.deviations.clone(),
+                UnitKind::SeasonalChange => {
+                    let changes = naive_scales(&rows, self.season);
+                    let or = |(change, deviation): (&f64, &f64)| if *change > 0.0 { *change } else { *deviation };
+                    changes.iter().zip(&scale.deviations).map(or).collect()
+                }
+            };
+            let columns = signal.names.iter().zip(&scale.means).zip(&deviations);
             Ok(columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect())
         })
     }

@@ -5,7 +5,7 @@ use crate::{
     run::{Prepared, predictor},
 };
 use foretoken_eval::{
-    Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Profile, Ridge, Scores, SeasonalNaive, evaluate_at,
+    Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Profile, Ridge, Scores, SeasonalNaive, Unit, evaluate_at,
     naive_scales, residual_spread,
 };
 use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig};
@@ -77,6 +77,10 @@ impl<'a> Judge<'a> {
         self.horizons.last().copied().unwrap_or(1)
     }
 
+    fn units(&self) -> Vec<Unit> {
+        self.data.columns.iter().map(|column| Unit { mean: column.mean, deviation: column.deviation }).collect()
+    }
+
     fn none(&self) -> ByHorizon {
         self.horizons.iter().map(|&horizon| (horizon, Rows::new())).collect()
     }
@@ -145,7 +149,8 @@ impl<'a> Judge<'a> {
         let fitted = all.thinned(step.max(1), None);
         let spread = residual_spread(&mstl, &self.data.standardised, &fitted, self.horizon(), &self.levels).map_err(named)?;
         let standardised = &self.data.standardised;
-        let scores = evaluate_at(&mstl, standardised, &origins, &self.horizons, &self.levels, &spread, &self.scales);
+        let scores =
+            evaluate_at(&mstl, standardised, &origins, &self.horizons, &self.levels, &spread, &self.scales, &self.units());
         let mut scored = self.none();
         push(&mut scored, "mstl-ets", scores.map_err(named)?);
         Ok(Some(scored))
@@ -157,7 +162,8 @@ impl<'a> Judge<'a> {
         let fitted = Origins::of(&self.data.ranges.validation, self.horizons[0]).map_err(named)?;
         let spread = residual_spread(baseline, columns, &fitted, self.horizon(), &self.levels).map_err(named)?;
         let origins = self.origins(rows)?;
-        evaluate_at(baseline, columns, &origins, &self.horizons, &self.levels, &spread, &self.scales).map_err(named)
+        evaluate_at(baseline, columns, &origins, &self.horizons, &self.levels, &spread, &self.scales, &self.units())
+            .map_err(named)
     }
 
     /// The model and its network alone on `rows`; the stream runs from the first row of the data.
@@ -171,7 +177,8 @@ impl<'a> Judge<'a> {
         let forecaster = predictor.forecaster().clone();
         // Boards count a model's own steps, `every` rows each.
         let end = if self.every == 1 { rows.end } else { usize::MAX / 2 };
-        let boards = || HorizonBoards::new(&(rows.start..end), &self.horizons, &self.levels, &self.scales);
+        let boards =
+            || HorizonBoards::new(&(rows.start..end), &self.horizons, &self.levels, &self.scales).in_units(&self.units());
         let (mut combined, mut network) = (boards(), boards());
         let (count, middle) = forecaster.blueprint().levels.shape();
         let history = self.data.signal.slice(0..rows.end);

@@ -1,6 +1,6 @@
 //! The rolling backtest: every window of a range of rows, no window dropped.
 
-use crate::{EvalError, HorizonBoards, metrics::Scores};
+use crate::{EvalError, HorizonBoards, board::Unit, metrics::Scores};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -110,11 +110,12 @@ pub fn evaluate(
     scales: &[f64],
 ) -> Result<Scores, EvalError> {
     let cuts = [spread.len() / levels.len()];
-    Ok(evaluate_at(baseline, columns, origins, &cuts, levels, spread, scales)?.remove(0))
+    let units = vec![Unit { mean: 0.0, deviation: 1.0 }; scales.len()];
+    Ok(evaluate_at(baseline, columns, origins, &cuts, levels, spread, scales, &units)?.remove(0))
 }
 
 /// The same for several horizons at once, none longer than that of `spread` and the baseline: one score for each of `cuts`, over the
-/// origins that it fits.
+/// origins that it fits. `units` are what the columns were standardised by.
 ///
 /// # Errors
 /// Too few rows before the first origin.
@@ -126,11 +127,12 @@ pub fn evaluate_at(
     levels: &[f64],
     spread: &[f64],
     scales: &[f64],
+    units: &[Unit],
 ) -> Result<Vec<Scores>, EvalError> {
     check(baseline, origins)?;
     let horizon = spread.len() / levels.len();
     assert!(cuts.iter().all(|&cut| cut <= horizon), "a cut beyond the horizon of {horizon}: {cuts:?}");
-    let boards = || HorizonBoards::new(&(origins.range.start..origins.end), cuts, levels, scales);
+    let boards = || HorizonBoards::new(&(origins.range.start..origins.end), cuts, levels, scales).in_units(units);
     let blocks = origins.blocks(columns.len());
     let part = |part: usize| {
         let mut boards = boards();

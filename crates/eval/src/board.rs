@@ -5,6 +5,8 @@ use crate::metrics::{ColumnScores, Scores};
 /// Weight of a truth's distance from a 95% interval that misses it: 2/α (Gneiting & Raftery 2007).
 const MISS: f64 = 2.0 / 0.05;
 
+const DECILES: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+
 /// Sums over the truths inside an interval between two levels.
 #[derive(Clone, Debug)]
 struct Interval {
@@ -30,6 +32,19 @@ struct ColumnSums {
     absolute: f64,
     /// Of the 95% interval's scores.
     interval: f64,
+    /// Of the pinball losses of the deciles.
+    deciles: f64,
+    /// Of the truths' magnitudes, in the data's unit.
+    magnitude: f64,
+}
+
+/// A column's mean and deviation, by which its values were standardised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unit {
+    /// What was taken off.
+    pub mean: f64,
+    /// What was divided by then.
+    pub deviation: f64,
 }
 
 /// Running sums of one forecaster's errors. A truth that is NaN is missing and in none of them.
@@ -37,6 +52,9 @@ struct ColumnSums {
 pub struct ScoreBoard {
     levels: Vec<f64>,
     scales: Vec<f64>,
+    units: Vec<Unit>,
+    /// Which levels are deciles.
+    deciles: Vec<bool>,
     unforecast: u64,
     /// Three sums a step.
     values: Vec<u64>,
@@ -64,6 +82,8 @@ impl ScoreBoard {
             bins: vec![0; levels.len() + 1],
             levels: levels.to_vec(),
             scales: scales.to_vec(),
+            units: vec![Unit { mean: 0.0, deviation: 1.0 }; scales.len()],
+            deciles: levels.iter().map(|level| DECILES.contains(level)).collect(),
             unforecast: 0,
             values: vec![0; horizon],
             square: vec![0.0; horizon],
@@ -75,6 +95,12 @@ impl ScoreBoard {
         }
     }
 
+    /// The same for columns that were standardised by these units, one a column.
+    pub fn in_units(self, units: &[Unit]) -> Self {
+        assert_eq!(units.len(), self.columns.len(), "one unit a column");
+        Self { units: units.to_vec(), ..self }
+    }
+
     pub(crate) fn levels(&self) -> &[f64] {
         &self.levels
     }
@@ -84,7 +110,7 @@ impl ScoreBoard {
     pub fn add(&mut self, column: usize, truth: &[f64], mut point: impl Iterator<Item = f64>, quantiles: &[f64]) {
         let count = self.levels.len();
         assert_eq!(quantiles.len(), truth.len() * count, "a quantile for every truth and level");
-        let own = &mut self.columns[column];
+        let (own, unit) = (&mut self.columns[column], self.units[column]);
         let mut known = false;
         for (step, (&truth, quantiles)) in truth.iter().zip(quantiles.chunks_exact(count)).enumerate() {
             let point = point.next().unwrap_or(f64::NAN);
@@ -109,10 +135,14 @@ impl ScoreBoard {
                 self.relative += error.abs() / (truth.abs() + point.abs());
             }
             let mut below = 0;
-            for ((sum, level), &quantile) in self.pinball.iter_mut().zip(&self.levels).zip(quantiles) {
+            own.magnitude += (truth * unit.deviation + unit.mean).abs();
+            let levels = self.pinball.iter_mut().zip(&self.levels).zip(&self.deciles);
+            for (((sum, level), decile), &quantile) in levels.zip(quantiles) {
                 let error = truth - quantile;
                 let (over, under) = (level * error, (level - 1.0) * error);
-                *sum += if over > under { over } else { under };
+                let loss = if over > under { over } else { under };
+                *sum += loss;
+                own.deciles += if *decile { loss } else { 0.0 };
                 below += u64::from(quantile < truth);
             }
             self.bins[below as usize] += 1;
@@ -144,6 +174,8 @@ impl ScoreBoard {
             own.square += other.square;
             own.absolute += other.absolute;
             own.interval += other.interval;
+            own.deciles += other.deciles;
+            own.magnitude += other.magnitude;
         }
         for (own, other) in self.intervals.iter_mut().flatten().zip(other.intervals.iter().flatten()) {
             own.covered += other.covered;
@@ -191,6 +223,11 @@ impl ScoreBoard {
             msis_95: self.intervals[1].as_ref().and_then(|_| self.scaled(|own| own.interval)),
             smape: (values > 0).then(|| over_values(200.0 * self.relative)),
             wql: 2.0 * pinball / self.magnitude,
+            wql_in_units: self.deciles.contains(&true).then(|| {
+                let count = self.deciles.iter().filter(|decile| **decile).count() as f64;
+                let loss = self.columns.iter().zip(&self.units).map(|(own, unit)| own.deciles * unit.deviation).sum::<f64>();
+                2.0 * loss / count / self.columns.iter().map(|own| own.magnitude).sum::<f64>()
+            }),
             crps: over_values(2.0 * self.integral()),
             coverage_80,
             width_80,
@@ -224,6 +261,11 @@ mod tests {
         assert!((scores.smape.unwrap() - smape).abs() < 1e-12 && scores.msis_95.is_none());
         let expected = 2.0 / 3.0 / 3.0 * ((0.2 + 0.9) + (0.5 + 1.0) + (0.0 + 0.3));
         assert!((scores.wql - expected).abs() < 1e-12, "{} {expected}", scores.wql);
+        // The same in a unit where the truths are 2·2 + 1 and 2·1 + 1.
+        let mut board = ScoreBoard::new(2, &[0.1, 0.5, 0.9], &[0.5]).in_units(&[Unit { mean: 1.0, deviation: 2.0 }]);
+        board.add(0, &[2.0, 1.0], [1.0, 3.0].into_iter(), &[0.0, 1.0, 2.0, 2.0, 3.0, 4.0]);
+        let in_units = board.scores().wql_in_units.expect("deciles");
+        assert!((in_units - expected * 3.0 * 2.0 / 8.0).abs() < 1e-12, "{in_units}");
         let crps = 2.0 * (0.25 * (0.2 + 0.9) + 0.4 * (0.5 + 1.0) + 0.25 * (0.0 + 0.3)) / 2.0;
         assert!((scores.crps - crps).abs() < 1e-12, "{}", scores.crps);
         assert_eq!((scores.mse_by_step, scores.mae_by_step), (vec![1.0, 4.0], vec![1.0, 2.0]));

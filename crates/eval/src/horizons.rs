@@ -1,6 +1,9 @@
 //! Several horizons scored from one long forecast.
 
-use crate::{board::ScoreBoard, metrics::Scores};
+use crate::{
+    board::{ScoreBoard, Unit},
+    metrics::Scores,
+};
 use std::ops::Range;
 
 /// One board for each of several horizons: each scores every window that its own horizon fits, as a forecaster of that horizon would be.
@@ -16,6 +19,11 @@ impl HorizonBoards {
     /// unit a column.
     pub fn new(rows: &Range<usize>, cuts: &[usize], levels: &[f64], scales: &[f64]) -> Self {
         Self { end: rows.end, boards: cuts.iter().map(|&cut| (cut, ScoreBoard::new(cut, levels, scales))).collect() }
+    }
+
+    /// The same for columns that were standardised by these units, one a column.
+    pub fn in_units(self, units: &[Unit]) -> Self {
+        Self { boards: self.boards.into_iter().map(|(cut, board)| (cut, board.in_units(units))).collect(), ..self }
     }
 
     /// Steps of the longest horizon that a window at `origin` is scored at: what `add` needs, at least.

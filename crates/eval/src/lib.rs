@@ -12,7 +12,7 @@ mod ridge;
 
 pub use backtest::{Baseline, Origins, evaluate, evaluate_at, residual_spread};
 pub use baselines::SeasonalNaive;
-pub use board::ScoreBoard;
+pub use board::{ScoreBoard, Unit};
 pub use error::EvalError;
 pub use horizons::HorizonBoards;
 pub use metrics::{ColumnScores, Scores, adjusted_rand_index, naive_scales};

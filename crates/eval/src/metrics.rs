@@ -42,6 +42,9 @@ pub struct Scores {
     /// Mean weighted quantile loss.
     #[serde(deserialize_with = "number")]
     pub wql: f64,
+    /// The same over the deciles and in the data's own unit, in which large columns count for more; none without deciles.
+    #[serde(default)]
+    pub wql_in_units: Option<f64>,
     /// Continuous ranked probability score.
     #[serde(deserialize_with = "number")]
     pub crps: f64,

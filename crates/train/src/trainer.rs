@@ -5,7 +5,7 @@ use crate::{
     checkpoint::{Checkpoint, Progress},
     config::TrainConfig,
     loader::{Lesson, Loader},
-    loss::QuantileLoss,
+    loss::{QuantileLoss, step_weights},
     validate::{Validation, validate},
 };
 use burn::{
@@ -78,6 +78,7 @@ pub struct Trainer<'a> {
     decay: Tensor<1>,
     progress: Progress,
     horizons: Vec<usize>,
+    weights_h: Arc<[f32]>,
     best: Vec<f32>,
     best_share_h: Vec<f32>,
 }
@@ -124,6 +125,7 @@ impl<'a> Trainer<'a> {
             optimiser: AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).build(),
             moments: None,
             progress: Progress::new(run),
+            weights_h: step_weights(model.horizon, &config.horizons_of(model.horizon)?),
             horizons: config.horizons_of(model.horizon)?,
             best_share_h: vec![if task.linear.is_some() { 0.0 } else { 1.0 }; model.horizon],
             best,
@@ -248,6 +250,7 @@ impl<'a> Trainer<'a> {
             levels: self.levels.levels().iter().map(|&level| level as f32).collect(),
             middle: self.levels.middle(),
             squared_error: self.config.squared_error as f32,
+            weights_h: self.weights_h.clone(),
         };
         let loss = Arc::new(move |quantiles: &[f32], gradient: &mut [f32]| loss.of(quantiles, gradient));
         let (output, nudges) = network(&self.network, tracked.clone(), lesson.batch, loss)?;
