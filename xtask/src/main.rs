@@ -26,9 +26,15 @@ enum Task {
     Score {
         /// Figures whose name starts so; all if absent.
         name: Option<String>,
-        /// Folder with data that the repository cannot hold: weather.csv for `weather`. Without it those figures say so and are left out.
+        /// Folder with data that the repository cannot hold: weather.csv for `weather`, the benchmarks' own files for `accuracy`. Without it those figures say so and are left out.
         #[arg(long)]
         data: Option<PathBuf>,
+        /// Measure `accuracy` on test rows, instead of validation rows; each use is logged in LOG.md.
+        #[arg(long = "final")]
+        last: bool,
+        /// Seeds that `accuracy` is trained with.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
     },
 }
 
@@ -53,7 +59,9 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Check => check::check(),
         Task::Setup => check::setup(),
-        Task::Score { name, data } => score::score(name.as_deref().unwrap_or(""), &score::Options { data }),
+        Task::Score { name, data, last, seeds } => {
+            score::score(name.as_deref().unwrap_or(""), &score::Options { data, last, seeds })
+        }
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

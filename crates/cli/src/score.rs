@@ -31,6 +31,32 @@ pub fn join(to: &mut ByHorizon, others: ByHorizon) {
 const MSTL_SEASONS: usize = 14;
 const MOST_FITS: usize = 4000;
 
+/// Ridges of a run.
+pub struct Ridges {
+    /// The linear expert.
+    pub expert: Option<Ridge>,
+    /// The usual ridge, where it is another.
+    pub baseline: Option<Ridge>,
+}
+
+impl Ridges {
+    /// By the names of the tables.
+    pub fn named(&self) -> Vec<(&'static str, &Ridge)> {
+        match self {
+            Self { expert: Some(expert), baseline: None } => vec![("ridge", expert)],
+            Self { expert, baseline } => {
+                let named = [("linear", expert), ("ridge", baseline)];
+                named.into_iter().filter_map(|(name, ridge)| Some((name, ridge.as_ref()?))).collect()
+            }
+        }
+    }
+
+    /// The one to draw.
+    pub fn best(&self) -> Option<&Ridge> {
+        self.expert.as_ref().or(self.baseline.as_ref())
+    }
+}
+
 /// What every evaluation of a run shares.
 pub struct Judge<'a> {
     data: &'a Prepared,
@@ -98,14 +124,18 @@ impl<'a> Judge<'a> {
         Ridge::fit(&self.data.standardised, &ranges.train, &ranges.validation, inputs, &self.horizons)
     }
 
-    /// The ridge that a model's linear expert is.
-    pub fn expert(&self, linear: &LinearConfig) -> Result<Ridge, CliError> {
-        let ridges: Result<Vec<Ridge>, EvalError> = members(linear).into_iter().map(|inputs| self.fit(inputs)).collect();
-        Ok(Ridge::mean(&ridges.map_err(|error| self.named(error))?))
+    /// The ridge that a model's linear expert is, if it has one, and the ridges to hold a model against: that one and the usual one, once if they
+    /// are the same.
+    pub fn ridges(&self, linear: Option<&LinearConfig>) -> Result<Ridges, CliError> {
+        let Some(options) = linear else { return Ok(Ridges { expert: None, baseline: self.ridge()? }) };
+        let fitted: Result<Vec<Ridge>, EvalError> = members(options).into_iter().map(|inputs| self.fit(inputs)).collect();
+        let expert = Ridge::mean(&fitted.map_err(|error| self.named(error))?);
+        let baseline = if *options == LinearConfig::default() { None } else { self.ridge()? };
+        Ok(Ridges { expert: Some(expert), baseline })
     }
 
     /// The ridge baseline; none where the rows are too few for it.
-    pub fn ridge(&self) -> Result<Option<Ridge>, CliError> {
+    fn ridge(&self) -> Result<Option<Ridge>, CliError> {
         match self.fit(Inputs::samples(LinearConfig::default().lookback)) {
             Ok(ridge) => Ok(Some(ridge)),
             Err(error @ (EvalError::TooShort { .. } | EvalError::Missing { .. })) => {

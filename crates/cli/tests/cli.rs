@@ -108,7 +108,7 @@ fn train_fills_the_run_folder() {
     assert_eq!(chosen, 2 * usage["samples"].as_u64().unwrap());
     let forecast = std::fs::read_to_string(folder.join("out/forecast.csv")).unwrap();
     assert_eq!(forecast.lines().count(), 1 + 2 * 8);
-    assert!(forecast.starts_with("ds,unique_id,point,q0.1,"), "{forecast}");
+    assert!(forecast.starts_with("ds,unique_id,point,q0.025,q0.1,"), "{forecast}");
 }
 
 #[test]
@@ -174,7 +174,11 @@ fn backtest_takes_every_so_many_windows_and_writes_json() {
     };
     let (_, whole) = run(&[]);
     let metrics = json(&folder.join("out/metrics.json"));
-    assert_eq!(whole["forecasters"], metrics["test"], "what training found");
+    for (name, scores) in metrics["test"].as_object().unwrap() {
+        assert_eq!(&whole["forecasters"][name], scores, "{name}: what training found");
+    }
+    assert!(whole["forecasters"]["mstl-ets"]["mse"].as_f64().unwrap() > 0.0);
+    assert_eq!(whole["by_horizon"]["8"], whole["forecasters"]);
     assert_eq!((&whole["windows"], &whole["series"][1]), (&173.into(), &"oil temperature".into()));
     let (table, daily) = run(&["--step", "24"]);
     assert!(table.contains("8 windows of 2 columns") && daily["windows"] == 8, "{table}");
@@ -189,7 +193,7 @@ fn backtest_takes_every_so_many_windows_and_writes_json() {
         assert!((mean - of(&scores["mse"])).abs() < 1e-12 && columns[0]["windows"] == 1, "{name}");
         let pit: f64 = scores["pit"].as_array().unwrap().iter().map(of).sum();
         assert!((pit - 1.0).abs() < 1e-9 && of(&scores["crps"]) > 0.0 && of(&scores["width_80"]) > 0.0, "{name}");
-        assert!(scores["coverage_95"].is_null(), "no such levels");
+        assert!(of(&scores["width_95"]) >= of(&scores["width_80"]), "{name}");
     }
     for bad in [["--step", "0"], ["--windows", "0"]] {
         let output = foretoken(&[&["backtest", "out", "data.csv"][..], &bad].concat(), folder);

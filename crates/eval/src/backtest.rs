@@ -235,7 +235,17 @@ mod tests {
         let naive = |horizon| crate::SeasonalNaive { season: 6, horizon };
         let spread = residual_spread(&naive(20), &columns, &Origins::of(&(10..40), 20).unwrap(), 20, &levels).unwrap();
         let origins = Origins::of(&rows, 4).unwrap();
-        let all = evaluate_at(&naive(20), &columns, &origins, &cuts, &levels, &spread, &scales).unwrap();
+        let all = evaluate_at(
+            &naive(20),
+            &columns,
+            &origins,
+            &cuts,
+            &levels,
+            &spread,
+            &scales,
+            &vec![Unit { mean: 0.0, deviation: 1.0 }; scales.len()],
+        )
+        .unwrap();
         for (scores, cut) in all.iter().zip(cuts) {
             let origins = Origins::of(&rows, cut).unwrap();
             let alone = evaluate(&naive(cut), &columns, &origins, &levels, &spread[..cut * 3], &scales).unwrap();

@@ -157,7 +157,7 @@ fn patience_ends_training() {
 fn a_fresh_model_is_its_linear_expert_and_sharing_never_hurts_validation() {
     let values = columns();
     let mut model = model("");
-    model.linear = Some(foretoken_model::linear_expert::LinearConfig { lookback: 24 });
+    model.linear = Some(foretoken_model::linear_expert::LinearConfig { lookback: 24, ..Default::default() });
     // Persistence: the newest sample, which is what the last row of the map carries.
     let weights_lh = (0..24 * 6).map(|place| if place >= 23 * 6 { 1.0 } else { 0.0 }).collect();
     let linear = Some(LinearWeights { weights_lh, bias_h: vec![0.0; 6] });

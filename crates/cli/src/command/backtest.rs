@@ -72,11 +72,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     table::show_audit(&data.audit);
     let mut scored = judge.stream(predictor, &data.ranges.test)?;
     if rate == 1 {
-        let linear = config.linear.as_ref().map(|linear| judge.expert(linear)).transpose()?;
-        let ridge = judge.ridge()?;
-        let ridges = [("linear", linear.as_ref()), ("ridge", ridge.as_ref())];
-        let ridges: Vec<_> = ridges.into_iter().filter_map(|(name, ridge)| Some((name, ridge?))).collect();
-        join(&mut scored, judge.baselines(&ridges, &data.ranges.test)?);
+        let ridges = judge.ridges(config.linear.as_ref())?;
+        join(&mut scored, judge.baselines(&ridges.named(), &data.ranges.test)?);
         if let Some(statistical) = judge.statistical(&data.ranges.test)? {
             join(&mut scored, statistical);
         }

@@ -8,13 +8,10 @@ use crate::{
     score::{ByHorizon, Judge, by_name, join},
     table,
 };
+use cpu_time::ProcessTime;
 use foretoken_data::Audit;
 use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
-use foretoken_model::{
-    Blueprint, Forecaster, ModelError, Registry,
-    file::write_atomically,
-    linear_expert::{LinearConfig, LinearWeights},
-};
+use foretoken_model::{Blueprint, Forecaster, ModelError, Registry, file::write_atomically, linear_expert::LinearWeights};
 use foretoken_train::{Checkpoint, EpochReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -64,6 +61,8 @@ struct Metrics {
     linear_share: f64,
     /// Wall time of the command.
     seconds: f64,
+    /// Its time on all cores.
+    cpu_seconds: f64,
     /// Samples through the network a second of training.
     tokens_per_second: f64,
     parameters: usize,
@@ -93,16 +92,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     table::show_audit(&data.audit);
-    let linear = run.model.linear.as_ref().map(|linear| judge.expert(linear)).transpose()?;
-    // A linear expert without a profile is the ridge, if it looks as far back.
-    let plain = run.model.linear.as_ref() == Some(&LinearConfig::default());
-    let ridge = if plain { linear.clone() } else { judge.ridge()? };
-    let mut ridges = Vec::new();
-    ridges.extend(linear.as_ref().filter(|_| !plain).map(|linear| ("linear", linear)));
-    ridges.extend(ridge.as_ref().map(|ridge| ("ridge", ridge)));
-    let baselines = judge.baselines(&ridges, &data.ranges.test)?;
+    let ridges = judge.ridges(run.model.linear.as_ref())?;
+    let baselines = judge.baselines(&ridges.named(), &data.ranges.test)?;
     table::show(&baselines, "baselines on test rows", data.columns.len());
-    let mut trainer = trainer(&run, &data, linear.as_ref(), arguments)?;
+    let mut trainer = trainer(&run, &data, ridges.expert.as_ref(), arguments)?;
     std::fs::create_dir_all(&out).map_err(CliError::io(&out))?;
     let checkpoint = out.join("checkpoint.safetensors");
     if arguments.resume {
@@ -121,7 +114,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     println!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
     let expert_usage = forecaster.network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
     let mut validation = judge.model(&forecaster, &data.ranges.validation)?;
-    join(&mut validation, judge.baselines(&ridges, &data.ranges.validation)?);
+    join(&mut validation, judge.baselines(&ridges.named(), &data.ranges.validation)?);
     let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
     let longest = |scored: &ByHorizon| scored.last().map(|(_, rows)| by_name(rows)).unwrap_or_default();
     let metrics = Metrics {
@@ -133,6 +126,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         audit: data.audit.clone(),
         linear_share: 1.0 - share,
         seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: ProcessTime::now().as_duration().as_secs_f64(),
         tokens_per_second: rows_a_second,
         parameters: forecaster.parameters(),
         active_parameters: forecaster.active_parameters(),
@@ -142,7 +136,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;
     write_atomically(&out.join("metrics.json"), json.as_bytes())?;
-    pictures(&forecaster, &data, ridge.as_ref(), run.data.season, &out)?;
+    pictures(&forecaster, &data, ridges.best(), run.data.season, &out)?;
     println!("{} done, results in {}", table::duration(started.elapsed().as_secs_f64()), out.display());
     Ok(())
 }
