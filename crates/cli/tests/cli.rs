@@ -581,3 +581,72 @@ fn a_model_of_steps_in_time_runs_at_another_rate() {
     let words = ["taps", "expected 1", "found 12"];
     refused(&["backtest", &TRAINED.path().join("out").display().to_string(), "data.csv", "--rate", "2"], folder, &words);
 }
+
+/// Three series of one clock and different lengths, with a gap, missing values, a double, a sentinel and rows out of order.
+fn dirty() -> String {
+    let value =
+        |series: usize, hour: usize| 10.0 * series as f64 + (hour as f64 * 0.26).sin() + (hour * 7919 % 101) as f64 / 300.0;
+    let stamp = |hour: usize| format!("2024-{:02}-{:02} {:02}:00:00", 1 + hour / 672, 1 + hour / 24 % 28, hour % 24);
+    let mut lines = vec!["unique_id,ds,y".to_string()];
+    for series in 0..3 {
+        // All in January and February, whose 28 first days follow one another but for the three between them.
+        for hour in (200 * series)..640 {
+            match (series, hour) {
+                (0, 300..310) => {}
+                (1, _) if hour % 40 == 7 => lines.push(format!("s1,{},", stamp(hour))),
+                (2, 500) => lines.push(format!("s2,{},-9999", stamp(hour))),
+                (2, 510) => (0..2).for_each(|_| lines.push(format!("s2,{},{}", stamp(hour), value(2, hour)))),
+                _ => lines.push(format!("s{series},{},{}", stamp(hour), value(series, hour))),
+            }
+        }
+    }
+    lines.swap(5, 9);
+    lines.join("\n")
+}
+
+#[test]
+fn dirty_series_of_different_lengths_are_audited_learned_and_flagged() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("data.csv"), dirty()).unwrap();
+    let run = SMALL
+        .replace(
+            "split = { shares = [0.6, 0.2, 0.2] }",
+            "split = { last = [80, 60] }\nread = { format = \"long\", missing = [-9999.0] }",
+        )
+        .replace("horizon = 8", "horizon = 8\nadaptive = 0.05")
+        .replace("[train]", "[train]\nhorizons = [3, 8]");
+    std::fs::write(folder.join("run.toml"), run).unwrap();
+    let table = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    for words in [
+        "640 rows of 3 series, every 1 h",
+        "rows out of order",
+        "rows missing in gaps",
+        "repeated rows",
+        "numbers that mean missing",
+    ] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    let metrics = json(&folder.join("out/metrics.json"));
+    let of = |horizon: &str, score: &str| metrics["test_by_horizon"][horizon]["model"][score].as_f64().unwrap();
+    // The signal's variance is about half; the noise a tenth of that.
+    assert!(of("3", "mse") < 0.3 && of("8", "mse") < 0.4, "{} {}", of("3", "mse"), of("8", "mse"));
+    assert_eq!((of("3", "windows"), of("8", "windows")), (3.0 * 58.0, 3.0 * 53.0));
+    assert_eq!(metrics["test_by_horizon"]["8"], metrics["test"]);
+    let csv = stdout(&foretoken(&["forecast", "out", "data.csv"], folder));
+    let missing = |id: &str| -> f64 {
+        let line = csv.lines().find(|line| line.contains(&format!(",{id},"))).unwrap();
+        line.rsplit(',').next().unwrap().parse().unwrap()
+    };
+    assert!(missing("s0") == 0.0 && missing("s1") > 0.0 && missing("s1") < 0.1, "{csv}");
+    // Live, a missing field is a missing sample, if it is allowed.
+    let rows = "1,11,21\n1.1,,21.2\n1.2,11.2,NaN\n";
+    let live = stdout(&with_input(&["stream", "out", "--missing"], folder, rows.as_bytes()));
+    assert!(live.lines().count() == 3 && !live.contains("NaN"), "{live}");
+    assert_eq!(stdout(&with_input(&["stream", "out"], folder, rows.as_bytes())).lines().count(), 1);
+    // What no model uses yet is an error, not an option that does nothing.
+    let text = std::fs::read_to_string(folder.join("run.toml")).unwrap().replace("missing = [-9999.0]", "future = [\"wind\"]");
+    std::fs::write(folder.join("covariates.toml"), text).unwrap();
+    let output = foretoken(&["train", "covariates.toml"], folder);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("covariates"));
+}

@@ -35,6 +35,8 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Weight of the median's squared error beside the quantile loss.
     pub squared_error: f64,
+    /// How far windows count alike: errors are in units of the window's deviation to this power. 0 for standardised units, 1 for the window's own.
+    pub evenness: f64,
     /// Horizons to score at, from one forecast; none longer than the model's. The model's own if empty.
     pub horizons: Vec<usize>,
 }
@@ -55,6 +57,7 @@ impl Default for TrainConfig {
             weight_decay: 0.05,
             clip_norm: 1.0,
             squared_error: 1.0,
+            evenness: 0.0,
             horizons: Vec::new(),
         }
     }
@@ -81,6 +84,7 @@ impl TrainConfig {
             ("clip_norm", self.clip_norm, true),
             ("weight_decay", self.weight_decay, false),
             ("squared_error", self.squared_error, false),
+            ("evenness", self.evenness, false),
         ] {
             if !(value.is_finite() && value >= 0.0 && !(positive && value == 0.0)) {
                 return Err(ModelError::config(

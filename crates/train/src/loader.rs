@@ -71,7 +71,7 @@ pub struct Lesson {
     pub batch: Batch,
     /// `[position][horizon]`; NaN where there is none.
     pub targets_mh: Vec<f32>,
-    /// `[position]`: the scaler's deviation, by which errors come back to standardised units.
+    /// `[position]`: the scaler's deviation, by which errors are multiplied, to come back to standardised units or part of the way.
     pub deviations_m: Vec<f32>,
 }
 
@@ -206,7 +206,7 @@ impl Loader {
                 let row = phase + position * stride;
                 let (mean, deviation) = series.scale[start + row];
                 lesson.batch.positions.push(place * window + row);
-                lesson.deviations_m.push(deviation as f32);
+                lesson.deviations_m.push(deviation.powf(1.0 - self.config.evenness) as f32);
                 let next = series.rows[start + row] + 1;
                 let future = &series.values[next..series.values.len().min(next + self.horizon)];
                 lesson.targets_mh.extend(future.iter().map(|value| ((value - mean) / deviation) as f32));

@@ -1,18 +1,18 @@
 //! Validation with `run`, and the closed-form choice of the network's share.
 //!
 //! ```text
-//! share_h = min over parts of the rows of   Σ (y − linear)(network − linear) / Σ (network − linear)²      clamped to [0, 1]
+//! share = mean_p·max(0, 1 − error_p²/mean_p²)        of each part's  Σ (y − linear)(network − linear) / Σ (network − linear)², clamped to [0, 1]
 //! ```
 //! Both forecasts are out of sample on the validation rows: the linear expert is fitted on training rows only. Sums are pooled over neighbouring steps of
-//! the horizon. The rows are cut into parts in order of time, and the network gets the share that all of them support: months differ, and a share that
-//! one of them alone asks for does not hold on others.
+//! the horizon. The rows are cut into parts in order of time, and the mean of what they ask for is shrunk by how far they disagree (its standard error):
+//! a share that one month alone asks for does not hold on others.
 
 use foretoken_model::{Forecaster, ModelError, Predictor};
 use std::{ops::Range, sync::Arc};
 
 /// Steps of the horizon on either side whose sums a share is chosen from.
 const POOL: usize = 12;
-/// Parts of the rows that have to support a share.
+/// Parts of the rows that a share is asked of.
 const PARTS: usize = 4;
 /// Most windows that are scored, over all columns; beyond it they are taken by stride.
 const MOST_WINDOWS: usize = 20_000;
@@ -149,10 +149,15 @@ pub fn validate(
     let share = |step: usize| {
         let of_part = |part: usize| {
             let square = pooled(&|sums| &sums.square[part], step);
-            if square > 0.0 { (pooled(&|sums| &sums.cross[part], step) / square).clamp(0.0, 1.0) } else { 1.0 }
+            (square > 0.0).then(|| (pooled(&|sums| &sums.cross[part], step) / square).clamp(0.0, 1.0))
         };
-        let known = (0..PARTS).any(|part| pooled(&|sums| &sums.square[part], step) > 0.0);
-        if known { (0..PARTS).map(of_part).fold(1.0, f64::min) } else { 0.0 }
+        let known: Vec<f64> = (0..PARTS).filter_map(of_part).collect();
+        let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
+        if known.len() < 2 || mean == 0.0 {
+            return mean;
+        }
+        let variance = known.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (known.len() - 1) as f64;
+        mean * (1.0 - variance / known.len() as f64 / (mean * mean)).max(0.0)
     };
     let shares: Vec<f64> = (0..horizon).map(share).collect();
     let mse_by_horizon: Vec<f64> = by_horizon.iter().map(|sums| sums.mse(|step| shares[step])).collect();

@@ -230,3 +230,23 @@ fn an_ensemble_of_every_family_trains_carried_saves_and_streams_the_same_bits() 
     let used = loaded.network().mixtures()[0].live_usage().read();
     assert!(used.chosen.iter().filter(|&&chosen| chosen > 0).count() > 1, "{:?}", used.chosen);
 }
+
+#[test]
+fn it_learns_from_series_with_gaps_and_late_beginnings() {
+    let mut values = columns();
+    for (column, values) in values.iter_mut().enumerate() {
+        for (row, value) in values.iter_mut().enumerate() {
+            if (row + column) % 9 == 4 || (200..230).contains(&row) || (column == 1 && row < 150) {
+                *value = f64::NAN;
+            }
+        }
+    }
+    let mut trainer = Trainer::new(&model(""), &TrainConfig { epochs: 12, window: 48, ..config() }, task(&values)).unwrap();
+    let mut best = f64::MAX;
+    while !trainer.finished() {
+        best = best.min(trainer.train_epoch(|_| {}).unwrap().validation.network_mse);
+    }
+    // As without gaps, see above, and a little worse.
+    assert!(best < 0.45, "{best}");
+    assert!(trainer.best().unwrap().calibration().is_some());
+}

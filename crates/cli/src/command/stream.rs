@@ -31,6 +31,10 @@ pub struct Arguments {
     /// of s4d, s5 and layers without a state, with one tap and no linear expert.
     #[arg(long)]
     rate: Option<f64>,
+    /// Take empty fields, NA and NaN for samples that are missing, instead of refusing the line. Before its first sample a column's prediction
+    /// is NaN.
+    #[arg(long)]
+    missing: bool,
 }
 
 /// Samples between two writings of the usage.
@@ -47,12 +51,14 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = super::forecast::load_at(&arguments.model, arguments.rate)?;
     let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
+    predictor.allow_missing(arguments.missing);
     if let Some(path) = arguments.snapshot.as_ref().filter(|path| path.exists()) {
         let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
         let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| CliError::file(path, error))?;
         predictor.restore(&snapshot).map_err(|error| CliError::file(path, error))?;
     }
-    let mut parser = LineParser::new(&super::forecast::names(&forecaster));
+    let names = super::forecast::names(&forecaster);
+    let mut parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let mut forecast = predictor.forecast_buffer();
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
