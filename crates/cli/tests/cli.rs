@@ -650,3 +650,30 @@ fn dirty_series_of_different_lengths_are_audited_learned_and_flagged() {
     let output = foretoken(&["train", "covariates.toml"], folder);
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("covariates"));
 }
+
+#[test]
+fn without_a_model_one_is_trained_told_of_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("data.csv"), csv(900)).unwrap();
+    let arguments = ["forecast", "data.csv", "--horizon", "5", "--minutes", "0"];
+    let output = foretoken(&arguments, folder);
+    let first = stdout(&output);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("runs/data-5 is trained for 5 steps") && told.contains("min for training are over"), "{told}");
+    assert_eq!(first.lines().count(), 1 + 2 * 5, "{first}");
+    assert!(first.starts_with("ds,unique_id,point,"));
+    let again = foretoken(&arguments, folder);
+    assert_eq!(stdout(&again), first);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("used again"));
+    let shorter = stdout(&foretoken(&["forecast", "runs/data-5", "data.csv", "--horizon", "3"], folder));
+    assert!(shorter.lines().skip(1).all(|line| first.contains(line)) && shorter.lines().count() == 1 + 2 * 3);
+    for (bad, words) in [
+        (&["forecast", "data.csv"][..], "data and --horizon"),
+        (&["forecast", "data.csv", "--horizon", "400"], "rows to train on"),
+        (&["forecast", "runs/data-5", "data.csv", "--horizon", "6"], "at most 5"),
+    ] {
+        let output = foretoken(bad, folder);
+        assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains(words), "{bad:?}");
+    }
+}

@@ -15,15 +15,27 @@ use std::{
 
 /// Forecast what follows the last row of a file.
 ///
+/// Without a model one is trained first, for `--horizon` steps, in at most `--minutes` of training, and kept in `runs`: the next forecast uses it.
+///
 /// The CSV has one line a column and step: its stamp `ds`, the column's name `unique_id`, the `point` forecast, the quantiles, and the share of the
 /// samples looked back on that was missing.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foretoken forecast runs/etth1 examples/data/ETTh1.csv --svg forecast.svg > forecast.csv")]
+#[command(
+    after_help = "Examples:\n  foretoken forecast runs/etth1 examples/data/ETTh1.csv --svg forecast.svg > forecast.csv\n  \
+                        foretoken forecast examples/data/ETTh1.csv --horizon 48 > forecast.csv"
+)]
 pub struct Arguments {
-    /// The weights file, or a run folder with `model.safetensors`.
-    model: PathBuf,
-    /// Wide CSV with the model's columns.
-    data: PathBuf,
+    /// The weights file, or a run folder with `model.safetensors`; or the data, to train a model for it.
+    #[arg(value_name = "MODEL")]
+    first: PathBuf,
+    /// A CSV file with the model's series, laid out as the run's own.
+    data: Option<PathBuf>,
+    /// Steps ahead; the model's if absent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    horizon: Option<u32>,
+    /// Most minutes of training, without a model.
+    #[arg(long, default_value_t = 2.0)]
+    minutes: f64,
     /// Write the CSV here instead of to standard output.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -107,8 +119,21 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
-    let forecaster = load(&arguments.model)?;
-    let (mut signal, audit) = read_for(&arguments.model, &arguments.data, &names(&forecaster))?;
+    let horizon = arguments.horizon.map(|horizon| horizon as usize);
+    let (model, path) = match (&arguments.data, horizon) {
+        (Some(data), _) => (arguments.first.clone(), data),
+        (None, Some(horizon)) => (super::sensible::model(&arguments.first, horizon, arguments.minutes)?, &arguments.first),
+        (None, None) => {
+            return Err(CliError::file(&arguments.first, "expected a model and data, or data and --horizon, found neither"));
+        }
+    };
+    let forecaster = load(&model)?;
+    let longest = forecaster.config().horizon;
+    let steps = horizon.unwrap_or(longest);
+    if steps > longest {
+        return Err(CliError::file(&model, format!("expected a horizon of at most {longest}, the model's, found {steps}")));
+    }
+    let (mut signal, audit) = read_for(&model, path, &names(&forecaster))?;
     if !audit.is_clean() {
         eprintln!("{}", table::audit(&audit));
     }
@@ -119,8 +144,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         Ok::<_, CliError>(Replay::choices(trace)?)
     });
     let After { forecast, linear } = after_forced(&forecaster, &signal.slice(0..signal.len()), replay.transpose()?)?;
-    let next = next_stamps(&signal.stamps, forecaster.config().horizon);
-    let csv = to_csv(&forecaster, &forecast, &next)?;
+    let next = next_stamps(&signal.stamps, longest);
+    let csv = to_csv(&forecaster, &forecast, &next[..steps])?;
     match &arguments.out {
         Some(path) => write_atomically(path, &csv)?,
         None => std::io::Write::write_all(&mut std::io::stdout(), &csv)?,

@@ -40,6 +40,16 @@ pub struct Arguments {
     /// Go on from the checkpoint in the run folder.
     #[arg(long)]
     resume: bool,
+    /// Most minutes of training: the epoch in which they are over is the last.
+    #[arg(long, value_parser = minutes)]
+    minutes: Option<f64>,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|minutes| (0.0..=1e6).contains(minutes))
+        .ok_or_else(|| "expected a number from 0 to a million".into())
 }
 
 /// `metrics.json`.
@@ -103,7 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         println!("resumed after epoch {}", trainer.epoch());
     }
     write_atomically(&out.join("run.toml"), run.to_toml()?.as_bytes())?;
-    let rows_a_second = train(&mut trainer, run.train.epochs as u64, &checkpoint)?;
+    let rows_a_second = train(&mut trainer, run.train.epochs as u64, arguments.minutes, &checkpoint)?;
     let forecaster = Arc::new(trainer.best()?);
     forecaster.save(&out.join("model.safetensors"))?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
@@ -197,8 +207,8 @@ fn trainer<'a>(run: &Run, data: &'a Prepared, expert: Option<&Ridge>, arguments:
     })
 }
 
-/// Trains to the end, a checkpoint after every epoch; gives the samples a second.
-fn train(trainer: &mut Trainer<'_>, epochs: u64, checkpoint: &Path) -> Result<f64, CliError> {
+/// Trains to the end, or until so many minutes are over, a checkpoint after every epoch; gives the samples a second.
+fn train(trainer: &mut Trainer<'_>, epochs: u64, minutes: Option<f64>, checkpoint: &Path) -> Result<f64, CliError> {
     let first = trainer.epoch();
     let bar = ProgressBar::new((epochs - first) * trainer.steps_an_epoch());
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} steps, {per_sec}, {msg}, at most {eta} left");
@@ -216,6 +226,10 @@ fn train(trainer: &mut Trainer<'_>, epochs: u64, checkpoint: &Path) -> Result<f6
         // Not inside suspend: the bar's own numbers are locked there.
         let line = line(&epoch, seconds, left);
         bar.suspend(|| println!("{line}"));
+        if minutes.is_some_and(|minutes| seconds >= 60.0 * minutes) {
+            bar.suspend(|| println!("the {} min for training are over", minutes.unwrap_or_default()));
+            break;
+        }
     }
     bar.finish_and_clear();
     Ok(rows_a_second)

@@ -1,0 +1,91 @@
+//! A model for data that has none: a run that suits its size and its step, trained within a budget and kept.
+
+use crate::{error::CliError, run::read_series};
+use foretoken_data::{Format, ReadOptions, Signal};
+use foretoken_model::file::write_atomically;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// Seasons of the training rows that there must be for one to be believed.
+const FEWEST_SEASONS: usize = 8;
+const DAY: i64 = 86_400;
+
+/// The folder of a model for this file and horizon: the one trained before, or a new one.
+pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliError> {
+    let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = Path::new("runs").join(format!("{name}-{horizon}"));
+    if folder.join("model.safetensors").exists() {
+        eprintln!("{}: trained before, used again; delete it to train anew", folder.display());
+        return Ok(folder);
+    }
+    let options = ReadOptions { format: format(data)?, ..ReadOptions::default() };
+    let (signal, _) = read_series(data, &options, None)?;
+    let toml = run(data, &options, &signal, horizon)?;
+    std::fs::create_dir_all(&folder).map_err(CliError::io(&folder))?;
+    let path = folder.join("sensible.toml");
+    write_atomically(&path, toml.as_bytes())?;
+    eprintln!("no model given: {} is trained for {horizon} steps, in about {minutes} min at most", folder.display());
+    // A process of its own, so that what it prints does not mix with the forecast.
+    let program = std::env::current_exe().map_err(CliError::io(Path::new("foretoken")))?;
+    let mut command = Command::new(program);
+    command.arg("train").arg(&path).arg("--out").arg(&folder).args(["--minutes", &minutes.to_string()]);
+    let status = command.stdout(Stdio::from(std::io::stderr())).status().map_err(CliError::io(&path))?;
+    match status.success() {
+        true => Ok(folder),
+        false => Err(CliError::file(&path, "expected a run that trains, found the error above")),
+    }
+}
+
+/// Long, if the header names what a long file has.
+fn format(data: &Path) -> Result<Format, CliError> {
+    let bytes = std::fs::read(data).map_err(CliError::io(data))?;
+    let header = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let header = String::from_utf8_lossy(header);
+    let names: Vec<&str> = header.trim().split(',').map(str::trim).collect();
+    let ReadOptions { id, time, target, .. } = ReadOptions::default();
+    let long = [&id, &time, &target].iter().all(|name| names.contains(&name.as_str()));
+    Ok(if long { Format::Long } else { Format::Wide })
+}
+
+/// Samples in a season: of a day for what is faster, of a week for days, of a year for weeks and months; 1 where there are too few.
+fn season(signal: &Signal, rows: usize) -> usize {
+    let season = match signal.step() {
+        Some(step) if step < DAY && DAY % step == 0 => (DAY / step) as usize,
+        Some(DAY) => 7,
+        Some(step) if step == 7 * DAY => 52,
+        None => 12,
+        Some(_) => 1,
+    };
+    if season * FEWEST_SEASONS <= rows { season } else { 1 }
+}
+
+fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> Result<String, CliError> {
+    let rows = signal.observed_len();
+    let held_back = (rows * 15 / 100).max(horizon + horizon / 2 + 1);
+    let train = rows.saturating_sub(2 * held_back);
+    let needed = 2 * horizon + 64;
+    if train < needed {
+        let problem = format!("expected at least {needed} rows to train on beside {} held back, found {train}", 2 * held_back);
+        return Err(CliError::file(data, problem));
+    }
+    let season = season(signal, train);
+    let lookback = (train / 4).min((2 * season).max(512)).min(train - horizon - 32).max(1);
+    let taps = (2 * season).clamp(24, 192).min(lookback);
+    let window = ((train - horizon) / 2).clamp(16, 256);
+    let (burn_in, positions) = (window / 8, (window / 2).min(32));
+    let path = std::path::absolute(data).map_err(CliError::io(data))?;
+    let path = toml::Value::String(path.display().to_string());
+    let format = if options.format == Format::Long { "read = { format = \"long\" }\n" } else { "" };
+    Ok(format!(
+        "# Made by `foretoken forecast` for {rows} rows of {} series and {horizon} steps.\n\n\
+         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\n{format}\n\
+         [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.02\nscaler = {{ window = {lookback} }}\n\
+         linear = {{ lookback = {lookback} }}\n\n\
+         [[model.layers]]\ntype = \"s4d\"\n\n\
+         [[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nexperts = [{{ type = \"swiglu\", hidden = 64 }}, {{ type = \"s4d\", states = 8 }}]\n\n\
+         [train]\nepochs = 15\nwindow = {window}\nburn_in = {burn_in}\npositions = {positions}\n",
+        signal.names.len(),
+    ))
+}
