@@ -20,10 +20,8 @@ use std::{
 /// The CSV has one line a column and step: its stamp `ds`, the column's name `unique_id`, the `point` forecast, the quantiles, and the share of the
 /// samples looked back on that was missing.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  foretoken forecast runs/etth1 examples/data/ETTh1.csv --svg forecast.svg > forecast.csv\n  \
-                        foretoken forecast examples/data/ETTh1.csv --horizon 48 > forecast.csv"
-)]
+#[command(after_help = "Example:\n  foretoken forecast runs/etth1 examples/data/ETTh1.csv --svg forecast.svg > forecast.csv\n  \
+                        foretoken forecast examples/data/ETTh1.csv --horizon 48 > forecast.csv")]
 pub struct Arguments {
     /// The weights file, or a run folder with `model.safetensors`; or the data, to train a model for it.
     #[arg(value_name = "MODEL")]
