@@ -6,6 +6,7 @@ mod error;
 mod routing;
 mod run;
 mod score;
+mod sensible;
 mod table;
 
 use clap::{Parser, Subcommand};

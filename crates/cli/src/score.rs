@@ -246,7 +246,7 @@ impl<'a> Judge<'a> {
 }
 
 /// What the ridges look at whose mean is a model's linear expert.
-pub fn members(linear: &LinearConfig) -> Vec<Inputs> {
+fn members(linear: &LinearConfig) -> Vec<Inputs> {
     let profile = linear.profile.map(|profile| Profile { season: profile.season, cycles: profile.cycles });
     let lookbacks = || linear.shorter.iter().copied().chain([linear.lookback]);
     let plain = lookbacks().map(Inputs::samples);

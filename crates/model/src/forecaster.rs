@@ -4,7 +4,7 @@
 //! point    = linear + share ⊙ (network's median − linear)        share starts at 0, one number a step of the horizon
 //! quantile = point + factor·(network's quantile − network's median)        factors: see [`crate::conformal`]
 //! ```
-//! An output-space mixture of two: while `share` is zero a model is exactly its floor. Without 512 samples of history, or
+//! An output-space mixture of two: while `share` is zero a model is exactly its floor. Without the linear expert's span of history, or
 //! without a linear expert, the point is the network's.
 
 use crate::{

@@ -518,19 +518,18 @@ impl Predictor {
         if rate(snapshot.adaptive.as_ref()) != rate(own) {
             return differs("snapshot adaptive rate", rate(own), rate(snapshot.adaptive.as_ref()));
         }
-        let network = self.forecaster.network();
+        let (network, scaler) = (self.forecaster.network(), &self.forecaster.config().scaler);
         let sound = |state: &State| state.same_shape(&self.state) && state.is_finite() && network.is_sound(state);
-        let fits = snapshot.columns.len() == self.columns.len()
-            && snapshot
-                .columns
-                .iter()
-                .zip(&self.columns)
-                .all(|(new, old)| new.capacity() == old.capacity() && new.is_sound() && new.taken() == snapshot.samples)
-            && sound(&snapshot.network)
-            && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.is_at(snapshot.samples) && sound(refresh.state()))
-            && snapshot.adaptive.as_ref().zip(own).is_none_or(|(adaptive, own)| adaptive.fits(own))
-            && snapshot.hidden.len() == self.hidden_cd.len()
-            && snapshot.hidden.iter().all(|value| value.is_finite());
+        let fits =
+            snapshot.columns.len() == self.columns.len()
+                && snapshot.columns.iter().zip(&self.columns).all(|(new, old)| {
+                    new.capacity() == old.capacity() && new.is_sound(scaler) && new.taken() == snapshot.samples
+                })
+                && sound(&snapshot.network)
+                && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.is_at(snapshot.samples) && sound(refresh.state()))
+                && snapshot.adaptive.as_ref().zip(own).is_none_or(|(adaptive, own)| adaptive.fits(own))
+                && snapshot.hidden.len() == self.hidden_cd.len()
+                && snapshot.hidden.iter().all(|value| value.is_finite());
         if !fits {
             return differs(
                 "snapshot",

@@ -120,10 +120,21 @@ impl ColumnHistory {
     }
 
     /// Whether this is a history that could have come about; a snapshot from outside may not be.
-    pub fn is_sound(&self) -> bool {
-        let values = self.mean.is_finite() && self.spread.is_finite() && self.spread >= 0.0;
-        let counts = self.missing.len() == self.ring.len() && self.counted <= self.seen && self.missed <= self.seen;
-        values && counts && self.ring.iter().all(|value| value.is_finite())
+    pub fn is_sound(&self, scaler: &ScalerConfig) -> bool {
+        let len = self.ring.len() as u64;
+        let finite = self.mean.is_finite() && self.spread.is_finite() && self.spread >= 0.0;
+        if !finite || self.missing.len() as u64 != len || !self.ring.iter().all(|value| value.is_finite()) {
+            return false;
+        }
+        // What the ring still shows has to be what was counted.
+        let known = self.seen.min(len);
+        let newest_first = || (0..known).map(|age| self.missing[self.place(self.seen - 1 - age)]);
+        let run = newest_first().take_while(|missing| *missing).count() as u64;
+        let missed = if run < known { self.missed == run } else { (run..=self.seen).contains(&self.missed) };
+        let window = newest_first().take(scaler.window).filter(|missing| !missing).count() as u64;
+        let counted =
+            if scaler.kind == ScalerKind::Window { self.counted == window } else { (window..=self.seen).contains(&self.counted) };
+        missed && counted
     }
 
     /// The `len` newest samples, oldest first; `None` before there are so many.
@@ -288,6 +299,14 @@ mod tests {
                     let (got_mean, got) = history.scale(&scaler);
                     assert!((got_mean - mean).abs() < TOLERANCE && (got - variance.sqrt()).abs() < 1e-6, "{kind:?} at {t}");
                 }
+            }
+            assert!(history.is_sound(&scaler));
+            for bad in [
+                ColumnHistory { counted: 0, ..history.clone() },
+                ColumnHistory { missed: 3, ..history.clone() },
+                ColumnHistory { spread: f64::NAN, ..history.clone() },
+            ] {
+                assert!(!bad.is_sound(&scaler), "{bad:?}");
             }
             let filled: Vec<f64> = history.newest(4).expect("four").collect();
             assert_eq!(filled, [signal(496), signal(497), signal(497), signal(499)]);

@@ -3,7 +3,8 @@
 //! Errors are compared with distances, so a window that was said to be uncertain counts for as much as one that was not. Neighbouring steps share their
 //! factors: the horizon is cut into blocks that double in length, and between their middles factors are interpolated.
 
-use foretoken_model::{Forecaster, ModelError, Predictor, conformal::Calibration};
+use crate::validate::held_back;
+use foretoken_model::{Forecaster, ModelError, conformal::Calibration};
 use std::{ops::Range, sync::Arc};
 
 /// Most windows looked at, over all columns.
@@ -50,8 +51,7 @@ pub fn calibrate(
     }
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
-    let mut predictor = Predictor::new(forecaster.clone());
-    predictor.allow_missing(true);
+    let mut predictor = held_back(forecaster)?;
     let mut turn = 0;
     predictor.advance_many(
         &history,

@@ -72,6 +72,14 @@ impl Sums {
     }
 }
 
+/// A stream over held-back rows: it takes missing samples, and its quantiles are the model's own, whatever the configuration lets them learn.
+pub(crate) fn held_back(forecaster: &Arc<Forecaster>) -> Result<Predictor, ModelError> {
+    let mut predictor = Predictor::new(forecaster.clone());
+    predictor.allow_missing(true);
+    predictor.adapt(None)?;
+    Ok(predictor)
+}
+
 /// Scores the windows whose forecast rows lie in `rows`, at each of the `horizons`, none longer than the model's; the stream runs from the first
 /// row of `columns` (the data's unit).
 ///
@@ -97,8 +105,7 @@ pub fn validate(
     let mut by_horizon: Vec<Sums> = horizons.iter().map(|&horizon| Sums::new(horizon)).collect();
     let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS).max(1);
     let wanted = |row: usize| row + 1 >= rows.start && row + shortest < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
-    let mut predictor = Predictor::new(forecaster.clone());
-    predictor.allow_missing(true);
+    let mut predictor = held_back(forecaster)?;
     predictor.advance_many(
         &history,
         wanted,

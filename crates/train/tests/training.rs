@@ -250,3 +250,16 @@ fn it_learns_from_series_with_gaps_and_late_beginnings() {
     assert!(best < 0.45, "{best}");
     assert!(trainer.best().unwrap().calibration().is_some());
 }
+
+#[test]
+fn a_calibration_is_of_the_models_own_quantiles() {
+    let values = columns();
+    let calibration = |adaptive| {
+        let model = ForecasterConfig { adaptive, ..model("") };
+        let mut trainer = Trainer::new(&model, &TrainConfig { epochs: 1, ..config() }, task(&values)).unwrap();
+        trainer.train_epoch(|_| {}).unwrap();
+        trainer.best().unwrap().calibration().cloned()
+    };
+    assert!(calibration(None).is_some());
+    assert_eq!(calibration(Some(0.2)), calibration(None), "what a stream would have learned is not calibrated away");
+}

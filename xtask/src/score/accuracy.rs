@@ -69,7 +69,7 @@ const BENCHMARKS: [Benchmark; 4] = [
             name: "weather.csv.zip",
             sha256: "c7947b155aa0eecd5103ffd43575c513982951c4dd76c8cd6438bc00260cf537",
         }],
-        prepare: number_rows,
+        prepare: unpack,
     },
     Benchmark {
         name: "m4_hourly",
@@ -85,20 +85,24 @@ fn copy(sources: &[PathBuf], to: &Path) -> Result<(), Failure> {
     std::fs::copy(&sources[0], to).map(|_| ()).map_err(Into::into)
 }
 
-/// The benchmark counts rows; the stamps of Weather have a gap and a double.
-fn number_rows(sources: &[PathBuf], to: &Path) -> Result<(), Failure> {
+/// Weather with its rows numbered: the benchmark counts rows, and its stamps have a gap and a double.
+pub fn number_rows(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines().enumerate();
+    let columns = lines.next().map_or(0, |(_, header)| header.split(',').count() - 1);
+    let header = (0..columns).map(|column| format!(",c{column}")).collect::<String>();
+    let rows = lines.filter_map(|(row, line)| line.split_once(',').map(|(_, values)| format!("{row},{values}\n")));
+    format!("row{header}\n{}", rows.collect::<String>())
+}
+
+fn unpack(sources: &[PathBuf], to: &Path) -> Result<(), Failure> {
     let mut archive = zip::ZipArchive::new(std::fs::File::open(&sources[0])?)?;
     let place = (0..archive.len()).find(|&place| {
         archive.by_index(place).is_ok_and(|file| file.name().ends_with("weather.csv") && !file.name().starts_with("__MACOSX"))
     });
     let mut bytes = Vec::new();
     archive.by_index(place.ok_or("no weather.csv in the archive")?)?.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut lines = text.lines().enumerate();
-    let columns = lines.next().map_or(0, |(_, header)| header.split(',').count() - 1);
-    let header = (0..columns).map(|column| format!(",c{column}")).collect::<String>();
-    let rows = lines.filter_map(|(row, line)| line.split_once(',').map(|(_, values)| format!("{row},{values}\n")));
-    std::fs::write(to, format!("row{header}\n{}", rows.collect::<String>())).map_err(Into::into)
+    std::fs::write(to, number_rows(&bytes)).map_err(Into::into)
 }
 
 /// A line a series, its test values after its training values, as a line a sample.

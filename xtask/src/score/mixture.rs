@@ -2,7 +2,9 @@
 
 use super::{
     Bound::{AtLeast, AtMost},
-    Figure, Group, Measured, Options, binary, figure,
+    Figure, Group, Measured, Options,
+    accuracy::number_rows,
+    binary, figure,
 };
 use crate::{Failure, root};
 use serde_json::Value;
@@ -189,14 +191,8 @@ fn weather(options: &Options) -> Result<Measured, Failure> {
         return Ok(Measured::new());
     };
     let folder = tempfile::tempdir()?;
-    // The benchmark counts rows; its stamps have a gap and a duplicate, so rows are numbered here.
-    let text = String::from_utf8_lossy(&std::fs::read(&source)?).into_owned();
-    let mut lines = text.lines().enumerate();
-    let columns = lines.next().map_or(0, |(_, header)| header.split(',').count() - 1);
-    let header = (0..columns).map(|column| format!(",c{column}")).collect::<String>();
-    let rows = lines.filter_map(|(row, line)| line.split_once(',').map(|(_, values)| format!("{row},{values}\n")));
     let data = folder.path().join("weather.csv");
-    std::fs::write(&data, format!("row{header}\n{}", rows.collect::<String>()))?;
+    std::fs::write(&data, number_rows(&std::fs::read(&source)?))?;
     let run = |layers: &str| {
         format!(
             "[data]\npath = \"{}\"\nsplit = {{ shares = [0.7, 0.1, 0.2] }}\nseason = 144\n\

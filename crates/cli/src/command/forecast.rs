@@ -120,7 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let horizon = arguments.horizon.map(|horizon| horizon as usize);
     let (model, path) = match (&arguments.data, horizon) {
         (Some(data), _) => (arguments.first.clone(), data),
-        (None, Some(horizon)) => (super::sensible::model(&arguments.first, horizon, arguments.minutes)?, &arguments.first),
+        (None, Some(horizon)) => (crate::sensible::model(&arguments.first, horizon, arguments.minutes)?, &arguments.first),
         (None, None) => {
             return Err(CliError::file(&arguments.first, "expected a model and data, or data and --horizon, found neither"));
         }

@@ -3,6 +3,5 @@
 pub mod backtest;
 pub mod forecast;
 pub mod inspect;
-pub mod sensible;
 pub mod stream;
 pub mod train;
