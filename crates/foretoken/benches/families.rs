@@ -3,7 +3,7 @@
 //! For every family `name_step_us_1000 value µs` and likewise after 10,000 and 100,000 samples; the preset `small`, or the models
 //! `FOLDER/family/model.safetensors`.
 
-use foretoken::{Blueprint, Column, Forecaster, ForecasterConfig, Predictor, Registry, preset};
+use foretoken::{Blueprint, Column, Covariates, Forecaster, ForecasterConfig, Predictor, Registry, preset};
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 const HISTORIES: [u64; 3] = [1_000, 10_000, 100_000];
@@ -28,7 +28,7 @@ fn forecaster(family: &str, folder: Option<&PathBuf>) -> Forecaster {
     };
     let blueprint = Blueprint::new(&config, &registry).expect("it builds");
     let weights = weights.unwrap_or_else(|| blueprint.layout.initialise(1));
-    Forecaster::new(blueprint, vec![column], weights, None, share).expect("parts that fit")
+    Forecaster::new(blueprint, vec![column], Covariates::default(), weights, None, share).expect("parts that fit")
 }
 
 fn main() {

@@ -2,7 +2,7 @@
 //!
 //! One line each, `name value unit`. Ratios are measured side by side: the two sides take turns, the best of each counts.
 
-use foretoken::{Blueprint, Column, Forecaster, ForecasterConfig, Predictor, Registry, linear_expert::LinearWeights};
+use foretoken::{Blueprint, Column, Covariates, Forecaster, ForecasterConfig, Predictor, Registry, linear_expert::LinearWeights};
 use foretoken_kernels::{
     activation,
     linear::{Panels, linear},
@@ -74,7 +74,7 @@ fn forecaster(columns: usize) -> Forecaster {
         bias_h: vec![0.0; config.horizon],
     });
     let columns = (0..columns).map(|index| Column { name: index.to_string(), mean: 0.0, deviation: 1.0 }).collect();
-    Forecaster::new(blueprint, columns, weights, linear, vec![0.5; config.horizon]).expect("parts that fit")
+    Forecaster::new(blueprint, columns, Covariates::default(), weights, linear, vec![0.5; config.horizon]).expect("parts that fit")
 }
 
 fn live() {

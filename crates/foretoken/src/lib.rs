@@ -27,7 +27,7 @@
 //!     values: vec![&load, &oil],
 //!     train: 0..450,
 //!     validation: 450..600,
-//!     linear: None,
+//!     ..Task::default()
 //! };
 //! let mut trainer = Trainer::new(&model, &TrainConfig { epochs: 3, window: 64, ..TrainConfig::default() }, task)?;
 //! while !trainer.finished() {

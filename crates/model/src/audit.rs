@@ -6,6 +6,7 @@
 
 use crate::{
     ModelError,
+    covariates::Beside,
     forecaster::Forecaster,
     layer::Engine,
     mixture::MixtureEngine,
@@ -50,6 +51,7 @@ impl Audited {
 pub fn audit(
     forecaster: &Arc<Forecaster>,
     columns: &[&[f64]],
+    beside: &Beside<'_>,
     mixture: usize,
     rows: &[usize],
 ) -> Result<Vec<Audited>, ModelError> {
@@ -67,13 +69,14 @@ pub fn audit(
         return Err(ModelError::TooShort {
             what: "rows after an audited one",
             expected: horizon,
-            found: len - 1 - row.min(&(len - 1)),
+            found: len.saturating_sub(row + 1),
         });
     }
     if let Some(pair) = rows.windows(2).find(|pair| pair[1] <= pair[0]) {
         return Err(ModelError::config("audited rows", "rows in increasing order", format!("{} after {}", pair[1], pair[0])));
     }
     let mut predictor = Predictor::new(forecaster.clone());
+    predictor.tell(beside)?;
     // Forced choices are not what the experts are used for.
     predictor.count_usage(false);
     let mut forecast = predictor.forecast_buffer();

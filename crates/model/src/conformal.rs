@@ -196,6 +196,11 @@ impl Adaptive {
             let (own, rest) = waiting.split_at_mut((step + 1) * count);
             waiting = rest;
             let slot = &mut own[(time % (*step as u64 + 1)) as usize * count..][..count];
+            // A step of which no covariates are known is not forecast.
+            if quantiles.iter().any(|quantile| quantile.is_nan()) {
+                slot.fill(0.0);
+                continue;
+            }
             slot.iter_mut().zip(quantiles).for_each(|(slot, quantile)| *slot = (quantile - quantiles[middle]).abs());
             slot[middle] = quantiles[middle];
         }

@@ -3,6 +3,7 @@
 use crate::{
     ModelError,
     conformal::Calibration,
+    covariates::Covariates,
     forecaster::{Blueprint, Column, Forecaster, ForecasterConfig},
     layer::Registry,
     linear_expert::LinearWeights,
@@ -17,7 +18,7 @@ use std::{
 };
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Largest header accepted, and most tensors: far beyond any model, far below what would hurt.
 const HEADER_LIMIT: usize = 1 << 20;
@@ -35,6 +36,8 @@ const CALIBRATION: &str = "calibration";
 struct Header {
     format_version: u32,
     columns: Vec<Column>,
+    #[serde(default)]
+    covariates: Covariates,
     forecaster: ForecasterConfig,
 }
 
@@ -81,8 +84,12 @@ impl Forecaster {
     }
 
     fn header(&self) -> Result<String, ModelError> {
-        let header =
-            Header { format_version: FORMAT_VERSION, columns: self.columns().to_vec(), forecaster: self.config().clone() };
+        let header = Header {
+            format_version: FORMAT_VERSION,
+            columns: self.columns().to_vec(),
+            covariates: self.covariates().clone(),
+            forecaster: self.config().clone(),
+        };
         serde_json::to_string(&header).map_err(ModelError::syntax)
     }
 
@@ -150,7 +157,7 @@ impl Reader {
             format_version: u32,
         }
         match serde_json::from_str::<Version>(header) {
-            // Version 1 has no calibration; all else is the same.
+            // Version 1 has no calibration, 1 and 2 no covariates; all else is the same.
             Ok(Version { format_version: 1..=FORMAT_VERSION }) => {}
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));
@@ -197,7 +204,7 @@ impl Reader {
             true => Some(Calibration::new(values(CALIBRATION, [horizon, levels.count()])?, horizon, &levels).map_err(named)?),
             false => None,
         };
-        Ok(Forecaster::new(blueprint, header.columns, weights, linear, share).map_err(named)?.calibrated(calibration))
+        Ok(Forecaster::new(blueprint, header.columns, header.covariates, weights, linear, share).map_err(named)?.calibrated(calibration))
     }
 
     fn tensor(&self, tensors: &SafeTensors<'_>, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, ModelError> {

@@ -10,6 +10,7 @@
 use crate::{
     ModelError,
     conformal::Calibration,
+    covariates::{CovariateConfig, Covariates},
     layer::{LayerConfig, Registry},
     linear_expert::{LinearConfig, LinearExpert, LinearWeights},
     network::{Network, NetworkEngine},
@@ -38,6 +39,9 @@ pub struct ForecasterConfig {
     pub linear: Option<LinearConfig>,
     /// How fast the intervals of a stream follow its errors, see [`crate::Predictor::adapt`]; not at all if absent.
     pub adaptive: Option<f64>,
+    /// Covariates beside the series.
+    #[serde(skip_serializing_if = "CovariateConfig::is_empty")]
+    pub covariates: CovariateConfig,
     /// The blocks of the trunk.
     pub layers: Vec<LayerConfig>,
 }
@@ -56,6 +60,8 @@ struct Written {
     scaler: ScalerConfig,
     linear: Option<LinearConfig>,
     adaptive: Option<f64>,
+    #[serde(default)]
+    covariates: CovariateConfig,
     layers: Option<Vec<LayerConfig>>,
     family: Option<String>,
     size: Option<Size>,
@@ -65,7 +71,7 @@ impl TryFrom<Written> for ForecasterConfig {
     type Error = ModelError;
 
     fn try_from(written: Written) -> Result<Self, ModelError> {
-        let Written { horizon, quantiles, taps, width, scaler, linear, adaptive, layers, family, size } = written;
+        let Written { horizon, quantiles, taps, width, scaler, linear, adaptive, covariates, layers, family, size } = written;
         let (default, layers) = match (layers, family, size) {
             (Some(layers), None, None) => (DEFAULT_WIDTH, layers),
             (None, Some(family), size) => {
@@ -76,7 +82,7 @@ impl TryFrom<Written> for ForecasterConfig {
             (_, None, Some(_)) => return Err(ModelError::config("size", "a `family` that it is the size of", "none")),
             (Some(_), Some(_), _) => return Err(ModelError::config("family", "`layers` or a `family`", "both")),
         };
-        Ok(Self { horizon, quantiles, taps, width: width.unwrap_or(default), scaler, linear, adaptive, layers })
+        Ok(Self { horizon, quantiles, taps, width: width.unwrap_or(default), scaler, linear, adaptive, covariates, layers })
     }
 }
 
@@ -114,6 +120,14 @@ impl Column {
         (value - self.mean) / self.deviation
     }
 
+    pub(crate) fn check(&self, what: &str) -> Result<(), ModelError> {
+        if self.mean.is_finite() && self.deviation.is_finite() && self.deviation > 0.0 {
+            return Ok(());
+        }
+        let found = format!("mean {}, deviation {}", self.mean, self.deviation);
+        Err(ModelError::config(&format!("{what} `{}`", self.name), "a finite mean and a deviation > 0", found))
+    }
+
     /// From standardised back to the data's unit.
     pub fn restore(&self, value: f64) -> f64 {
         value * self.deviation + self.mean
@@ -145,9 +159,10 @@ impl Blueprint {
         if let Some(rate) = config.adaptive {
             crate::conformal::check_rate(rate).map_err(|error| error.under("adaptive"))?;
         }
+        config.covariates.check().map_err(|error| error.under("covariates"))?;
         let levels = Levels::new(&config.quantiles)?;
         let mut layout = Layout::default();
-        let network = Network::build(registry, &config.layers, taps, width, horizon, levels.clone(), &mut layout)?;
+        let network = Network::build(registry, &config.layers, taps, &config.covariates, width, horizon, levels.clone(), &mut layout)?;
         if layout.len() > LARGEST_ARENA {
             return Err(ModelError::config("layers", format!("at most {LARGEST_ARENA} weights"), layout.len()));
         }
@@ -170,6 +185,7 @@ impl Blueprint {
 pub struct Forecaster {
     blueprint: Blueprint,
     columns: Vec<Column>,
+    covariates: Covariates,
     weights: Vec<f32>,
     network: NetworkEngine,
     linear: Option<LinearExpert>,
@@ -192,6 +208,7 @@ impl Forecaster {
     pub fn new(
         blueprint: Blueprint,
         columns: Vec<Column>,
+        covariates: Covariates,
         weights: Vec<f32>,
         linear: Option<LinearWeights>,
         network_share_h: Vec<f32>,
@@ -209,17 +226,13 @@ impl Forecaster {
             (Some(_), None) => return Err(ModelError::config("linear", "weights of the linear expert", "none")),
             (None, Some(_)) => return Err(ModelError::config("linear", "no linear expert", "weights of one")),
         };
-        for column in &columns {
-            if !(column.mean.is_finite() && column.deviation.is_finite() && column.deviation > 0.0) {
-                let found = format!("mean {}, deviation {}", column.mean, column.deviation);
-                return Err(ModelError::config(&format!("column `{}`", column.name), "a finite mean and a deviation > 0", found));
-            }
-        }
+        columns.iter().try_for_each(|column| column.check("column"))?;
+        covariates.fits(&config.covariates, columns.len())?;
         if !network_share_h.iter().all(|share| (0.0..=1.0).contains(share)) {
             return Err(ModelError::config("network share", "numbers in 0..=1", "others"));
         }
         let network = blueprint.network.prepare(&weights, false);
-        Ok(Self { network, blueprint, columns, weights, linear, network_share_h, calibration: None })
+        Ok(Self { network, blueprint, columns, covariates, weights, linear, network_share_h, calibration: None })
     }
 
     /// The same with quantiles that are calibrated.
@@ -249,11 +262,14 @@ impl Forecaster {
         if config.linear.is_some() {
             return Err(ModelError::config("linear", "no linear expert, for another rate", "one"));
         }
+        if !config.covariates.is_empty() {
+            return Err(ModelError::config("covariates", "none, for another rate", config.covariates.count()));
+        }
         let scaled = |samples: usize| ((samples as f64 * rate).round() as usize).max(1);
         (config.scaler.window, config.scaler.warm_up) = (scaled(config.scaler.window), scaled(config.scaler.warm_up));
         let (blueprint, mut weights) = (Blueprint::new(&config, registry)?, self.weights.clone());
         blueprint.network.resample(&mut weights, (1.0 / rate) as f32)?;
-        let resampled = Self::new(blueprint, self.columns.clone(), weights, None, self.network_share_h.clone())?;
+        let resampled = Self::new(blueprint, self.columns.clone(), Covariates::default(), weights, None, self.network_share_h.clone())?;
         Ok(resampled.calibrated(self.calibration.clone()))
     }
 
@@ -270,6 +286,11 @@ impl Forecaster {
     /// The columns it was trained on, in order.
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// The covariates it was trained with.
+    pub fn covariates(&self) -> &Covariates {
+        &self.covariates
     }
 
     /// The network's weights.

@@ -8,6 +8,8 @@ pub mod attention;
 pub mod audit;
 pub mod balance;
 pub mod conformal;
+pub mod covariates;
+mod decoder;
 mod error;
 pub mod file;
 pub mod forecaster;
@@ -45,6 +47,7 @@ pub mod usage;
 mod voice;
 pub mod weights;
 
+pub use covariates::{Beside, CovariateConfig, Covariates};
 pub use error::ModelError;
 pub use forecaster::{Blueprint, Column, Forecaster, ForecasterConfig};
 pub use layer::{LayerConfig, Registry};

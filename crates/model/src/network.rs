@@ -1,13 +1,17 @@
 //! The network of a forecaster: embedding → stack → norm → heads.
 //!
 //! ```text
-//! h_t = stack(features_t·embed + bias)          features: the last `taps` samples, scaled by the statistics at t
-//! q_t = quantiles((h_t / rms(h_t) ⊙ gain)·head + bias)      [horizon][levels], in units of the scaler at t
+//! h_t = stack(features_t·embed + bias)          features: covariates, and the last `taps` samples, scaled by the statistics at t
+//! n_t = h_t / rms(h_t) ⊙ gain
+//! q_t = quantiles(n_t·head + bias + silu(n_t·U + x·V + c)·W)      [horizon][levels], in units of the scaler at t
 //! ```
+//! `x` are the covariates known of each step of the horizon; without any the last term is none.
 //! The trunk runs at every sample; the heads only where a forecast is wanted.
 
 use crate::{
     ModelError,
+    covariates::CovariateConfig,
+    decoder::{Decoder, DecoderEngine, DecoderKept},
     layer::{BackwardPass, Engine, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State},
     mixture::MixtureEngine,
     plain::{self, PlainPass, PlainState, Sample},
@@ -28,6 +32,7 @@ pub struct Network {
     gain_d: Weight,
     head_dq: Weight,
     head_bias_q: Weight,
+    decoder: Option<Decoder>,
     levels: Levels,
 }
 
@@ -37,21 +42,23 @@ impl Network {
         registry: &Registry,
         layers: &[LayerConfig],
         taps: usize,
+        covariates: &CovariateConfig,
         width: usize,
         horizon: usize,
         levels: Levels,
         layout: &mut Layout,
     ) -> Result<Self, ModelError> {
-        let outputs = horizon * levels.count();
+        let (outputs, inputs) = (horizon * levels.count(), covariates.count() + taps);
         let stack = LayerConfig::new("stack").with("layers", layer_values(layers)?);
         Ok(Self {
-            embed_kd: layout.matrix("embed", [taps, width], fan_in(taps)),
+            embed_kd: layout.matrix("embed", [inputs, width], fan_in(inputs)),
             embed_bias_d: layout.free("embed_bias", [1, width], Init::Constant(0.0)),
             stack: layout.with_context(taps, |layout| registry.build(&stack, width, width, layout))?,
             gain_d: layout.free("gain", [1, width], Init::Constant(1.0)),
             // Small: a fresh network forecasts the scaler's mean.
             head_dq: layout.matrix("head", [width, outputs], Init::Normal(0.02)),
             head_bias_q: layout.free("head_bias", [1, outputs], Init::Constant(0.0)),
+            decoder: (covariates.known > 0).then(|| Decoder::build(covariates, width, levels.count(), layout)),
             levels,
         })
     }
@@ -64,7 +71,12 @@ impl Network {
             embed_bias_d: self.embed_bias_d.of(arena).to_vec(),
             stack: self.stack.prepare(arena, train),
             gain_d: self.gain_d.of(arena).to_vec(),
-            heads: Heads { panels: pack(self.head_dq), bias_q: self.head_bias_q.of(arena).to_vec(), levels: self.levels.clone() },
+            heads: Heads {
+                panels: pack(self.head_dq),
+                bias_q: self.head_bias_q.of(arena).to_vec(),
+                decoder: self.decoder.as_ref().map(|decoder| decoder.prepare(arena, train)),
+                levels: self.levels.clone(),
+            },
             head_t: train.then(|| Panels::pack_transposed(self.head_dq.of(arena), self.head_dq.shape[0], self.head_dq.shape[1])),
             spans: [self.embed_kd, self.embed_bias_d, self.gain_d, self.head_dq, self.head_bias_q],
         }
@@ -79,6 +91,7 @@ impl Network {
         Heads {
             panels: Panels::pack(&head, width, steps.len() * count),
             bias_q: pick(self.head_bias_q.of(arena)),
+            decoder: self.decoder.as_ref().map(|decoder| decoder.prepare(arena, false)),
             levels: self.levels.clone(),
         }
     }
@@ -86,7 +99,8 @@ impl Network {
     /// Weights that one sample and its forecast touch.
     pub fn active_parameters(&self) -> usize {
         let own = [self.embed_kd, self.embed_bias_d, self.gain_d, self.head_dq, self.head_bias_q];
-        own.iter().map(|weight| weight.range().len()).sum::<usize>() + self.stack.active_parameters()
+        let decoder = self.decoder.as_ref().map_or(0, Decoder::parameters);
+        own.iter().map(|weight| weight.range().len()).sum::<usize>() + decoder + self.stack.active_parameters()
     }
 
     /// Scales the steps of its layers, see [`Layer::resample`].
@@ -117,6 +131,7 @@ fn layer_values(layers: &[LayerConfig]) -> Result<Vec<toml::Value>, ModelError> 
 pub struct Heads {
     panels: Panels,
     bias_q: Vec<f32>,
+    decoder: Option<DecoderEngine>,
     levels: Levels,
 }
 
@@ -128,13 +143,26 @@ impl Heads {
 
     /// Scratch of [`Heads::forecast`].
     pub fn scratch(&self) -> Need {
-        Need::floats(2 * self.outputs())
+        let decoder = self.decoder.as_ref().map_or(0, |decoder| decoder.scratch(self.outputs() / self.levels.count()));
+        Need::floats(2 * self.outputs() + decoder)
     }
 
-    /// Quantiles `[step][levels]` at one hidden row.
-    pub fn forecast(&self, hidden_d: &[f32], quantiles: &mut [f32], scratch: &mut Scratch<'_>) {
+    /// Quantiles `[step][levels]` at the hidden row of a sample that lies `missed` samples back; the last step stands for those beyond. `known_sk` are
+    /// the covariates known of each step.
+    pub fn forecast(&self, hidden_d: &[f32], missed: usize, known_sk: &[f32], quantiles: &mut [f32], scratch: &mut Scratch<'_>) {
         let (raw, steps) = (scratch.floats(quantiles.len()), scratch.floats(quantiles.len()));
         linear::linear(hidden_d, &self.panels, Some(&self.bias_q), raw);
+        let count = self.levels.count();
+        let last = raw.len() / count - 1;
+        if missed > 0 {
+            for step in 0..=last {
+                let from = step.saturating_add(missed).min(last) * count;
+                raw.copy_within(from..from + count, step * count);
+            }
+        }
+        if let Some(decoder) = &self.decoder {
+            decoder.add(hidden_d, known_sk, raw, scratch);
+        }
         self.levels.forward(raw, steps, quantiles);
     }
 }
@@ -153,7 +181,7 @@ pub struct NetworkEngine {
 /// What the network is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard<'a> {
-    /// `[row][taps]`.
+    /// `[row][inputs]`: covariates, then taps.
     pub features_nk: &'a [f32],
     /// Stream `s` has rows `offsets[s]..offsets[s + 1]`.
     pub offsets: &'a [usize],
@@ -175,11 +203,12 @@ pub struct NetworkKept {
     stack: Saved,
     hidden_md: Vec<f32>,
     raw_mq: Vec<f32>,
+    decoder: Option<DecoderKept>,
 }
 
 impl NetworkEngine {
-    /// Samples in a row of features.
-    pub fn taps(&self) -> usize {
+    /// Values in a row of features.
+    pub fn inputs(&self) -> usize {
         self.embed.inputs()
     }
 
@@ -234,12 +263,14 @@ impl NetworkEngine {
         &self.heads
     }
 
-    /// Training: quantiles `[position][horizon][levels]` at the rows `positions`. Gradients do not reach into `state`.
+    /// Training: quantiles `[position][horizon][levels]` at the rows `positions`, with the covariates `[position][horizon][known]`. Gradients do not
+    /// reach into `state`.
     pub fn forward(
         &self,
         heard: Heard<'_>,
         mut state: State,
         positions: &[usize],
+        known_mk: &[f32],
         quantiles_mq: &mut [f32],
         pass: &mut Pass,
     ) -> Result<NetworkKept, ModelError> {
@@ -252,8 +283,9 @@ impl NetworkEngine {
         norm::rms_norm(&picked_md, &self.gain_d, &mut hidden_md);
         let mut raw_mq = vec![0.0; positions.len() * self.outputs()];
         linear::linear(&hidden_md, &self.heads.panels, Some(&self.heads.bias_q), &mut raw_mq);
+        let decoder = self.heads.decoder.as_ref().map(|decoder| decoder.forward(&hidden_md, known_mk, &mut raw_mq));
         self.heads.levels.forward(&raw_mq, &mut vec![0.0; quantiles_mq.len()], quantiles_mq);
-        Ok(NetworkKept { x_nd, stack_nd: picked_md, stack, hidden_md, raw_mq })
+        Ok(NetworkKept { x_nd, stack_nd: picked_md, stack, hidden_md, raw_mq, decoder })
     }
 
     /// Adds the weights' gradients to `gradient`.
@@ -261,6 +293,7 @@ impl NetworkEngine {
         &self,
         heard: Heard<'_>,
         positions: &[usize],
+        known_mk: &[f32],
         kept: NetworkKept,
         dquantiles_mq: &[f32],
         gradient: &mut [f32],
@@ -274,6 +307,9 @@ impl NetworkEngine {
         linear::bias_gradient(&draw_mq, head_bias.of_mut(gradient));
         let mut dhidden_md = vec![0.0; kept.hidden_md.len()];
         linear::linear(&draw_mq, self.head_t.as_ref().expect("prepared for training"), None, &mut dhidden_md);
+        if let (Some(decoder), Some(own)) = (&self.heads.decoder, &kept.decoder) {
+            decoder.backward(&kept.hidden_md, known_mk, own, &draw_mq, &mut dhidden_md, gradient);
+        }
         let mut dpicked_md = vec![0.0; dhidden_md.len()];
         norm::rms_norm_backward(&kept.stack_nd, &self.gain_d, &dhidden_md, &mut dpicked_md, gain.of_mut(gradient));
         let mut dstack_nd = vec![0.0; kept.x_nd.len()];
@@ -282,7 +318,7 @@ impl NetworkEngine {
         }
         let mut dx_nd = vec![0.0; kept.x_nd.len()];
         self.stack.backward(heard.rows(&kept.x_nd), kept.stack, &dstack_nd, &mut dx_nd, gradient, pass);
-        linear::weight_gradient(heard.features_nk, &dx_nd, self.taps(), width, embed.of_mut(gradient));
+        linear::weight_gradient(heard.features_nk, &dx_nd, self.inputs(), width, embed.of_mut(gradient));
         linear::bias_gradient(&dx_nd, embed_bias.of_mut(gradient));
     }
 }

@@ -3,6 +3,8 @@
 //! [`Predictor::advance`] takes a sample, [`Predictor::predict`] evaluates the heads; neither allocates. Every column is a stream
 //! of the network, with shared weights. [`Predictor::advance_many`] takes whole stretches and gives the same bits.
 //!
+//! Covariates come first: [`Predictor::tell`] takes those of coming samples, and of as many rows beyond as are known.
+//!
 //! A sample that is missing in a column counts as time there: the scaler and the linear expert see the sample before it in its place, the trunk's
 //! layers do with the gap what they say they do, and the forecast goes on from the last sample that was there.
 //!
@@ -12,6 +14,7 @@
 use crate::{
     ModelError,
     conformal::{Adaptive, Knots},
+    covariates::{Along, Beside},
     forecaster::Forecaster,
     layer::{State, Workspace},
     network::Heard,
@@ -81,6 +84,8 @@ pub struct Snapshot {
     pub samples: u64,
     /// One history a column.
     pub columns: Vec<ColumnHistory>,
+    /// Covariates that wait for their samples.
+    pub along: Along,
     /// The network's state.
     pub network: State,
     /// The trunk's output at the newest sample.
@@ -92,13 +97,14 @@ pub struct Snapshot {
 }
 
 /// Version of [`Snapshot`].
-pub const SNAPSHOT_VERSION: u32 = 4;
+pub const SNAPSHOT_VERSION: u32 = 5;
 
 /// A forecaster and the state of its stream.
 pub struct Predictor {
     forecaster: Arc<Forecaster>,
     samples: u64,
     columns: Vec<ColumnHistory>,
+    along: Along,
     state: State,
     hidden_cd: Vec<f32>,
     features_ck: Vec<f32>,
@@ -128,9 +134,10 @@ impl Predictor {
         let mut predictor = Self {
             samples: 0,
             columns: vec![ColumnHistory::new(forecaster.blueprint().memory(), &config.scaler); count],
+            along: Along::new(count),
             state: network.state(count),
             hidden_cd: vec![0.0; count * network.width()],
-            features_ck: vec![0.0; count * network.taps()],
+            features_ck: vec![0.0; count * network.inputs()],
             offsets: vec![0; count + 1],
             gaps: vec![0; count],
             fresh_cd: vec![0.0; count * network.width()],
@@ -157,6 +164,7 @@ impl Predictor {
         let mut fork = Self::new(self.forecaster.clone());
         fork.samples = self.samples;
         fork.columns.clone_from(&self.columns);
+        fork.along.clone_from(&self.along);
         fork.state.clone_from(&self.state);
         fork.hidden_cd.clone_from(&self.hidden_cd);
         fork.replay.clone_from(&self.replay);
@@ -177,11 +185,21 @@ impl Predictor {
         self.samples
     }
 
+    /// Takes the covariates of coming samples: of those observed with them as many rows as samples follow, of those known ahead more, a
+    /// horizon more for a forecast after the last of them. Rows go on from what it was told before.
+    ///
+    /// # Errors
+    /// Other covariates than the model's, or a wrong number of columns; nothing is taken.
+    pub fn tell(&mut self, beside: &Beside<'_>) -> Result<(), ModelError> {
+        self.along.tell(self.forecaster.covariates(), beside)
+    }
+
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.broken = false;
         self.samples = 0;
         self.columns.iter_mut().for_each(ColumnHistory::reset);
+        self.along.reset();
         self.state.reset();
         self.hidden_cd.fill(0.0);
         if let Some(refresh) = &mut self.refresh {
@@ -250,7 +268,7 @@ impl Predictor {
     /// Takes one sample, one value a column in the data's unit.
     ///
     /// # Errors
-    /// A wrong number of values, or one that is not finite; the state is as before. A router's score that is not finite, or a forced trace that
+    /// A wrong number of values, one that is not finite, or a sample whose covariates it was not told of; the state is as before. A router's score that is not finite, or a forced trace that
     /// has come to its end: the stream is broken until it is reset or restored.
     pub fn advance(&mut self, sample: &[f64]) -> Result<(), ModelError> {
         self.check_whole()?;
@@ -259,22 +277,26 @@ impl Predictor {
             self.standardised[column] = self.standardise(column, value)?;
         }
         let forecaster = &*self.forecaster;
-        let (scaler, network) = (&forecaster.config().scaler, forecaster.network());
-        let (taps, width) = (network.taps(), network.width());
+        let (scaler, network, covariates) = (&forecaster.config().scaler, forecaster.network(), forecaster.covariates());
+        let (inputs, width, extras) = (network.inputs(), network.width(), forecaster.config().covariates.count());
+        self.along.reach(covariates, 1)?;
         let mut rows = 0;
         for (index, (history, &value)) in self.columns.iter_mut().zip(&self.standardised).enumerate() {
             self.gaps[rows] = history.missed() as usize;
             history.push(value, scaler);
             if !value.is_nan() {
-                history.features(scaler, &mut self.features_ck[rows * taps..][..taps]);
+                let (beside, taps) = self.features_ck[rows * inputs..][..inputs].split_at_mut(extras);
+                self.along.row(covariates, index, 0, beside);
+                history.features(scaler, taps);
                 rows += 1;
             }
+            self.along.pass(covariates, index);
             self.offsets[index + 1] = rows;
         }
         self.samples += 1;
         let gaps = &self.gaps[..rows];
         let gaps = if gaps.iter().all(|&gap| gap == 0) { &[][..] } else { gaps };
-        let heard = Heard { features_nk: &self.features_ck[..rows * taps], offsets: &self.offsets, gaps };
+        let heard = Heard { features_nk: &self.features_ck[..rows * inputs], offsets: &self.offsets, gaps };
         let fresh_cd = &mut self.fresh_cd[..rows * width];
         let mut done = Ok(());
         if let Some(refresh) = &mut self.refresh {
@@ -299,7 +321,8 @@ impl Predictor {
                     adaptive.hear(knots, index, self.samples - 1, value);
                     if !value.is_nan() {
                         let room = &mut self.room;
-                        knots.voice().speak(forecaster, history, hidden, room, &mut self.workspace, &mut self.knot_parts);
+                        let along = (&self.along, index);
+                        knots.voice().speak(forecaster, history, hidden, along, room, &mut self.workspace, &mut self.knot_parts);
                         adaptive.expect(knots, index, self.samples - 1, &self.knot_parts.combined);
                     }
                 }
@@ -349,7 +372,7 @@ impl Predictor {
     /// Forecasts from the newest sample on into `forecast`.
     ///
     /// # Errors
-    /// No sample was taken yet, or the stream is broken.
+    /// No sample was taken yet, covariates are not known to the end of the horizon, or the stream is broken.
     pub fn predict(&mut self, forecast: &mut Forecast) -> Result<(), ModelError> {
         self.check_whole()?;
         if self.samples == 0 {
@@ -358,6 +381,7 @@ impl Predictor {
         let (outputs, width) = (self.forecaster.network().outputs(), self.forecaster.network().width());
         let levels = self.forecaster.blueprint().levels.shape();
         let (horizon, lookback) = (outputs / levels.0, self.forecaster.blueprint().lookback());
+        self.along.reach_ahead(self.forecaster.covariates(), horizon)?;
         for index in 0..self.columns.len() {
             forecast.missing[index] = match self.columns[index].seen() {
                 0 => 1.0,
@@ -371,7 +395,8 @@ impl Predictor {
             }
             let hidden = &self.hidden_cd[index * width..][..width];
             let (history, room) = (&self.columns[index], &mut self.room);
-            self.forecaster.voice().speak(&self.forecaster, history, hidden, room, &mut self.workspace, &mut self.parts);
+            let along = (&self.along, index);
+            self.forecaster.voice().speak(&self.forecaster, history, hidden, along, room, &mut self.workspace, &mut self.parts);
             if let Some((knots, adaptive)) = &self.adaptive {
                 adaptive.apply(knots, index, &mut self.parts.combined);
             }
@@ -386,7 +411,7 @@ impl Predictor {
 
     /// Takes a stretch of samples, `columns[column][row]` in the data's unit, and shows the forecast at each row for which
     /// `wanted(row)` holds to `sink(row, column, parts)`, rows of one column in order, none before the column has begun. Gives the bits of [`Predictor::advance`]
-    /// row by row. `trace`, if given, collects every choice of every mixture; a column is a stream.
+    /// row by row; steps of which no covariates are known are NaN. `trace`, if given, collects every choice of every mixture; a column is a stream.
     ///
     /// # Errors
     /// As [`Predictor::advance`]; nothing is taken if any value is bad.
@@ -407,8 +432,10 @@ impl Predictor {
             column.iter().try_for_each(|&value| self.standardise(index, value).map(|_| ()))?;
         }
         let forecaster = self.forecaster.clone();
-        let (scaler, network) = (&forecaster.config().scaler, forecaster.network());
-        let (count, taps, width) = (columns.len(), network.taps(), network.width());
+        let (scaler, network, covariates) = (&forecaster.config().scaler, forecaster.network(), forecaster.covariates());
+        let (count, inputs, width) = (columns.len(), network.inputs(), network.width());
+        let extras = forecaster.config().covariates.count();
+        self.along.reach(covariates, rows)?;
         let mut next = 0;
         while next < rows {
             let start = next;
@@ -416,16 +443,18 @@ impl Predictor {
             let until = self.refresh.as_ref().map_or(CHUNK, Refresh::left);
             let len = CHUNK.min(rows - start).min(until);
             next += len;
-            let (mut features, mut gaps) = (vec![0.0; count * len * taps], vec![0; count * len]);
+            let (mut features, mut gaps) = (vec![0.0; count * len * inputs], vec![0; count * len]);
             let mut offsets = vec![0; count + 1];
             let before = self.columns.clone();
             let mut heard = 0;
             for (index, history) in self.columns.iter_mut().enumerate() {
-                for &value in &columns[index][start..start + len] {
+                for (row, &value) in columns[index][start..start + len].iter().enumerate() {
                     gaps[heard] = history.missed() as usize;
                     history.push(forecaster.columns()[index].standardise(value), scaler);
                     if !value.is_nan() {
-                        history.features(scaler, &mut features[heard * taps..][..taps]);
+                        let (beside, taps) = features[heard * inputs..][..inputs].split_at_mut(extras);
+                        self.along.row(covariates, index, row, beside);
+                        history.features(scaler, taps);
                         heard += 1;
                     }
                 }
@@ -436,7 +465,7 @@ impl Predictor {
                 gaps.clear();
             }
             let mut hidden = vec![0.0; heard * width];
-            let heard = Heard { features_nk: &features[..heard * taps], offsets: &offsets, gaps: &gaps };
+            let heard = Heard { features_nk: &features[..heard * inputs], offsets: &offsets, gaps: &gaps };
             self.workspace.reserve(network.scratch(hidden.len() / width, count));
             let mut done = Ok(());
             if let Some(refresh) = &mut self.refresh {
@@ -457,19 +486,20 @@ impl Predictor {
                 for (row, &value) in columns[index][start..start + len].iter().enumerate() {
                     let (value, time) = (forecaster.columns()[index].standardise(value), self.samples + row as u64);
                     history.push(value, scaler);
+                    self.along.pass(covariates, index);
                     if let Some(fresh) = (!value.is_nan()).then(|| rows.next()).flatten() {
                         own.copy_from_slice(fresh);
                     }
-                    let (room, workspace) = (&mut self.room, &mut self.workspace);
+                    let (room, workspace, along) = (&mut self.room, &mut self.workspace, (&self.along, index));
                     if let Some((knots, adaptive)) = &mut self.adaptive {
                         adaptive.hear(knots, index, time, value);
                         if !value.is_nan() {
-                            knots.voice().speak(&forecaster, &history, own, room, workspace, &mut self.knot_parts);
+                            knots.voice().speak(&forecaster, &history, own, along, room, workspace, &mut self.knot_parts);
                             adaptive.expect(knots, index, time, &self.knot_parts.combined);
                         }
                     }
                     if history.seen() > 0 && wanted(start + row) {
-                        forecaster.voice().speak(&forecaster, &history, own, room, workspace, &mut self.parts);
+                        forecaster.voice().speak(&forecaster, &history, own, along, room, workspace, &mut self.parts);
                         if let Some((knots, adaptive)) = &self.adaptive {
                             adaptive.apply(knots, index, &mut self.parts.combined);
                         }
@@ -489,6 +519,7 @@ impl Predictor {
             model: self.forecaster.fingerprint(),
             samples: self.samples,
             columns: self.columns.clone(),
+            along: self.along.clone(),
             network: self.state.clone(),
             hidden: self.hidden_cd.clone(),
             refresh: self.refresh.clone(),
@@ -525,6 +556,7 @@ impl Predictor {
                 && snapshot.columns.iter().zip(&self.columns).all(|(new, old)| {
                     new.capacity() == old.capacity() && new.is_sound(scaler) && new.taken() == snapshot.samples
                 })
+                && snapshot.along.fits(self.forecaster.covariates(), self.columns.len())
                 && sound(&snapshot.network)
                 && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.is_at(snapshot.samples) && sound(refresh.state()))
                 && snapshot.adaptive.as_ref().zip(own).is_none_or(|(adaptive, own)| adaptive.fits(own))
@@ -540,6 +572,7 @@ impl Predictor {
         self.broken = false;
         self.samples = snapshot.samples;
         self.columns.clone_from(&snapshot.columns);
+        self.along.clone_from(&snapshot.along);
         self.state.clone_from(&snapshot.network);
         self.hidden_cd.clone_from(&snapshot.hidden);
         self.refresh.clone_from(&snapshot.refresh);

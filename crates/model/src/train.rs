@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 /// One training call: the batch, and where the pass's random draws come from.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `[row][taps]`.
+    /// `[row][inputs]`.
     pub features_nk: Vec<f32>,
     /// Row offsets of the windows.
     pub offsets: Vec<usize>,
@@ -36,6 +36,8 @@ pub struct Batch {
     pub state: Option<State>,
     /// Rows at which the heads are evaluated.
     pub positions: Vec<usize>,
+    /// Covariates known of each step from there, `[position][horizon][known]`.
+    pub known_mk: Vec<f32>,
     /// Seed and step of the draws.
     pub pass: Pass,
 }
@@ -108,7 +110,7 @@ impl NetworkKernels for Flex {
         let mut pass = batch.pass.clone();
         let mut quantiles = vec![0.0; batch.positions.len() * engine.outputs()];
         let state = batch.state.clone().unwrap_or_else(|| engine.state(batch.offsets.len() - 1));
-        let forward = engine.forward(batch.heard(), state, &batch.positions, &mut quantiles, &mut pass);
+        let forward = engine.forward(batch.heard(), state, &batch.positions, &batch.known_mk, &mut quantiles, &mut pass);
         let mut loss = 0.0;
         let kept = match forward {
             Ok(kept) => {
@@ -135,7 +137,7 @@ impl NetworkKernels for Flex {
             let batch = &tape.call.batch;
             dquantiles.iter_mut().for_each(|value| *value *= dy[0]);
             let pass = BackwardPass { auxiliary: dy[1] };
-            engine.backward(batch.heard(), &batch.positions, kept, &dquantiles, &mut gradient, &pass);
+            engine.backward(batch.heard(), &batch.positions, &batch.known_mk, kept, &dquantiles, &mut gradient, &pass);
         }
         tensor(gradient)
     }

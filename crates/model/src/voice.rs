@@ -1,7 +1,8 @@
-//! What a forecaster says of some steps of its horizon, from one column's history and hidden row.
+//! What a forecaster says of some steps of its horizon, from one column's history, hidden row and the covariates known of those steps.
 
 use crate::{
     conformal::stretch,
+    covariates::Along,
     forecaster::Forecaster,
     layer::Workspace,
     linear_expert::{LinearConfig, LinearExpert},
@@ -29,6 +30,7 @@ impl Forecaster {
 /// Room for what is computed on the way.
 pub(crate) struct Room {
     quantiles: Vec<f32>,
+    known: Vec<f32>,
     linear: Vec<f32>,
 }
 
@@ -36,7 +38,11 @@ impl Room {
     pub(crate) fn new(forecaster: &Forecaster) -> Self {
         let config = forecaster.config();
         let inputs = config.linear.as_ref().map_or(0, LinearConfig::inputs);
-        Self { quantiles: vec![0.0; config.horizon * config.quantiles.len()], linear: vec![0.0; inputs + config.horizon] }
+        Self {
+            quantiles: vec![0.0; config.horizon * config.quantiles.len()],
+            known: vec![0.0; config.horizon * config.covariates.known],
+            linear: vec![0.0; inputs + config.horizon],
+        }
     }
 }
 
@@ -48,31 +54,36 @@ impl Parts {
 }
 
 impl Voice<'_> {
+    fn step(self, place: usize) -> usize {
+        self.steps.map_or(place, |steps| steps[place])
+    }
+
     /// One column's forecast, standardised, into `parts`.
     pub(crate) fn speak(
         self,
         forecaster: &Forecaster,
         history: &ColumnHistory,
         hidden_d: &[f32],
+        (along, column): (&Along, usize),
         room: &mut Room,
         workspace: &mut Workspace,
         parts: &mut Parts,
     ) {
         let (count, middle) = forecaster.blueprint().levels.shape();
         let quantiles = &mut room.quantiles[..self.heads.outputs()];
-        self.heads.forecast(hidden_d, quantiles, &mut workspace.scratch());
-        let (mean, deviation) = history.scale(&forecaster.config().scaler);
-        // The heads speak of the steps after the newest sample that was there; the last step stands for those beyond.
+        let places = quantiles.len() / count;
+        let known = forecaster.config().covariates.known;
+        let known_sk = &mut room.known[..places * known];
+        along.steps(column, (0..places).map(|place| self.step(place)), known, known_sk);
+        // The heads speak of the steps after the newest sample that was there.
         let missed = usize::try_from(history.missed()).unwrap_or(usize::MAX);
-        let last = quantiles.len() / count - 1;
-        for (step, part) in parts.network.chunks_exact_mut(count).enumerate() {
-            let ahead = &quantiles[step.saturating_add(missed).min(last) * count..][..count];
-            part.iter_mut().zip(ahead).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
-        }
+        self.heads.forecast(hidden_d, missed, known_sk, quantiles, &mut workspace.scratch());
+        let (mean, deviation) = history.scale(&forecaster.config().scaler);
+        parts.network.iter_mut().zip(quantiles.iter()).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
         parts.linear_spoke = self.linear.is_some_and(|linear| linear.forecast(history, &mut room.linear, &mut parts.linear));
         let steps = parts.combined.chunks_exact_mut(count).zip(parts.network.chunks_exact(count)).enumerate();
         for (place, (combined, network)) in steps {
-            let step = self.steps.map_or(place, |steps| steps[place]);
+            let step = self.step(place);
             let median = network[middle];
             let shift = if parts.linear_spoke {
                 let share = f64::from(forecaster.network_share()[step]);

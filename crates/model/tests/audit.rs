@@ -2,7 +2,7 @@
 
 mod common;
 
-use foretoken_model::{Blueprint, Forecaster, LayerConfig, Predictor, Registry, audit::audit};
+use foretoken_model::{Beside, Blueprint, Forecaster, LayerConfig, Predictor, Registry, audit::audit};
 use std::sync::Arc;
 
 /// One expert a sample, and no linear expert beside it.
@@ -18,7 +18,7 @@ fn the_leader_alone_is_the_route_where_one_expert_is_chosen() {
     let forecaster = forecaster();
     let columns = common::columns(80);
     let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
-    let audited = audit(&forecaster, &views, 0, &[10, 11, 40, 74]).unwrap();
+    let audited = audit(&forecaster, &views, &Beside::default(), 0, &[10, 11, 40, 74]).unwrap();
     assert_eq!(audited.len(), 8, "two columns");
     assert_eq!(forecaster.network().mixtures()[0].live_usage().read().samples, 0, "an audit is not counted");
     for one in &audited {
@@ -47,7 +47,7 @@ fn what_cannot_be_audited_is_refused() {
     let columns = common::columns(30);
     let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     let refused = |forecaster: &Arc<Forecaster>, views: &[&[f64]], mixture, rows: &[usize], word: &str| {
-        let error = audit(forecaster, views, mixture, rows).unwrap_err().to_string();
+        let error = audit(forecaster, views, &Beside::default(), mixture, rows).unwrap_err().to_string();
         assert!(error.contains(word), "{word}: {error}");
     };
     refused(&forecaster, &views, 1, &[3], "one of 1");

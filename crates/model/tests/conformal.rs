@@ -3,7 +3,7 @@
 mod common;
 
 use common::{columns, config, forecaster_of, variants};
-use foretoken_model::{Blueprint, Column, Forecaster, Predictor, Registry, conformal::Calibration};
+use foretoken_model::{Blueprint, Column, Covariates, Forecaster, Predictor, Registry, conformal::Calibration};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ fn adaptive_intervals_keep_their_level_when_the_variance_grows() {
     let blueprint = Blueprint::new(&config, &Registry::default()).unwrap();
     let weights = blueprint.layout.initialise(1);
     let columns = vec![Column { name: "noise".into(), mean: 0.0, deviation: 1.0 }];
-    let forecaster = Arc::new(Forecaster::new(blueprint, columns, weights, None, vec![1.0; 5]).unwrap());
+    let forecaster = Arc::new(Forecaster::new(blueprint, columns, Covariates::default(), weights, None, vec![1.0; 5]).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let noise = |row: usize, rng: &mut ChaCha8Rng| {
         let gauss = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;

@@ -4,7 +4,7 @@ mod common;
 
 use common::{columns, forecaster, forecaster_of, value, variants};
 use foretoken_model::{
-    Forecast, ModelError, Predictor, Registry, Replay, SignalPredictor, Snapshot, Trace,
+    Covariates, Forecast, ModelError, Predictor, Registry, Replay, SignalPredictor, Snapshot, Trace,
     layer::{Rows, Workspace},
     weights::Layout,
 };
@@ -372,7 +372,7 @@ fn the_model_starts_at_its_floor() {
     let blueprint = foretoken_model::Blueprint::new(&config, &Registry::default()).unwrap();
     let linear = base.linear().map(|linear| linear.weights().clone());
     let floor =
-        foretoken_model::Forecaster::new(blueprint, base.columns().to_vec(), base.weights().to_vec(), linear, vec![0.0; 5])
+        foretoken_model::Forecaster::new(blueprint, base.columns().to_vec(), Covariates::default(), base.weights().to_vec(), linear, vec![0.0; 5])
             .unwrap();
     let mut predictor = Predictor::new(Arc::new(floor));
     let data = columns(ROWS);

@@ -4,7 +4,7 @@
 //! factors: the horizon is cut into blocks that double in length, and between their middles factors are interpolated.
 
 use crate::validate::held_back;
-use foretoken_model::{Forecaster, ModelError, conformal::Calibration};
+use foretoken_model::{Beside, Forecaster, ModelError, conformal::Calibration};
 use std::{ops::Range, sync::Arc};
 
 /// Most windows looked at, over all columns.
@@ -31,6 +31,7 @@ struct Block {
 pub fn calibrate(
     forecaster: &Arc<Forecaster>,
     columns: &[&[f64]],
+    beside: &Beside<'_>,
     rows: Range<usize>,
 ) -> Result<Option<Calibration>, ModelError> {
     if forecaster.calibration().is_some() {
@@ -51,7 +52,7 @@ pub fn calibrate(
     }
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
-    let mut predictor = held_back(forecaster)?;
+    let mut predictor = held_back(forecaster, beside)?;
     let mut turn = 0;
     predictor.advance_many(
         &history,

@@ -2,7 +2,7 @@
 
 use crate::config::TrainConfig;
 use foretoken_model::{
-    Blueprint, ModelError,
+    Beside, Blueprint, Covariates, ModelError,
     layer::{Pass, State, Workspace},
     network::{Heard, NetworkEngine},
     scaler::ColumnHistory,
@@ -28,24 +28,43 @@ struct Series {
     /// Rows missing before each of them, since the column has begun.
     gaps: Vec<usize>,
     features_nk: Vec<f32>,
+    /// What is known of every row, `[row][known]`.
+    known: Vec<f32>,
     scale: Vec<(f64, f64)>,
     /// First rows, among those that are there, of windows: fewer than this.
     starts: usize,
 }
 
 impl Series {
-    fn new(column: &[f64], blueprint: &Blueprint, window: usize, shortest: usize) -> Self {
+    fn new(
+        (index, column): (usize, &[f64]),
+        (covariates, beside): (&Covariates, &Beside<'_>),
+        blueprint: &Blueprint,
+        window: usize,
+        shortest: usize,
+    ) -> Self {
         let forecaster = &blueprint.config;
+        let (extras, width) = (forecaster.covariates.count(), forecaster.covariates.known);
+        let inputs = extras + forecaster.taps;
         let mut history = ColumnHistory::new(blueprint.memory(), &forecaster.scaler);
         let rows: Vec<usize> = (0..column.len()).filter(|&row| !column[row].is_nan()).collect();
-        let mut features_nk = vec![0.0; rows.len() * forecaster.taps];
+        let mut known = vec![0.0; column.len() * width];
+        if width > 0 {
+            known.chunks_exact_mut(width).enumerate().for_each(|(row, out)| covariates.known_row(beside, index, row, out));
+        }
+        let mut features_nk = vec![0.0; rows.len() * inputs];
         let (mut gaps, mut scale) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        let mut places = features_nk.chunks_exact_mut(forecaster.taps);
-        for &value in column {
+        let mut places = features_nk.chunks_exact_mut(inputs);
+        for (row, &value) in column.iter().enumerate() {
             let gap = history.missed() as usize;
             history.push(value, &forecaster.scaler);
             if let Some(features) = (!value.is_nan()).then(|| places.next()).flatten() {
-                history.features(&forecaster.scaler, features);
+                let (own, taps) = features.split_at_mut(extras);
+                let (past, rest) = own.split_at_mut(forecaster.covariates.past);
+                covariates.past_row(beside, index, row, past);
+                rest[..width].copy_from_slice(&known[row * width..][..width]);
+                covariates.static_row(index, &mut rest[width..]);
+                history.features(&forecaster.scaler, taps);
                 gaps.push(gap);
                 scale.push(history.scale(&forecaster.scaler));
             }
@@ -53,14 +72,15 @@ impl Series {
         // At the last sample of a window at least the shortest horizon is known.
         let until = column.len().saturating_sub(shortest);
         let starts = rows.partition_point(|&row| row < until).saturating_sub(window - 1);
-        Self { values: column.to_vec(), rows, gaps, features_nk, scale, starts }
+        Self { values: column.to_vec(), rows, gaps, features_nk, known, scale, starts }
     }
 }
 
 /// The training rows, ready to be cut into windows.
 pub struct Loader {
     series: Vec<Series>,
-    taps: usize,
+    inputs: usize,
+    known: usize,
     horizon: usize,
     config: TrainConfig,
 }
@@ -76,22 +96,30 @@ pub struct Lesson {
 }
 
 impl Loader {
-    /// Prepares the training rows of standardised `columns`.
+    /// Prepares the training rows of standardised `columns`, and their covariates.
     ///
     /// # Errors
     /// Too few rows for one window and its horizon.
-    pub fn new(blueprint: &Blueprint, columns: &[&[f64]], config: &TrainConfig) -> Result<Self, ModelError> {
+    pub fn new(
+        blueprint: &Blueprint,
+        columns: &[&[f64]],
+        (covariates, beside): (&Covariates, &Beside<'_>),
+        config: &TrainConfig,
+    ) -> Result<Self, ModelError> {
         config.check()?;
         let forecaster = &blueprint.config;
-        let (taps, horizon) = (forecaster.taps, forecaster.horizon);
+        let (horizon, own) = (forecaster.horizon, forecaster.covariates);
         let shortest = config.horizons_of(horizon)?.into_iter().min().unwrap_or(horizon);
+        let of = |column: (usize, &&[f64])| {
+            Series::new((column.0, column.1), (covariates, beside), blueprint, config.window, shortest)
+        };
         let series: Vec<Series> =
-            columns.par_iter().map(|column| Series::new(column, blueprint, config.window, shortest)).collect();
+            columns.par_iter().enumerate().map(of).collect();
         if series.iter().all(|series| series.starts == 0) {
             let found = series.iter().map(|series| series.rows.len()).max().unwrap_or(0);
             return Err(ModelError::TooShort { what: "training", expected: config.window + shortest, found });
         }
-        Ok(Self { series, taps, horizon, config: config.clone() })
+        Ok(Self { series, inputs: own.count() + forecaster.taps, known: own.known, horizon, config: config.clone() })
     }
 
     /// Every window of an epoch as (column, first row), shuffled.
@@ -152,7 +180,7 @@ impl Loader {
                 hidden.resize(rows * engine.width(), 0.0);
                 let mut scratch = workspace.scratch();
                 scratch.count = false;
-                let features_nk = &series.features_nk[done * self.taps..start * self.taps];
+                let features_nk = &series.features_nk[done * self.inputs..start * self.inputs];
                 let heard = Heard { features_nk, offsets: &[0, rows], gaps: &series.gaps[done..start] };
                 engine.run(heard, &mut state, &mut hidden, &mut scratch)?;
                 done = start;
@@ -186,11 +214,12 @@ impl Loader {
         let mut rng = self.draws(epoch, step);
         let mut lesson = Lesson {
             batch: Batch {
-                features_nk: Vec::with_capacity(windows.len() * window * self.taps),
+                features_nk: Vec::with_capacity(windows.len() * window * self.inputs),
                 offsets: (0..=windows.len()).map(|place| place * window).collect(),
                 gaps: Vec::with_capacity(windows.len() * window),
                 state: None,
                 positions: Vec::with_capacity(windows.len() * positions),
+                known_mk: Vec::with_capacity(windows.len() * positions * self.horizon * self.known),
                 pass: Pass::training(seed, step),
             },
             targets_mh: Vec::with_capacity(windows.len() * positions * self.horizon),
@@ -198,7 +227,7 @@ impl Loader {
         };
         for (place, &(column, start)) in windows.iter().enumerate() {
             let series = &self.series[column];
-            lesson.batch.features_nk.extend_from_slice(&series.features_nk[start * self.taps..(start + window) * self.taps]);
+            lesson.batch.features_nk.extend_from_slice(&series.features_nk[start * self.inputs..(start + window) * self.inputs]);
             lesson.batch.gaps.extend_from_slice(&series.gaps[start..start + window]);
             let stride = (window - burn_in) / positions;
             let phase = burn_in + rng.random_range(0..(window - burn_in) - stride * (positions - 1));
@@ -211,6 +240,10 @@ impl Loader {
                 let future = &series.values[next..series.values.len().min(next + self.horizon)];
                 lesson.targets_mh.extend(future.iter().map(|value| ((value - mean) / deviation) as f32));
                 lesson.targets_mh.resize(lesson.deviations_m.len() * self.horizon, f32::NAN);
+                // Steps beyond the training rows have no target, so whatever is said of them.
+                let known = &series.known[next * self.known..(next + future.len()) * self.known];
+                lesson.batch.known_mk.extend_from_slice(known);
+                lesson.batch.known_mk.resize(lesson.deviations_m.len() * self.horizon * self.known, 0.0);
             }
         }
         if lesson.batch.gaps.iter().all(|&gap| gap == 0) {

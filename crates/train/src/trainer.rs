@@ -13,18 +13,22 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use foretoken_model::{
-    Blueprint, Column, Forecaster, ForecasterConfig, ModelError, Registry, linear_expert::LinearWeights, network::Network,
+    Beside, Blueprint, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Registry, linear_expert::LinearWeights, network::Network,
     quantiles::Levels, train::network,
 };
 use std::{ops::Range, sync::Arc, time::Instant};
 
 /// What a run learns from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Task<'a> {
     /// The columns and their training statistics.
     pub columns: Vec<Column>,
     /// Their values in the data's unit, all rows.
     pub values: Vec<&'a [f64]>,
+    /// The covariates, and their values in the rows of `values`; what is known may reach beyond.
+    pub covariates: Covariates,
+    /// See there.
+    pub beside: Beside<'a>,
     /// Rows to train on.
     pub train: Range<usize>,
     /// Rows to validate on.
@@ -101,8 +105,9 @@ impl<'a> Trainer<'a> {
             .zip(&task.columns)
             .map(|(values, column)| values[task.train.clone()].iter().map(|&value| column.standardise(value)).collect())
             .collect();
+        let beside = task.beside.from(task.train.start);
         let views: Vec<&[f64]> = standardised.iter().map(Vec::as_slice).collect();
-        let loader = Arc::new(Loader::new(&blueprint, &views, config)?);
+        let loader = Arc::new(Loader::new(&blueprint, &views, (&task.covariates, &beside), config)?);
         let device = Device::flex();
         let best = blueprint.layout.initialise(config.seed);
         let mut decay = vec![0.0; best.len()];
@@ -110,7 +115,7 @@ impl<'a> Trainer<'a> {
             spec.weight.of_mut(&mut decay).fill(1.0);
         }
         let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device);
-        let run = format!("{model:?} {config:?} {:?} {:?} {:?}", task.columns, task.train, task.validation);
+        let run = format!("{model:?} {config:?} {:?} {:?} {:?} {:?}", task.columns, task.covariates, task.train, task.validation);
         tracing::info!(
             parameters = best.len(),
             windows_a_step = config.batch,
@@ -222,7 +227,7 @@ impl<'a> Trainer<'a> {
         self.progress.epoch += 1;
         let arena = floats(&self.weights);
         let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?);
-        let validation = validate(&forecaster, &self.task.values, self.task.validation.clone(), &self.horizons)?;
+        let validation = validate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), &self.horizons)?;
         let best = validation.network_mse < self.progress.best_mse;
         if best {
             self.progress.best_mse = validation.network_mse;
@@ -285,7 +290,7 @@ impl<'a> Trainer<'a> {
 
     fn forecaster(&self, arena: Vec<f32>, share_h: Vec<f32>) -> Result<Forecaster, ModelError> {
         let blueprint = Blueprint::new(&self.model, &Registry::default())?;
-        Forecaster::new(blueprint, self.task.columns.clone(), arena, self.task.linear.clone(), share_h)
+        Forecaster::new(blueprint, self.task.columns.clone(), self.task.covariates.clone(), arena, self.task.linear.clone(), share_h)
     }
 
     /// The best forecaster so far, its quantiles calibrated on the validation rows.
@@ -294,7 +299,7 @@ impl<'a> Trainer<'a> {
     /// What the model refuses.
     pub fn best(&self) -> Result<Forecaster, ModelError> {
         let forecaster = Arc::new(self.forecaster(self.best.clone(), self.best_share_h.clone())?);
-        let calibration = calibrate(&forecaster, &self.task.values, self.task.validation.clone())?;
+        let calibration = calibrate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone())?;
         Ok(Arc::into_inner(forecaster).expect("no predictor is left").calibrated(calibration))
     }
 }

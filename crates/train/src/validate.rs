@@ -7,7 +7,7 @@
 //! the horizon. The rows are cut into parts in order of time, and the mean of what they ask for is shrunk by how far they disagree (its standard error):
 //! a share that one month alone asks for does not hold on others.
 
-use foretoken_model::{Forecaster, ModelError, Predictor};
+use foretoken_model::{Beside, Forecaster, ModelError, Predictor};
 use std::{ops::Range, sync::Arc};
 
 /// Steps of the horizon on either side whose sums a share is chosen from.
@@ -73,10 +73,11 @@ impl Sums {
 }
 
 /// A stream over held-back rows: it takes missing samples, and its quantiles are the model's own, whatever the configuration lets them learn.
-pub(crate) fn held_back(forecaster: &Arc<Forecaster>) -> Result<Predictor, ModelError> {
+pub(crate) fn held_back(forecaster: &Arc<Forecaster>, beside: &Beside<'_>) -> Result<Predictor, ModelError> {
     let mut predictor = Predictor::new(forecaster.clone());
     predictor.allow_missing(true);
     predictor.adapt(None)?;
+    predictor.tell(beside)?;
     Ok(predictor)
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn held_back(forecaster: &Arc<Forecaster>) -> Result<Predictor, Model
 pub fn validate(
     forecaster: &Arc<Forecaster>,
     columns: &[&[f64]],
+    beside: &Beside<'_>,
     rows: Range<usize>,
     horizons: &[usize],
 ) -> Result<Validation, ModelError> {
@@ -105,7 +107,7 @@ pub fn validate(
     let mut by_horizon: Vec<Sums> = horizons.iter().map(|&horizon| Sums::new(horizon)).collect();
     let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS).max(1);
     let wanted = |row: usize| row + 1 >= rows.start && row + shortest < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
-    let mut predictor = held_back(forecaster)?;
+    let mut predictor = held_back(forecaster, beside)?;
     predictor.advance_many(
         &history,
         wanted,

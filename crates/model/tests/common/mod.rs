@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use foretoken_model::{
-    Blueprint, Column, Forecaster, ForecasterConfig, LayerConfig, Registry,
+    Blueprint, Column, Covariates, Forecaster, ForecasterConfig, LayerConfig, Registry,
     linear_expert::{LinearConfig, LinearWeights, ProfileConfig},
     preset::{self, Size},
     scaler::ScalerKind,
@@ -49,7 +49,22 @@ pub fn forecaster_of(config: &ForecasterConfig, seed: u64) -> Forecaster {
         bias_h: (0..config.horizon).map(|i| 0.01 * i as f32).collect(),
     });
     let share = (0..config.horizon).map(|step| step as f32 / config.horizon as f32).collect();
-    Forecaster::new(blueprint, columns, weights, linear, share).unwrap()
+    Forecaster::new(blueprint, columns, covariates(config), weights, linear, share).unwrap()
+}
+
+/// Covariates as many as `config` has.
+pub fn covariates(config: &ForecasterConfig) -> Covariates {
+    let own = config.covariates;
+    let columns = |kind: &str, count: usize| {
+        let column = |index: usize| Column { name: format!("{kind}{index}"), mean: index as f64, deviation: 1.5 };
+        (0..count).map(column).collect::<Vec<_>>()
+    };
+    Covariates {
+        past: columns("past", own.past),
+        known: columns("known", own.known),
+        statics: columns("static", own.statics),
+        values_cs: (0..2 * own.statics).map(|index| (index as f64).sin()).collect(),
+    }
 }
 
 pub fn forecaster() -> Forecaster {

@@ -1,0 +1,254 @@
+//! Covariates: what is observed or known beside the series.
+//!
+//! ```text
+//! past      seen with the sample of its row
+//! known     seen with the sample, and by the heads at every step of the horizon
+//! static    one value a column
+//! ```
+//! Each is standardised by its training rows; a value that is missing counts as its mean. They come before the samples they belong to: a stream is told of
+//! them with [`crate::Predictor::tell`].
+
+use crate::{ModelError, forecaster::Column, predictor::LARGEST_STANDARDISED, weights::positive};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// How many covariates a network is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CovariateConfig {
+    /// Observed with the samples.
+    pub past: usize,
+    /// Known for the horizon, too.
+    pub known: usize,
+    /// Of a column, for ever.
+    pub statics: usize,
+    /// Width of the layer through which the heads see a step's known covariates.
+    pub hidden: usize,
+}
+
+impl Default for CovariateConfig {
+    fn default() -> Self {
+        Self { past: 0, known: 0, statics: 0, hidden: 32 }
+    }
+}
+
+impl CovariateConfig {
+    /// Covariates in a row of features.
+    pub fn count(&self) -> usize {
+        self.past + self.known + self.statics
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        if self.count() > MOST {
+            return Err(ModelError::config("past, known, statics", format!("at most {MOST} covariates"), self.count()));
+        }
+        positive("hidden", self.hidden).map(|_| ())
+    }
+}
+
+/// Most covariates.
+const MOST: usize = 10_000;
+
+/// The covariates that a forecaster was trained with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Covariates {
+    /// Names and training statistics.
+    pub past: Vec<Column>,
+    /// The same of those known ahead.
+    pub known: Vec<Column>,
+    /// The same of the static ones, over the series.
+    pub statics: Vec<Column>,
+    /// `[column][static]`, in their own unit.
+    pub values_cs: Vec<f64>,
+}
+
+/// Covariates of a stretch of rows in their own unit, `[covariate][column][row]`; one column stands for all.
+#[derive(Clone, Debug, Default)]
+pub struct Beside<'a> {
+    /// Of coming rows.
+    pub past: Vec<Vec<&'a [f64]>>,
+    /// Of coming rows and beyond, as far as they are known.
+    pub known: Vec<Vec<&'a [f64]>>,
+}
+
+impl<'a> Beside<'a> {
+    /// What of `column` and one row is there, NaN where it is not.
+    fn value(of: &[&'a [f64]], column: usize, row: usize) -> f64 {
+        of.get(column).or(of.first()).and_then(|values| values.get(row)).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Rows of the covariates of one kind.
+    fn rows(of: &[Vec<&'a [f64]>]) -> usize {
+        of.iter().flatten().map(|values| values.len()).min().unwrap_or(0)
+    }
+
+    /// The same from a row on.
+    pub fn from(&self, row: usize) -> Self {
+        let cut = |of: &Vec<&'a [f64]>| of.iter().map(|values| &values[row.min(values.len())..]).collect();
+        Self { past: self.past.iter().map(cut).collect(), known: self.known.iter().map(cut).collect() }
+    }
+}
+
+impl Covariates {
+    /// How many there are of each kind, in `hidden` and all.
+    pub fn fits(&self, config: &CovariateConfig, columns: usize) -> Result<(), ModelError> {
+        let width = |what, expected: usize, found: usize| {
+            if expected == found { Ok(()) } else { Err(ModelError::Width { what, expected, found }) }
+        };
+        width("past covariates", config.past, self.past.len())?;
+        width("known covariates", config.known, self.known.len())?;
+        width("static covariates", config.statics, self.statics.len())?;
+        width("values of static covariates", config.statics * columns, self.values_cs.len())?;
+        for column in self.past.iter().chain(&self.known).chain(&self.statics) {
+            column.check("covariate")?;
+        }
+        match self.values_cs.iter().find(|value| !value.is_finite()) {
+            Some(found) => Err(ModelError::config("static covariates", "finite values", found)),
+            None => Ok(()),
+        }
+    }
+
+    fn standardised(columns: &[Column], value: impl Fn(usize) -> f64, out: &mut [f32]) {
+        for (index, (column, out)) in columns.iter().zip(out).enumerate() {
+            let value = value(index);
+            *out = if value.is_finite() { column.standardise(value) as f32 } else { 0.0 };
+        }
+    }
+
+    /// Standardised values of a column's row.
+    pub fn past_row(&self, beside: &Beside<'_>, column: usize, row: usize, out: &mut [f32]) {
+        Self::standardised(&self.past, |index| Beside::value(&beside.past[index], column, row), out);
+    }
+
+    /// The same of what is known.
+    pub fn known_row(&self, beside: &Beside<'_>, column: usize, row: usize, out: &mut [f32]) {
+        Self::standardised(&self.known, |index| Beside::value(&beside.known[index], column, row), out);
+    }
+
+    /// Standardised values of a column's static covariates.
+    pub fn static_row(&self, column: usize, out: &mut [f32]) {
+        let values = &self.values_cs[column * self.statics.len()..];
+        Self::standardised(&self.statics, |index| values[index], out);
+    }
+
+    fn check(&self, beside: &Beside<'_>, columns: usize) -> Result<(), ModelError> {
+        for (what, expected, found) in
+            [("past covariates", &self.past, &beside.past), ("known covariates", &self.known, &beside.known)]
+        {
+            if expected.len() != found.len() {
+                return Err(ModelError::Width { what, expected: expected.len(), found: found.len() });
+            }
+            for (own, values) in expected.iter().zip(found) {
+                if values.len() != 1 && values.len() != columns {
+                    return Err(ModelError::Width { what: "columns of a covariate", expected: columns, found: values.len() });
+                }
+                let bad = |value: &&f64| own.standardise(**value).abs() > LARGEST_STANDARDISED;
+                if let Some(&found) = values.iter().flat_map(|values| values.iter()).find(bad) {
+                    return Err(ModelError::Sample { column: own.name.clone(), found });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Standardised covariates that a stream was told of and has not come to yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Along {
+    /// `[column]`, a row after the other.
+    past: Vec<VecDeque<f32>>,
+    /// The same of what is known, the next sample's row first.
+    known: Vec<VecDeque<f32>>,
+}
+
+impl Along {
+    pub(crate) fn new(columns: usize) -> Self {
+        Self { past: vec![VecDeque::new(); columns], known: vec![VecDeque::new(); columns] }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.past.iter_mut().chain(&mut self.known).for_each(VecDeque::clear);
+    }
+
+    pub(crate) fn tell(&mut self, covariates: &Covariates, beside: &Beside<'_>) -> Result<(), ModelError> {
+        covariates.check(beside, self.past.len())?;
+        let (mut past, mut known) = (vec![0.0; covariates.past.len()], vec![0.0; covariates.known.len()]);
+        for column in 0..self.past.len() {
+            for row in 0..Beside::rows(&beside.past) {
+                covariates.past_row(beside, column, row, &mut past);
+                self.past[column].extend(&past);
+            }
+            for row in 0..Beside::rows(&beside.known) {
+                covariates.known_row(beside, column, row, &mut known);
+                self.known[column].extend(&known);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the covariates of the next `rows` samples are there.
+    pub(crate) fn reach(&self, covariates: &Covariates, rows: usize) -> Result<(), ModelError> {
+        reach("past covariates of the samples", &self.past, covariates.past.len(), rows)?;
+        reach("known covariates of the samples", &self.known, covariates.known.len(), rows)
+    }
+
+    /// Whether what is known reaches so many rows beyond the newest sample.
+    pub(crate) fn reach_ahead(&self, covariates: &Covariates, rows: usize) -> Result<(), ModelError> {
+        reach("known covariates of the horizon", &self.known, covariates.known.len(), rows)
+    }
+
+    /// The covariates of a column's sample `ahead` rows after the next.
+    pub(crate) fn row(&self, covariates: &Covariates, column: usize, ahead: usize, out: &mut [f32]) {
+        let (past, rest) = out.split_at_mut(covariates.past.len());
+        let (known, statics) = rest.split_at_mut(covariates.known.len());
+        read(&self.past[column], ahead, past);
+        read(&self.known[column], ahead, known);
+        covariates.static_row(column, statics);
+    }
+
+    /// A column's next sample has come.
+    pub(crate) fn pass(&mut self, covariates: &Covariates, column: usize) {
+        self.past[column].drain(..covariates.past.len());
+        self.known[column].drain(..covariates.known.len());
+    }
+
+    /// What is known of these steps after the newest sample, from 0, into `[step][known]`; NaN where nothing is.
+    pub(crate) fn steps(&self, column: usize, steps: impl Iterator<Item = usize>, known: usize, out: &mut [f32]) {
+        if known > 0 {
+            steps.zip(out.chunks_exact_mut(known)).for_each(|(step, out)| read(&self.known[column], step, out));
+        }
+    }
+
+    /// Whether it could belong where `other` does.
+    pub(crate) fn fits(&self, covariates: &Covariates, columns: usize) -> bool {
+        let of = |queues: &[VecDeque<f32>], width: usize| {
+            queues.len() == columns
+                && queues.iter().all(|queue| {
+                    queue.len() == queues[0].len()
+                        && (if width == 0 { queue.is_empty() } else { queue.len().is_multiple_of(width) })
+                        && queue.iter().all(|value| value.is_finite())
+                })
+        };
+        of(&self.past, covariates.past.len()) && of(&self.known, covariates.known.len())
+    }
+}
+
+/// A row of a queue, NaN beyond its end.
+fn read(queue: &VecDeque<f32>, row: usize, out: &mut [f32]) {
+    let start = (row * out.len()).min(queue.len());
+    let there = queue.range(start..(start + out.len()).min(queue.len()));
+    out.fill(f32::NAN);
+    out.iter_mut().zip(there).for_each(|(out, value)| *out = *value);
+}
+
+fn reach(what: &'static str, queues: &[VecDeque<f32>], width: usize, expected: usize) -> Result<(), ModelError> {
+    let found = queues.iter().map(VecDeque::len).min().unwrap_or(0).checked_div(width).unwrap_or(expected);
+    if found >= expected { Ok(()) } else { Err(ModelError::TooShort { what, expected, found }) }
+}
