@@ -3,6 +3,9 @@
 mod command;
 mod draw;
 mod error;
+mod fit;
+mod forecast_file;
+mod refit;
 mod routing;
 mod run;
 mod score;

@@ -2,11 +2,13 @@
 
 use crate::{
     error::CliError,
+    forecast_file::ForecastFile,
     run::{Prepared, predictor},
 };
+use foretoken_data::Ranges;
 use foretoken_eval::{
-    Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Profile, Ridge, Scores, SeasonalNaive, Unit, evaluate_at,
-    naive_scales, residual_spread,
+    Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Profile, Ridge, Scores, SeasonalNaive, Told, Unit, Window,
+    evaluate_at, naive_scales, residual_spread,
 };
 use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -17,15 +19,8 @@ pub type Rows = Vec<(String, Scores)>;
 /// The same at each of several horizons, the longest last.
 pub type ByHorizon = Vec<(usize, Rows)>;
 
-/// Adds one forecaster's scores at every horizon.
-fn push(to: &mut ByHorizon, name: &str, scores: Vec<Scores>) {
-    to.iter_mut().zip(scores).for_each(|((_, rows), scores)| rows.push((name.into(), scores)));
-}
-
-/// Joins the rows of others.
-pub fn join(to: &mut ByHorizon, others: ByHorizon) {
-    to.iter_mut().zip(others).for_each(|((_, rows), (_, more))| rows.extend(more));
-}
+/// Sums of errors by forecaster, in the order to print.
+pub type Boards = Vec<(String, HorizonBoards)>;
 
 /// Seasons that the statistical baseline is fitted on, and most of its forecasts: each is a fit of milliseconds.
 const MSTL_SEASONS: usize = 14;
@@ -58,8 +53,13 @@ impl Ridges {
 }
 
 /// What every evaluation of a run shares.
+#[derive(Clone)]
 pub struct Judge<'a> {
     data: &'a Prepared,
+    /// Rows to fit and to select on.
+    ranges: Ranges,
+    /// What the names of forecasters end with.
+    suffix: &'static str,
     /// Ascending; the last is the model's.
     horizons: Vec<usize>,
     levels: Vec<f64>,
@@ -80,6 +80,8 @@ impl<'a> Judge<'a> {
         let train: Vec<&[f64]> = data.standardised.iter().map(|column| &column[data.ranges.train.clone()]).collect();
         Self {
             data,
+            ranges: data.ranges.clone(),
+            suffix: "",
             horizons,
             levels: levels.to_vec(),
             scales: naive_scales(&train, season),
@@ -99,6 +101,23 @@ impl<'a> Judge<'a> {
         Self { thinned: (step, windows), ..self }
     }
 
+    /// The same for what is fitted anew before `origin`, a test row: selected on as many rows before it as the run's own, trained on all before those.
+    pub fn refitted(&self, origin: usize) -> Self {
+        let start = origin - self.ranges.validation.len();
+        let ranges = Ranges { train: 0..start, validation: start..origin, test: origin..self.ranges.test.end };
+        Self { ranges, suffix: "-refit", ..self.clone() }
+    }
+
+    /// The data that is judged on.
+    pub fn data(&self) -> &'a Prepared {
+        self.data
+    }
+
+    /// Rows to fit and to select on.
+    pub fn ranges(&self) -> &Ranges {
+        &self.ranges
+    }
+
     fn horizon(&self) -> usize {
         self.horizons.last().copied().unwrap_or(1)
     }
@@ -107,35 +126,50 @@ impl<'a> Judge<'a> {
         self.data.columns.iter().map(|column| Unit { mean: column.mean, deviation: column.deviation }).collect()
     }
 
-    fn none(&self) -> ByHorizon {
-        self.horizons.iter().map(|&horizon| (horizon, Rows::new())).collect()
+    /// Empty boards for windows whose forecast rows end here.
+    fn boards(&self, end: usize) -> HorizonBoards {
+        HorizonBoards::new(&(0..end), &self.horizons, &self.levels, &self.scales).in_units(&self.units())
     }
 
-    fn origins(&self, rows: &Range<usize>) -> Result<Origins, CliError> {
+    /// Where forecasts of `rows` start.
+    pub fn origins(&self, rows: &Range<usize>) -> Result<Origins, CliError> {
         // Of few windows all have to fit the longest horizon.
         let shortest = if self.thinned.1.is_some() { self.horizon() } else { self.horizons[0] };
         let all = Origins::of(rows, shortest * self.every).map_err(|error| self.named(error))?;
         Ok(all.thinned(self.thinned.0, self.thinned.1))
     }
 
+    /// The scores at every horizon.
+    pub fn scores(&self, boards: &Boards) -> ByHorizon {
+        let mut scored: ByHorizon = self.horizons.iter().map(|&horizon| (horizon, Rows::new())).collect();
+        for (name, boards) in boards {
+            scored.iter_mut().zip(boards.scores()).for_each(|((_, rows), scores)| rows.push((name.clone(), scores)));
+        }
+        scored
+    }
+
     /// A ridge, fitted on training rows, its strengths picked on validation rows.
     fn fit(&self, inputs: Inputs) -> Result<Ridge, EvalError> {
-        let ranges = &self.data.ranges;
-        Ridge::fit(&self.data.standardised, &ranges.train, &ranges.validation, inputs, &self.horizons)
+        Ridge::fit(&self.data.standardised, &self.ranges.train, &self.ranges.validation, inputs, &self.horizons)
     }
 
     /// The ridge that a model's linear expert is, if it has one, and the ridges to hold a model against: that one and the usual one, once if they
     /// are the same.
     pub fn ridges(&self, linear: Option<&LinearConfig>) -> Result<Ridges, CliError> {
-        let Some(options) = linear else { return Ok(Ridges { expert: None, baseline: self.ridge()? }) };
+        let expert = self.expert(linear)?;
+        let baseline = if linear.is_some_and(|options| *options == LinearConfig::default()) { None } else { self.ridge()? };
+        Ok(Ridges { expert, baseline })
+    }
+
+    /// The ridge that a model's linear expert is, if it has one.
+    pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
+        let Some(options) = linear else { return Ok(None) };
         let fitted: Result<Vec<Ridge>, EvalError> = members(options).into_iter().map(|inputs| self.fit(inputs)).collect();
-        let expert = Ridge::mean(&fitted.map_err(|error| self.named(error))?);
-        let baseline = if *options == LinearConfig::default() { None } else { self.ridge()? };
-        Ok(Ridges { expert: Some(expert), baseline })
+        Ok(Some(Ridge::mean(&fitted.map_err(|error| self.named(error))?)))
     }
 
     /// The ridge baseline; none where the rows are too few for it.
-    fn ridge(&self) -> Result<Option<Ridge>, CliError> {
+    pub fn ridge(&self) -> Result<Option<Ridge>, CliError> {
         match self.fit(Inputs::samples(LinearConfig::default().lookback)) {
             Ok(ridge) => Ok(Some(ridge)),
             Err(error @ (EvalError::TooShort { .. } | EvalError::Missing { .. })) => {
@@ -151,97 +185,116 @@ impl<'a> Judge<'a> {
         CliError::file(&self.data.path, error)
     }
 
-    /// The baselines on `rows`, by name; their quantiles come from their errors on validation rows.
-    pub fn baselines(&self, ridges: &[(&str, &Ridge)], rows: &Range<usize>) -> Result<ByHorizon, CliError> {
-        let mut scored = self.none();
-        for (name, ridge) in ridges {
-            push(&mut scored, name, self.baseline(*ridge, rows)?);
-        }
+    /// The baselines, by name; their quantiles come from their errors on validation rows.
+    pub fn baselines(&self, ridges: &Ridges, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
+        let mut boards = self.linear(ridges, origins, file)?;
         let naive = SeasonalNaive { season: self.season, horizon: self.horizon() };
-        push(&mut scored, "seasonal-naive", self.baseline(&naive, rows)?);
-        Ok(scored)
+        boards.push(self.baseline("seasonal-naive", &naive, origins, file)?);
+        Ok(boards)
     }
 
-    /// A statistical baseline that is fitted anew at every window, on `rows`; its quantiles come from as many windows of the validation rows.
+    /// The ridges among them.
+    pub fn linear(&self, ridges: &Ridges, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
+        ridges.named().into_iter().map(|(name, ridge)| self.baseline(name, ridge, origins, file)).collect()
+    }
+
+    /// A statistical baseline that is fitted anew at every window; its quantiles come from as many windows of the validation rows.
     /// None where that takes too many fits.
-    pub fn statistical(&self, rows: &Range<usize>) -> Result<Option<ByHorizon>, CliError> {
-        let ranges = &self.data.ranges;
+    pub fn statistical(&self, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
+        let validation = &self.ranges.validation;
         let mstl = MstlEts { season: self.season, horizon: self.horizon(), lookback: MSTL_SEASONS * self.season.max(2) };
-        let (columns, origins) = (self.data.columns.len(), self.origins(rows)?);
+        let columns = self.data.columns.len();
         let fits = origins.iter().len() * columns;
-        if fits > MOST_FITS || ranges.validation.start < mstl.lookback() {
+        if fits > MOST_FITS || validation.start < mstl.lookback() {
             println!("no mstl-ets baseline: {fits} fits, expected at most {MOST_FITS}; --step and --windows thin them");
-            return Ok(None);
+            return Ok(Boards::new());
         }
-        let named = |error| self.named(error);
-        let all = Origins::of(&ranges.validation, self.horizon()).map_err(named)?;
+        let all = Origins::of(validation, self.horizon()).map_err(|error| self.named(error))?;
         let step = all.iter().len().div_ceil((MOST_FITS / columns).max(1));
-        let fitted = all.thinned(step.max(1), None);
-        let spread = residual_spread(&mstl, &self.data.standardised, &fitted, self.horizon(), &self.levels).map_err(named)?;
-        let standardised = &self.data.standardised;
-        let scores =
-            evaluate_at(&mstl, standardised, &origins, &self.horizons, &self.levels, &spread, &self.scales, &self.units());
-        let mut scored = self.none();
-        push(&mut scored, "mstl-ets", scores.map_err(named)?);
-        Ok(Some(scored))
+        Ok(vec![self.spread("mstl-ets", &mstl, &all.thinned(step.max(1), None), origins, file)?])
     }
 
-    fn baseline(&self, baseline: &dyn Baseline, rows: &Range<usize>) -> Result<Vec<Scores>, CliError> {
-        let columns = &self.data.standardised;
-        let named = |error| self.named(error);
-        let fitted = Origins::of(&self.data.ranges.validation, self.horizons[0]).map_err(named)?;
-        let spread = residual_spread(baseline, columns, &fitted, self.horizon(), &self.levels).map_err(named)?;
-        let origins = self.origins(rows)?;
-        evaluate_at(baseline, columns, &origins, &self.horizons, &self.levels, &spread, &self.scales, &self.units())
-            .map_err(named)
+    fn baseline(
+        &self,
+        name: &str,
+        baseline: &dyn Baseline,
+        origins: &Origins,
+        file: &mut Option<ForecastFile<'_>>,
+    ) -> Result<(String, HorizonBoards), CliError> {
+        let fitted = Origins::of(&self.ranges.validation, self.horizons[0]).map_err(|error| self.named(error))?;
+        self.spread(name, baseline, &fitted, origins, file)
     }
 
-    /// The model and its network alone on `rows`; the stream runs from the first row of the data.
-    pub fn model(&self, forecaster: &Arc<Forecaster>, rows: &Range<usize>) -> Result<ByHorizon, CliError> {
-        self.stream(predictor(forecaster), rows)
+    /// A baseline whose quantiles come from its errors at the origins `fitted`.
+    fn spread(
+        &self,
+        name: &str,
+        baseline: &dyn Baseline,
+        fitted: &Origins,
+        origins: &Origins,
+        file: &mut Option<ForecastFile<'_>>,
+    ) -> Result<(String, HorizonBoards), CliError> {
+        let (columns, name) = (&self.data.standardised, format!("{name}{}", self.suffix));
+        let spread = residual_spread(baseline, columns, fitted, self.horizon(), &self.levels);
+        let spread = spread.map_err(|error| self.named(error))?;
+        let boards = match file {
+            None => evaluate_at(baseline, columns, origins, &spread, self.boards(origins.end()), None),
+            Some(file) => {
+                let told: Told<'_> = &mut |window| file.add(&name, window);
+                evaluate_at(baseline, columns, origins, &spread, self.boards(origins.end()), Some(told))
+            }
+        };
+        file.as_mut().map_or(Ok(()), ForecastFile::check)?;
+        Ok((name, boards.map_err(|error| self.named(error))?))
+    }
+
+    /// The model and its network alone; the stream runs from the first row of the data.
+    pub fn model(&self, forecaster: &Arc<Forecaster>, origins: &Origins) -> Result<Boards, CliError> {
+        self.stream(predictor(forecaster), origins, &mut None)
     }
 
     /// The same for a stream at its beginning.
-    pub fn stream(&self, mut predictor: Predictor, rows: &Range<usize>) -> Result<ByHorizon, CliError> {
-        let origins = self.origins(rows)?;
+    pub fn stream(
+        &self,
+        mut predictor: Predictor,
+        origins: &Origins,
+        file: &mut Option<ForecastFile<'_>>,
+    ) -> Result<Boards, CliError> {
         let forecaster = predictor.forecaster().clone();
         // Boards count a model's own steps, `every` rows each.
-        let end = if self.every == 1 { rows.end } else { usize::MAX / 2 };
-        let boards =
-            || HorizonBoards::new(&(rows.start..end), &self.horizons, &self.levels, &self.scales).in_units(&self.units());
-        let (mut combined, mut network) = (boards(), boards());
+        let end = if self.every == 1 { origins.end() } else { usize::MAX / 2 };
+        let mut boards: Boards = vec![(format!("model{}", self.suffix), self.boards(end))];
+        if forecaster.linear().is_some() {
+            boards.push((format!("network{}", self.suffix), self.boards(end)));
+        }
         let (count, middle) = forecaster.blueprint().levels.shape();
-        let history = self.data.signal.slice(0..rows.end);
-        let medians = |quantiles: &[f64], to: &mut Vec<f64>| {
-            to.clear();
-            to.extend(quantiles.chunks_exact(count).map(|q| q[middle]));
-        };
+        let history = self.data.signal.slice(0..origins.end());
         let (mut truth, mut points) = (Vec::new(), Vec::new());
-        let blended = forecaster.linear().is_some();
         predictor.advance_many(
             &history,
             |row| origins.contains(row + 1),
             |row, column, parts| {
-                let values = &self.data.standardised[column];
+                let (values, origin) = (&self.data.standardised[column], row + 1);
+                let rows = (1..=self.horizon()).map(|step| row + step * self.every).take_while(|&at| at < origins.end());
                 truth.clear();
-                truth.extend(
-                    (1..=self.horizon()).map(|step| row + step * self.every).take_while(|&at| at < rows.end).map(|at| values[at]),
-                );
-                medians(&parts.combined, &mut points);
-                combined.add(row + 1, column, &truth, &points, &parts.combined);
-                if blended {
-                    medians(&parts.network, &mut points);
-                    network.add(row + 1, column, &truth, &points, &parts.network);
+                truth.extend(rows.map(|at| values[at]));
+                for ((name, boards), quantiles) in boards.iter_mut().zip([&parts.combined, &parts.network]) {
+                    points.clear();
+                    points.extend(quantiles.chunks_exact(count).map(|q| q[middle]));
+                    boards.add(origin, column, &truth, &points, quantiles);
+                    if let Some(file) = file.as_mut() {
+                        let steps = boards.steps(origin);
+                        file.add(
+                            name,
+                            Window { column, origin, points: &points[..steps], quantiles: &quantiles[..steps * count] },
+                        );
+                    }
                 }
             },
             None,
         )?;
-        let mut scored = self.none();
-        push(&mut scored, "model", combined.scores());
-        if blended {
-            push(&mut scored, "network", network.scores());
-        }
-        Ok(scored)
+        file.as_mut().map_or(Ok(()), ForecastFile::check)?;
+        Ok(boards)
     }
 }
 

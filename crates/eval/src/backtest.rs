@@ -1,6 +1,6 @@
 //! The rolling backtest: every window of a range of rows, no window dropped.
 
-use crate::{EvalError, HorizonBoards, board::Unit, metrics::Scores};
+use crate::{EvalError, HorizonBoards, metrics::Scores};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -8,6 +8,8 @@ use std::ops::Range;
 const BLOCK: usize = 256;
 /// Partial sums, whatever the number of threads, so that the result does not depend on it.
 const PARTS: usize = 64;
+/// Blocks whose forecasts are made beside each other; it divides the parts.
+const ROUND: usize = 16;
 /// Most errors of one step that a spread is taken from; of more, so many evenly thinned ones.
 const MOST_ERRORS: usize = 20_000;
 
@@ -53,6 +55,23 @@ impl Origins {
     /// From the first to the last.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = usize> + Clone + use<> {
         self.range.clone().step_by(self.step)
+    }
+
+    /// The first of them.
+    pub fn first(&self) -> usize {
+        self.range.start
+    }
+
+    /// Where the rows end that forecasts lie in.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// At most `count` of them at a time, in order; their forecasts lie in the same rows. `count` is at least 1.
+    pub fn chunks(&self, count: usize) -> Vec<Self> {
+        let rows = self.step.saturating_mul(count);
+        let chunk = |start: usize| Self { range: start..self.range.end.min(start.saturating_add(rows)), ..*self };
+        self.range.clone().step_by(rows).map(chunk).collect()
     }
 
     /// Whether a forecast starts at this row.
@@ -110,12 +129,28 @@ pub fn evaluate(
     scales: &[f64],
 ) -> Result<Scores, EvalError> {
     let cuts = [spread.len() / levels.len()];
-    let units = vec![Unit { mean: 0.0, deviation: 1.0 }; scales.len()];
-    Ok(evaluate_at(baseline, columns, origins, &cuts, levels, spread, scales, &units)?.remove(0))
+    let boards = HorizonBoards::new(&(origins.first()..origins.end()), &cuts, levels, scales);
+    Ok(evaluate_at(baseline, columns, origins, spread, boards, None)?.scores().remove(0))
 }
 
-/// The same for several horizons at once, none longer than that of `spread` and the baseline: one score for each of `cuts`, over the
-/// origins that it fits. `units` are what the columns were standardised by.
+/// A window as it was scored: so many steps of one column from its origin on, standardised.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// The column.
+    pub column: usize,
+    /// The first row that is forecast.
+    pub origin: usize,
+    /// `[steps]`; NaN is none.
+    pub points: &'a [f64],
+    /// `[steps][levels]`.
+    pub quantiles: &'a [f64],
+}
+
+/// Told of every window, in order.
+pub type Told<'a> = &'a mut dyn FnMut(Window<'_>);
+
+/// The same for the several horizons of `boards`, which are empty: none is longer than that of `spread` and the baseline, and each is scored over
+/// the origins that it fits. `told` hears of every window, up to the longest horizon that fits.
 ///
 /// # Errors
 /// Too few rows before the first origin.
@@ -123,37 +158,48 @@ pub fn evaluate_at(
     baseline: &dyn Baseline,
     columns: &[Vec<f64>],
     origins: &Origins,
-    cuts: &[usize],
-    levels: &[f64],
     spread: &[f64],
-    scales: &[f64],
-    units: &[Unit],
-) -> Result<Vec<Scores>, EvalError> {
+    boards: HorizonBoards,
+    mut told: Option<Told<'_>>,
+) -> Result<HorizonBoards, EvalError> {
     check(baseline, origins)?;
-    let horizon = spread.len() / levels.len();
-    assert!(cuts.iter().all(|&cut| cut <= horizon), "a cut beyond the horizon of {horizon}: {cuts:?}");
-    let boards = || HorizonBoards::new(&(origins.range.start..origins.end), cuts, levels, scales).in_units(units);
+    let count = boards.levels().len();
+    let horizon = spread.len() / count;
+    assert!(boards.longest() <= horizon, "a horizon of {} beyond that of {horizon}", boards.longest());
+    let shift = |points: &[f64], quantiles: &mut [f64]| {
+        for ((quantiles, spread), point) in quantiles.chunks_exact_mut(count).zip(spread.chunks_exact(count)).zip(points) {
+            quantiles.iter_mut().zip(spread).for_each(|(quantile, offset)| *quantile = point + offset);
+        }
+    };
     let blocks = origins.blocks(columns.len());
-    let part = |part: usize| {
-        let mut boards = boards();
-        let mut quantiles = vec![0.0; spread.len()];
-        for (index, block) in blocks.iter().skip(part).step_by(PARTS) {
+    let mut parts = vec![boards.clone(); PARTS.min(blocks.len())];
+    for (round, blocks) in blocks.chunks(ROUND).enumerate() {
+        let first = round * ROUND % PARTS;
+        let scored = parts[first..].par_iter_mut().zip(blocks).map(|(boards, (index, block))| {
             let column = &columns[*index];
-            for (origin, points) in block.iter().zip(forecasts(baseline, column, block).chunks_exact(horizon)) {
+            let points = forecasts(baseline, column, block);
+            let mut quantiles = vec![0.0; spread.len()];
+            for (origin, points) in block.iter().zip(points.chunks_exact(horizon)) {
                 let steps = boards.steps(*origin);
-                let shifted = quantiles.chunks_exact_mut(levels.len()).zip(spread.chunks_exact(levels.len()));
-                for ((quantiles, spread), point) in shifted.zip(&points[..steps]) {
-                    quantiles.iter_mut().zip(spread).for_each(|(quantile, offset)| *quantile = point + offset);
-                }
+                shift(&points[..steps], &mut quantiles);
                 boards.add(*origin, *index, &column[*origin..origin + steps], points, &quantiles);
             }
+            points
+        });
+        let scored: Vec<Vec<f64>> = scored.collect();
+        let Some(told) = &mut told else { continue };
+        let mut quantiles = vec![0.0; spread.len()];
+        for ((column, block), points) in blocks.iter().zip(&scored) {
+            for (&origin, points) in block.iter().zip(points.chunks_exact(horizon)) {
+                let points = &points[..boards.steps(origin)];
+                shift(points, &mut quantiles);
+                told(Window { column: *column, origin, points, quantiles: &quantiles[..points.len() * count] });
+            }
         }
-        boards
-    };
-    let parts: Vec<HorizonBoards> = (0..PARTS.min(blocks.len())).into_par_iter().map(part).collect();
-    let mut total = boards();
+    }
+    let mut total = boards;
     parts.iter().for_each(|part| total.merge(part));
-    Ok(total.scores())
+    Ok(total)
 }
 
 /// Quantiles `[horizon][levels]` of a baseline's errors over `origins` and all columns: what to add to its points. Of many origins, an even
@@ -214,6 +260,18 @@ mod tests {
         assert!((0..40).filter(|&row| thin.contains(row)).eq(thin.iter()));
         assert!(Origins::of(&(0..4), 5).is_err());
     }
+
+    #[test]
+    fn chunks_are_all_origins_in_order() {
+        let origins = Origins::of(&(10..30), 5).unwrap().thinned(3, None);
+        for count in [1, 2, 4, 6, 100, usize::MAX] {
+            let chunks = origins.chunks(count);
+            assert!(chunks.iter().flat_map(Origins::iter).eq(origins.iter()), "{count}");
+            assert!(chunks.iter().all(|chunk| chunk.iter().len() <= count && chunk.end() == 30 && chunk.contains(chunk.first())));
+            assert_eq!(chunks.len(), 6usize.div_ceil(count));
+        }
+    }
+
     const NAN: f64 = f64::NAN;
     /// Sums in another order.
     const ROUNDING: f64 = 1e-12;
@@ -235,17 +293,16 @@ mod tests {
         let naive = |horizon| crate::SeasonalNaive { season: 6, horizon };
         let spread = residual_spread(&naive(20), &columns, &Origins::of(&(10..40), 20).unwrap(), 20, &levels).unwrap();
         let origins = Origins::of(&rows, 4).unwrap();
-        let all = evaluate_at(
-            &naive(20),
-            &columns,
-            &origins,
-            &cuts,
-            &levels,
-            &spread,
-            &scales,
-            &vec![Unit { mean: 0.0, deviation: 1.0 }; scales.len()],
-        )
-        .unwrap();
+        let boards = || HorizonBoards::new(&rows, &cuts, &levels, &scales);
+        let mut heard = boards();
+        let mut told = |window: Window<'_>| {
+            let truth = &columns[window.column][window.origin..][..window.points.len()];
+            heard.add(window.origin, window.column, truth, window.points, window.quantiles);
+        };
+        let all = evaluate_at(&naive(20), &columns, &origins, &spread, boards(), Some(&mut told)).unwrap().scores();
+        for (scores, heard) in all.iter().zip(heard.scores()) {
+            assert!((scores.windows, scores.unforecast) == (heard.windows, 0) && (scores.wql - heard.wql).abs() < ROUNDING);
+        }
         for (scores, cut) in all.iter().zip(cuts) {
             let origins = Origins::of(&rows, cut).unwrap();
             let alone = evaluate(&naive(cut), &columns, &origins, &levels, &spread[..cut * 3], &scales).unwrap();

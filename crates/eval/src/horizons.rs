@@ -26,6 +26,16 @@ impl HorizonBoards {
         Self { boards: self.boards.into_iter().map(|(cut, board)| (cut, board.in_units(units))).collect(), ..self }
     }
 
+    /// The quantile levels.
+    pub fn levels(&self) -> &[f64] {
+        self.boards.first().map_or(&[], |(_, board)| board.levels())
+    }
+
+    /// The longest horizon.
+    pub fn longest(&self) -> usize {
+        self.boards.iter().map(|(cut, _)| *cut).max().unwrap_or(0)
+    }
+
     /// Steps of the longest horizon that a window at `origin` is scored at: what `add` needs, at least.
     pub fn steps(&self, origin: usize) -> usize {
         self.boards.iter().map(|(cut, _)| *cut).filter(|cut| origin + cut <= self.end).max().unwrap_or(0)

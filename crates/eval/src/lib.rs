@@ -10,7 +10,7 @@ mod missing;
 mod mstl_ets;
 mod ridge;
 
-pub use backtest::{Baseline, Origins, evaluate, evaluate_at, residual_spread};
+pub use backtest::{Baseline, Origins, Told, Window, evaluate, evaluate_at, residual_spread};
 pub use baselines::SeasonalNaive;
 pub use board::{ScoreBoard, Unit};
 pub use error::EvalError;

@@ -2,8 +2,10 @@
 
 use crate::{
     error::CliError,
+    forecast_file::ForecastFile,
+    refit::{Refit, beside},
     run::{DataConfig, Run, predictor},
-    score::{Judge, by_name, join},
+    score::{Judge, by_name},
     table,
 };
 use foretoken_eval::Scores;
@@ -15,7 +17,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 ///
 /// Errors are in the model's own standardised units, whatever the file.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  foretoken backtest runs/etth1 examples/data/ETTh1.csv")]
+#[command(after_help = "Example:\n  foretoken backtest runs/etth1 examples/data/ETTh1.csv\n  \
+                        foretoken backtest runs/etth1 examples/data/ETTh1.csv --step 24 --refit 28 --parquet forecasts.parquet")]
 pub struct Arguments {
     /// The run folder.
     model: PathBuf,
@@ -30,6 +33,14 @@ pub struct Arguments {
     /// Write every score here as JSON: by forecaster, over all, by step and by series.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Train the whole model and the ridges anew every so many scored windows, as the run says, on the rows before the first of them; the last of these
+    /// rows, as many as the run's own, are for validation. Scored beside those of the run, as `model-refit`, `ridge-refit`, …
+    #[arg(long, value_name = "EVERY", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "rate")]
+    refit: Option<u32>,
+    /// Write every forecast of every scored window here as Parquet: `unique_id`, `cutoff`, `ds`, `step`, `y`, `forecaster`, `point` and the quantiles, in
+    /// the data's own units.
+    #[arg(long, value_name = "FILE")]
+    parquet: Option<PathBuf>,
     /// Let the state look back on between N and 2N samples, instead of all rows before.
     #[arg(long, value_name = "N")]
     refresh: Option<u64>,
@@ -58,11 +69,15 @@ struct Report {
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = super::forecast::load_at(&arguments.model, arguments.rate.map(|rate| rate as f64))?;
     let folder = if arguments.model.is_dir() { arguments.model.clone() } else { arguments.model.with_file_name("") };
-    let run = Run::read(&folder.join("run.toml"))?;
+    let path = folder.join("run.toml");
+    let run = Run::read(&path)?;
+    if arguments.refit.is_some() && run.model != *forecaster.config() {
+        return Err(CliError::file(&path, "model: expected the configuration of the model to refit, found another"));
+    }
     let names = super::forecast::names(&forecaster);
     let rate = arguments.rate.unwrap_or(1);
-    let data =
-        DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data }.prepare_for(forecaster.columns(), rate)?;
+    let data = DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data.clone() }
+        .prepare_for(forecaster.columns(), rate)?;
     let config = forecaster.config();
     let horizons = if rate == 1 { run.train.horizons_of(config.horizon)? } else { vec![config.horizon] };
     let judge = Judge::new(&data, &horizons, &config.quantiles, run.data.season * rate).every(rate);
@@ -70,14 +85,21 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
     table::show_audit(&data.audit);
-    let mut scored = judge.stream(predictor, &data.ranges.test)?;
+    let origins = judge.origins(&data.ranges.test)?;
+    let file = arguments.parquet.as_ref().map(|path| ForecastFile::create(path, &data, &config.quantiles, rate));
+    let mut file = file.transpose()?;
+    let mut boards = judge.stream(predictor, &origins, &mut file)?;
     if rate == 1 {
         let ridges = judge.ridges(config.linear.as_ref())?;
-        join(&mut scored, judge.baselines(&ridges.named(), &data.ranges.test)?);
-        if let Some(statistical) = judge.statistical(&data.ranges.test)? {
-            join(&mut scored, statistical);
+        boards.extend(judge.baselines(&ridges, &origins, &mut file)?);
+        boards.extend(judge.statistical(&origins, &mut file)?);
+        if let Some(every) = arguments.refit {
+            let refit = Refit { run: &run, path: &path, every: every as usize, refresh: arguments.refresh };
+            boards = beside(boards, refit.boards(&judge, ridges, &origins, &mut file)?);
         }
     }
+    file.map_or(Ok(()), ForecastFile::finish)?;
+    let scored = judge.scores(&boards);
     table::show(&scored, "test", data.columns.len());
     let rows = &scored[scored.len() - 1].1;
     println!("{}", table::by_step(rows));

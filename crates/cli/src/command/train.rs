@@ -3,17 +3,17 @@
 use crate::{
     draw::{self, forecast::Picture},
     error::CliError,
+    fit::{self, in_file},
     routing::timelines,
     run::{Prepared, Run},
-    score::{ByHorizon, Judge, by_name, join},
+    score::{ByHorizon, Judge, by_name},
     table,
 };
 use cpu_time::ProcessTime;
 use foretoken_data::Audit;
 use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
-use foretoken_model::{Blueprint, Forecaster, ModelError, Registry, file::write_atomically, linear_expert::LinearWeights};
-use foretoken_train::{Checkpoint, EpochReport, Task, Trainer};
-use indicatif::{ProgressBar, ProgressStyle};
+use foretoken_model::{Blueprint, Forecaster, Registry, file::write_atomically};
+use foretoken_train::{Checkpoint, EpochReport, Trainer};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -103,9 +103,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     table::show_audit(&data.audit);
     let ridges = judge.ridges(run.model.linear.as_ref())?;
-    let baselines = judge.baselines(&ridges.named(), &data.ranges.test)?;
-    table::show(&baselines, "baselines on test rows", data.columns.len());
-    let mut trainer = trainer(&run, &data, ridges.expert.as_ref(), arguments)?;
+    let (test, validation) = (judge.origins(&data.ranges.test)?, judge.origins(&data.ranges.validation)?);
+    let baselines = judge.baselines(&ridges, &test, &mut None)?;
+    table::show(&judge.scores(&baselines), "baselines on test rows", data.columns.len());
+    let mut trainer = fit::trainer(&run, &arguments.run, &data, judge.ranges(), ridges.expert.as_ref())?;
     std::fs::create_dir_all(&out).map_err(CliError::io(&out))?;
     let checkpoint = out.join("checkpoint.safetensors");
     if arguments.resume {
@@ -117,14 +118,16 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = Arc::new(trainer.best()?);
     forecaster.save(&out.join("model.safetensors"))?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
-    let mut test = judge.model(&forecaster, &data.ranges.test)?;
-    join(&mut test, baselines);
+    let mut test = judge.model(&forecaster, &test)?;
+    test.extend(baselines);
+    let test = judge.scores(&test);
     table::show(&test, "test", data.columns.len());
     let share = forecaster.network_share().iter().map(|&share| f64::from(share)).sum::<f64>() / run.model.horizon as f64;
     println!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
     let expert_usage = forecaster.network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
-    let mut validation = judge.model(&forecaster, &data.ranges.validation)?;
-    join(&mut validation, judge.baselines(&ridges.named(), &data.ranges.validation)?);
+    let mut validated = judge.model(&forecaster, &validation)?;
+    validated.extend(judge.baselines(&ridges, &validation, &mut None)?);
+    let validation = judge.scores(&validated);
     let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
     let longest = |scored: &ByHorizon| scored.last().map(|(_, rows)| by_name(rows)).unwrap_or_default();
     let metrics = Metrics {
@@ -193,44 +196,26 @@ fn pictures(
     draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &stamps[rows], &out.join("routing.svg"))
 }
 
-fn trainer<'a>(run: &Run, data: &'a Prepared, expert: Option<&Ridge>, arguments: &Arguments) -> Result<Trainer<'a>, CliError> {
-    let task = Task {
-        columns: data.columns.clone(),
-        values: data.signal.slice(0..data.ranges.validation.end),
-        train: data.ranges.train.clone(),
-        validation: data.ranges.validation.clone(),
-        linear: expert.map(|ridge| LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone() }),
-    };
-    Trainer::new(&run.model, &run.train, task).map_err(|error| match error {
-        error @ ModelError::TooShort { .. } => CliError::file(&run.data.path, error),
-        error => in_file(&arguments.run, error),
-    })
-}
-
 /// Trains to the end, or until so many minutes are over, a checkpoint after every epoch; gives the samples a second.
 fn train(trainer: &mut Trainer<'_>, epochs: u64, minutes: Option<f64>, checkpoint: &Path) -> Result<f64, CliError> {
     let first = trainer.epoch();
-    let bar = ProgressBar::new((epochs - first) * trainer.steps_an_epoch());
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} steps, {per_sec}, {msg}, at most {eta} left");
-    bar.set_style(style.expect("a template that parses"));
+    let bar = fit::bar("");
+    bar.set_length((epochs - first) * trainer.steps_an_epoch());
     let mut rows_a_second = 0.0;
-    while !trainer.finished() {
-        let epoch = trainer.train_epoch(|step| {
-            bar.inc(1);
-            bar.set_message(format!("loss {:.4}, balance {:.4}", step.loss, step.auxiliary));
-        })?;
+    fit::train(trainer, &bar, |trainer, epoch| {
         trainer.checkpoint().save(checkpoint)?;
         rows_a_second = epoch.rows_a_second;
         let seconds = bar.elapsed().as_secs_f64();
         let left = seconds / (epoch.epoch - first) as f64 * (epochs - epoch.epoch) as f64;
         // Not inside suspend: the bar's own numbers are locked there.
-        let line = line(&epoch, seconds, left);
+        let line = line(epoch, seconds, left);
         bar.suspend(|| println!("{line}"));
-        if minutes.is_some_and(|minutes| seconds >= 60.0 * minutes) {
+        let over = minutes.is_some_and(|minutes| seconds >= 60.0 * minutes);
+        if over {
             bar.suspend(|| println!("the {} min for training are over", minutes.unwrap_or_default()));
-            break;
         }
-    }
+        Ok(!over)
+    })?;
     bar.finish_and_clear();
     Ok(rows_a_second)
 }
@@ -253,12 +238,4 @@ fn line(epoch: &EpochReport, seconds: f64, left: f64) -> String {
         table::duration(seconds),
         table::duration(left),
     )
-}
-
-/// Names the file in which a configuration error stands.
-fn in_file(path: &Path, error: ModelError) -> CliError {
-    match error {
-        error @ (ModelError::Config { .. } | ModelError::Syntax { .. }) => CliError::file(path, error),
-        error => error.into(),
-    }
 }

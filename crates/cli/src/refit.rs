@@ -1,0 +1,111 @@
+//! A backtest with refits: every so many windows all that is fitted is fitted anew, on the rows before the first of them.
+//!
+//! ```text
+//! rows      [ training …                | validation ]origin, …                 the first windows
+//!           [ training …                             | validation ]origin, …    the next
+//! ```
+//! The first refit is what `train` makes, as long as its windows begin with the test rows. Units are the run's own, so that errors compare.
+
+use crate::{
+    error::CliError,
+    fit,
+    forecast_file::ForecastFile,
+    run::{Run, predictor},
+    score::{Boards, Judge, Ridges},
+    table,
+};
+use foretoken_eval::Origins;
+use foretoken_model::Forecaster;
+use indicatif::ProgressBar;
+use std::{path::Path, sync::Arc};
+
+/// What is fitted anew, and how often.
+pub struct Refit<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Its TOML.
+    pub path: &'a Path,
+    /// Windows from one refit to the next.
+    pub every: usize,
+    /// The bound of the models' look-back.
+    pub refresh: Option<u64>,
+}
+
+impl Refit<'_> {
+    /// Sums of errors of what is fitted anew, at the same origins as those of the run. A ridge baseline that some rows do not suffice for, is the one
+    /// before it, at first that of the run.
+    pub fn boards(
+        &self,
+        judge: &Judge<'_>,
+        mut ridges: Ridges,
+        origins: &Origins,
+        file: &mut Option<ForecastFile<'_>>,
+    ) -> Result<Boards, CliError> {
+        let chunks = origins.chunks(self.every);
+        let bar = fit::bar("refit {prefix}, ");
+        let mut total = Boards::new();
+        for (index, chunk) in chunks.iter().enumerate() {
+            bar.set_prefix(format!("{} of {}", index + 1, chunks.len()));
+            let judge = judge.refitted(chunk.first());
+            ridges.expert = judge.expert(self.run.model.linear.as_ref())?;
+            if let Some(baseline) = &mut ridges.baseline {
+                *baseline = bar.suspend(|| judge.ridge())?.unwrap_or_else(|| baseline.clone());
+            }
+            let (forecaster, mse) = self.model(&judge, &ridges, &bar, (chunks.len() - index) as u64)?;
+            let mut predictor = predictor(&forecaster);
+            predictor.refresh_every(self.refresh)?;
+            let mut boards = judge.stream(predictor, chunk, file)?;
+            boards.extend(judge.linear(&ridges, chunk, file)?);
+            match total.is_empty() {
+                true => total = boards,
+                false => total.iter_mut().zip(&boards).for_each(|((_, total), (_, boards))| total.merge(boards)),
+            }
+            let (seconds, done) = (bar.elapsed().as_secs_f64(), index + 1);
+            let left = seconds / done as f64 * (chunks.len() - done) as f64;
+            let line = format!(
+                "refit {done} of {}, on the {} rows before {}: validation MSE {mse:.4}  {}, about {} left",
+                chunks.len(),
+                chunk.first(),
+                judge.data().signal.stamps[chunk.first()],
+                table::duration(seconds),
+                table::duration(left),
+            );
+            bar.suspend(|| println!("{line}"));
+        }
+        bar.finish_and_clear();
+        Ok(total)
+    }
+
+    /// The model anew, and its validation error; this one and those to come are so many.
+    fn model(
+        &self,
+        judge: &Judge<'_>,
+        ridges: &Ridges,
+        bar: &ProgressBar,
+        left: u64,
+    ) -> Result<(Arc<Forecaster>, f64), CliError> {
+        let mut trainer = fit::trainer(self.run, self.path, judge.data(), judge.ranges(), ridges.expert.as_ref())?;
+        let done = bar.position();
+        let steps = trainer.steps_an_epoch() * self.run.train.epochs as u64;
+        bar.set_length(done + left * steps);
+        let mut mse = f64::NAN;
+        fit::train(&mut trainer, bar, |_, epoch| {
+            if epoch.best {
+                mse = epoch.validation.mse;
+            }
+            Ok(true)
+        })?;
+        Ok((Arc::new(trainer.best()?), mse))
+    }
+}
+
+/// Each forecaster with its refits beside it.
+pub fn beside(boards: Boards, mut refits: Boards) -> Boards {
+    let mut all = Boards::new();
+    for (name, board) in boards {
+        let refit = refits.iter().position(|(refit, _)| refit.strip_suffix("-refit") == Some(&name));
+        all.push((name, board));
+        all.extend(refit.map(|at| refits.remove(at)));
+    }
+    all
+}
