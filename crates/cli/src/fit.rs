@@ -21,6 +21,8 @@ pub fn trainer<'a>(
 ) -> Result<Trainer<'a>, CliError> {
     let task = Task {
         columns: data.columns.clone(),
+        covariates: data.covariates.clone(),
+        beside: data.beside(),
         values: data.signal.slice(0..ranges.validation.end),
         train: ranges.train.clone(),
         validation: ranges.validation.clone(),

@@ -2,7 +2,7 @@
 
 use crate::{error::CliError, run::predictor};
 use foretoken_model::{
-    Forecaster, Trace,
+    Beside, Forecaster, Trace,
     mixture::MixtureEngine,
     trace::{MixtureTrace, StreamTrace},
 };
@@ -35,7 +35,7 @@ impl Timeline {
 }
 
 /// Every choice of every mixture over the columns, from their first row.
-pub fn trace(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<Trace, CliError> {
+pub fn trace(forecaster: &Arc<Forecaster>, columns: &[&[f64]], beside: &Beside<'_>) -> Result<Trace, CliError> {
     // A mixture inside an expert that is never chosen makes no choices, and is in the trace all the same.
     let shape = |mixture: &&MixtureEngine| MixtureTrace {
         top_k: mixture.top_k(),
@@ -43,14 +43,22 @@ pub fn trace(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<Trace, 
         streams: Vec::new(),
     };
     let mut trace = Trace { mixtures: forecaster.network().mixtures().iter().map(shape).collect() };
-    predictor(forecaster).advance_many(columns, |_| false, |_, _, _| {}, Some(&mut trace))?;
+    let mut predictor = predictor(forecaster);
+    predictor.tell(beside)?;
+    predictor.advance_many(columns, |_| false, |_, _, _| {}, Some(&mut trace))?;
     Ok(trace)
 }
 
 /// Runs the columns from their first row and keeps the routing of `rows`. Mixtures inside experts see only the samples they were
 /// given, so they have no place on the common axis of time and are left out; so are those of a column with missing samples.
-pub fn timelines(forecaster: &Arc<Forecaster>, columns: &[&[f64]], rows: Range<usize>) -> Result<Vec<Timeline>, CliError> {
+pub fn timelines(
+    forecaster: &Arc<Forecaster>,
+    columns: &[&[f64]],
+    beside: &Beside<'_>,
+    rows: Range<usize>,
+) -> Result<Vec<Timeline>, CliError> {
     let mut predictor = predictor(forecaster);
+    predictor.tell(beside)?;
     let head: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.start]).collect();
     let tail: Vec<&[f64]> = columns.iter().map(|column| &column[rows.clone()]).collect();
     predictor.advance_many(&head, |_| false, |_, _, _| {}, None)?;

@@ -1,9 +1,11 @@
 //! A run: one TOML file, complete, saved with its result.
 
 use crate::error::CliError;
-use foretoken_data::{Audit, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, read};
+use foretoken_data::{
+    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, calendar, next_stamps, read,
+};
 use foretoken_eval::naive_scales;
-use foretoken_model::{Column, Forecaster, ForecasterConfig, ModelError, Predictor};
+use foretoken_model::{Beside, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -43,6 +45,9 @@ pub struct DataConfig {
     pub unit: UnitKind,
     /// Series to learn, in order; all if absent.
     pub columns: Option<Vec<String>>,
+    /// Quantities of the calendar, known of every row by its stamp.
+    #[serde(default)]
+    pub calendar: Vec<CalendarFeature>,
 }
 
 /// What a series is measured in.
@@ -62,8 +67,8 @@ impl Run {
         let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
         let run = toml::from_str(&text).map_err(|error| CliError::file(path, ModelError::toml(&text, &error)));
         let mut run: Self = run?;
-        if run.data.path.is_relative() {
-            run.data.path = path.parent().unwrap_or(Path::new("")).join(&run.data.path);
+        for file in std::iter::once(&mut run.data.path).chain(&mut run.data.read.statics).filter(|file| file.is_relative()) {
+            *file = path.parent().unwrap_or(Path::new("")).join(&*file);
         }
         if run.data.season == 0 {
             return Err(CliError::file(path, "data.season: expected at least 1, found 0"));
@@ -74,7 +79,9 @@ impl Run {
     /// The run as TOML that works from any folder.
     pub fn to_toml(&self) -> Result<String, CliError> {
         let mut run = self.clone();
-        run.data.path = std::path::absolute(&self.data.path).map_err(CliError::io(&self.data.path))?;
+        for file in std::iter::once(&mut run.data.path).chain(&mut run.data.read.statics) {
+            *file = std::path::absolute(&*file).map_err(CliError::io(file))?;
+        }
         toml::to_string(&run).map_err(|error| CliError::file(Path::new("run.toml"), error))
     }
 }
@@ -91,28 +98,78 @@ pub struct Prepared {
     pub standardised: Vec<Vec<f64>>,
     /// Names and statistics.
     pub columns: Vec<Column>,
+    /// Those of the covariates.
+    pub covariates: Covariates,
     /// The split.
     pub ranges: Ranges,
 }
 
+impl Run {
+    /// Counts the covariates of the data in the model.
+    ///
+    /// # Errors
+    /// Counts that the TOML gives and that are others.
+    pub fn count_covariates(&mut self, path: &Path, found: &Covariates) -> Result<(), CliError> {
+        let own = &mut self.model.covariates;
+        for (kind, count, found) in [
+            ("past", &mut own.past, found.past.len()),
+            ("known", &mut own.known, found.known.len()),
+            ("statics", &mut own.statics, found.statics.len()),
+        ] {
+            if *count != 0 && *count != found {
+                let problem = format!("model.covariates.{kind}: expected {found}, as many as the data's, found {count}");
+                return Err(CliError::file(path, problem));
+            }
+            *count = found;
+        }
+        Ok(())
+    }
+}
+
+impl Prepared {
+    /// The covariates' values, from the first row on.
+    pub fn beside(&self) -> Beside<'_> {
+        beside(&self.signal)
+    }
+}
+
+/// The values of a signal's covariates, from the first row on.
+pub fn beside(signal: &Signal) -> Beside<'_> {
+    let kind = |known: bool| {
+        let own = signal.covariates.iter().filter(move |covariate| covariate.known == known);
+        own.map(|covariate| covariate.values.iter().map(Vec::as_slice).collect()).collect()
+    };
+    Beside { past: kind(false), known: kind(true) }
+}
+
 /// Reads series by name, or all.
 pub fn read_series(path: &Path, options: &ReadOptions, names: Option<&[String]>) -> Result<(Signal, Audit), CliError> {
-    if !(options.past.is_empty() && options.future.is_empty() && options.statics.is_none()) {
-        let problem = "data.read: expected no past, future or static covariates, as no model uses them yet, found some";
-        return Err(CliError::file(path, problem));
-    }
     if options.columns.is_some() {
         return Err(CliError::file(path, "data.read.columns: expected the series' names in data.columns, found them here"));
     }
     Ok(read(path, &ReadOptions { columns: names.map(<[String]>::to_vec), ..options.clone() })?)
 }
 
-/// Reads series for a model, as its run read its own.
-pub fn read_for(model: &Path, path: &Path, names: &[String]) -> Result<(Signal, Audit), CliError> {
+/// How the run of a model read its data, and the calendar beside it.
+pub fn reading(model: &Path) -> Result<(ReadOptions, Vec<CalendarFeature>), CliError> {
     let folder = if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) };
     let run = folder.join("run.toml");
-    let options = if run.exists() { Run::read(&run)?.data.read } else { ReadOptions::default() };
-    read_series(path, &options, Some(names))
+    if !run.exists() {
+        return Ok((ReadOptions::default(), Vec::new()));
+    }
+    let data = Run::read(&run)?.data;
+    Ok((data.read, data.calendar))
+}
+
+/// Reads series for a model, as its run read its own; of the calendar `ahead` rows beyond the last sample are known.
+pub fn read_for(model: &Path, path: &Path, names: &[String], ahead: usize) -> Result<(Signal, Audit), CliError> {
+    let (options, features) = reading(model)?;
+    let (mut signal, audit) = read_series(path, &options, Some(names))?;
+    if !features.is_empty() {
+        let stamps = [&signal.stamps[..], &next_stamps(&signal.stamps, ahead)].concat();
+        signal.covariates.extend(calendar(&stamps, &features).map_err(|error| CliError::file(path, error))?);
+    }
+    Ok((signal, audit))
 }
 
 /// A stream of a model that takes missing samples.
@@ -125,7 +182,7 @@ pub fn predictor(forecaster: &Arc<Forecaster>) -> Predictor {
 impl DataConfig {
     /// Reads, splits, and standardises by the training rows.
     pub fn prepare(&self) -> Result<Prepared, CliError> {
-        self.prepare_with(1, |signal, train| {
+        self.prepare_with(1, covariates, |signal, train| {
             let scale = Standardiser::fit(signal, train.clone())?;
             let rows = signal.slice(train);
             let deviations: Vec<f64> = match self.unit {
@@ -141,17 +198,20 @@ impl DataConfig {
         })
     }
 
-    /// The same for a model's `columns`, standardised by its own statistics, with `rate` rows where the split counts one.
-    pub fn prepare_for(&self, columns: &[Column], rate: usize) -> Result<Prepared, CliError> {
-        self.prepare_with(rate, |_, _| Ok(columns.to_vec()))
+    /// The same for a model, standardised by its own statistics, with `rate` rows where the split counts one.
+    pub fn prepare_for(&self, model: &Forecaster, rate: usize) -> Result<Prepared, CliError> {
+        self.prepare_with(rate, |_, _| model.covariates().clone(), |_, _| Ok(model.columns().to_vec()))
     }
 
     fn prepare_with(
         &self,
         rate: usize,
+        covariates: impl FnOnce(&Signal, &Range<usize>) -> Covariates,
         columns: impl FnOnce(&Signal, Range<usize>) -> Result<Vec<Column>, DataError>,
     ) -> Result<Prepared, CliError> {
-        let (signal, audit) = read_series(&self.path, &self.read, self.columns.as_deref())?;
+        let (mut signal, audit) = read_series(&self.path, &self.read, self.columns.as_deref())?;
+        let beside = calendar(&signal.stamps, &self.calendar).map_err(|error| CliError::file(&self.path, error))?;
+        signal.covariates.extend(beside);
         let named = |error| match error {
             // A split is the run's fault, not the file's.
             DataError::Split { .. } => CliError::Data(error),
@@ -162,9 +222,33 @@ impl DataConfig {
             *range = range.start * rate..range.end * rate;
         }
         let columns = columns(&signal, ranges.train.clone()).map_err(named)?;
+        let covariates = covariates(&signal, &ranges.train);
         let standardise =
             |(column, values): (&Column, &Vec<f64>)| values.iter().map(|&value| column.standardise(value)).collect();
         let standardised = columns.iter().zip(&signal.columns).map(standardise).collect();
-        Ok(Prepared { path: self.path.clone(), standardised, signal, audit, columns, ranges })
+        Ok(Prepared { path: self.path.clone(), standardised, signal, audit, columns, covariates, ranges })
+    }
+}
+
+/// Names of a signal's covariates, and their statistics over the training rows, or over the series. One that never changes has a deviation of 1.
+fn covariates(signal: &Signal, train: &Range<usize>) -> Covariates {
+    fn column<'a>(name: &str, values: impl Iterator<Item = &'a f64>) -> Column {
+        let there: Vec<f64> = values.copied().filter(|value| !value.is_nan()).collect();
+        let count = there.len().max(1) as f64;
+        let mean = there.iter().sum::<f64>() / count;
+        let deviation = (there.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
+        Column { name: name.into(), mean, deviation: if deviation > 0.0 { deviation } else { 1.0 } }
+    }
+    let kind = |known: bool| {
+        let own = signal.covariates.iter().filter(move |covariate| covariate.known == known);
+        let rows = |values: &Vec<f64>| values[train.start.min(values.len())..train.end.min(values.len())].to_vec();
+        own.map(|covariate| column(&covariate.name, covariate.values.iter().flat_map(rows).collect::<Vec<_>>().iter())).collect()
+    };
+    let statics = signal.statics.iter();
+    Covariates {
+        past: kind(false),
+        known: kind(true),
+        statics: statics.clone().map(|each| column(&each.name, each.values.iter())).collect(),
+        values_cs: (0..signal.names.len()).flat_map(|series| statics.clone().map(move |each| each.values[series])).collect(),
     }
 }

@@ -149,8 +149,8 @@ impl<'a> Judge<'a> {
     }
 
     /// A ridge, fitted on training rows, its strengths picked on validation rows.
-    fn fit(&self, inputs: Inputs) -> Result<Ridge, EvalError> {
-        Ridge::fit(&self.data.standardised, &self.ranges.train, &self.ranges.validation, inputs, &self.horizons)
+    fn fit(&self, inputs: Inputs, folds: usize) -> Result<Ridge, EvalError> {
+        Ridge::fit(&self.data.standardised, &self.ranges.train, &self.ranges.validation, inputs, &self.horizons, folds)
     }
 
     /// The ridge that a model's linear expert is, if it has one, and the ridges to hold a model against: that one and the usual one, once if they
@@ -164,13 +164,18 @@ impl<'a> Judge<'a> {
     /// The ridge that a model's linear expert is, if it has one.
     pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
         let Some(options) = linear else { return Ok(None) };
-        let fitted: Result<Vec<Ridge>, EvalError> = members(options).into_iter().map(|inputs| self.fit(inputs)).collect();
-        Ok(Some(Ridge::mean(&fitted.map_err(|error| self.named(error))?)))
+        let fitted: Result<Vec<Ridge>, EvalError> =
+            members(options).into_iter().map(|inputs| self.fit(inputs, options.folds)).collect();
+        let mean = Ridge::mean(&fitted.map_err(|error| self.named(error))?);
+        Ok(Some(match options.reversion {
+            Some(time) => mean.reverting(time),
+            None => mean,
+        }))
     }
 
     /// The ridge baseline; none where the rows are too few for it.
     pub fn ridge(&self) -> Result<Option<Ridge>, CliError> {
-        match self.fit(Inputs::samples(LinearConfig::default().lookback)) {
+        match self.fit(Inputs::samples(LinearConfig::default().lookback), 0) {
             Ok(ridge) => Ok(Some(ridge)),
             Err(error @ (EvalError::TooShort { .. } | EvalError::Missing { .. })) => {
                 println!("no ridge baseline: {error}");
@@ -270,6 +275,7 @@ impl<'a> Judge<'a> {
         let (count, middle) = forecaster.blueprint().levels.shape();
         let history = self.data.signal.slice(0..origins.end());
         let (mut truth, mut points) = (Vec::new(), Vec::new());
+        predictor.tell(&self.data.beside())?;
         predictor.advance_many(
             &history,
             |row| origins.contains(row + 1),
@@ -306,8 +312,8 @@ fn members(linear: &LinearConfig) -> Vec<Inputs> {
     match profile {
         None => plain.collect(),
         // A look-back alone has the profile beside it.
-        Some(_) if linear.shorter.is_empty() => vec![Inputs { lookback: linear.lookback, profile }],
-        Some(_) => plain.chain(lookbacks().map(|lookback| Inputs { lookback, profile })).collect(),
+        Some(_) if linear.shorter.is_empty() => vec![Inputs { lookback: linear.lookback, profile, level: false }],
+        Some(_) => plain.chain(lookbacks().map(|lookback| Inputs { lookback, profile, level: false })).collect(),
     }
 }
 

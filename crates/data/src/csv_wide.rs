@@ -1,6 +1,6 @@
 //! Wide CSV: a stamp column first, then one column a series.
 
-use crate::{DataError, Signal, number, stamps, table};
+use crate::{CalendarFeature, DataError, Signal, calendar, number, stamps, table};
 use std::path::Path;
 
 /// Reads a wide CSV file, strictly: nothing is missing, nothing is repaired. [`read`](crate::read) is the forgiving one.
@@ -34,10 +34,51 @@ pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
     Ok(signal)
 }
 
+/// Reads covariates known ahead by `names`, `[covariate][row]`: columns of a wide CSV file, or quantities of the calendar, which come from its stamps. Other
+/// columns are passed over.
+///
+/// # Errors
+/// As [`read_wide`]; a name that is neither.
+pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -> Result<Vec<Vec<f64>>, DataError> {
+    let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+    let (header, lines) = table::open(path, &text)?;
+    let ours = |name: &&String| calendar(&[], features).is_ok_and(|own| own.iter().any(|feature| feature.name == **name));
+    let columns = names.iter().filter(|name| !ours(name)).map(|name| Ok((name, header.place(path, name, 1)?)));
+    let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;
+    let (mut stamps, mut values) = (Vec::new(), vec![Vec::new(); columns.len()]);
+    for line in lines {
+        let line = line?;
+        for ((_, place), values) in columns.iter().zip(&mut values) {
+            values
+                .push(number::finite_or_truth(&line.fields[*place]).ok_or_else(|| header.field(&line, *place, number::NUMBER))?);
+        }
+        stamps.push(line.fields[0].to_string());
+    }
+    let mut calendar = calendar(&stamps, features)?;
+    let mut of = |name: &String| match columns.iter().position(|(column, _)| *column == name) {
+        Some(place) => std::mem::take(&mut values[place]),
+        None => calendar.iter_mut().find(|own| own.name == *name).map_or(Vec::new(), |own| std::mem::take(&mut own.values[0])),
+    };
+    Ok(names.iter().map(&mut of).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn what_is_known_is_found_by_name_or_in_the_calendar() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(b"t,x,heat\n2024-01-05,a,3\n2024-01-06,b,4.5\n").expect("written");
+        let names = ["weekend".to_string(), "heat".into()];
+        let known = read_known(file.path(), &names, &[CalendarFeature::Weekend]).expect("reads");
+        assert_eq!(known, [[0.0, 1.0], [3.0, 4.5]]);
+        for (names, expected) in [(["rain"], "expected a column `rain`"), (["x"], ":2: column `x`: expected a finite number")] {
+            let error = read_known(file.path(), &names.map(String::from), &[]).expect_err("refused").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 
     fn read(text: &str) -> Result<Signal, DataError> {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");

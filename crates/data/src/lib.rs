@@ -20,7 +20,7 @@ mod track;
 
 pub use audit::{Audit, Finding, FindingKind};
 pub use calendar::{CalendarFeature, calendar};
-pub use csv_wide::read_wide;
+pub use csv_wide::{read_known, read_wide};
 pub use error::DataError;
 pub use lines::{LineParser, Parsed};
 pub use options::{Align, Format, Outliers, ReadOptions};

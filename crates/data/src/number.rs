@@ -10,6 +10,12 @@ pub(crate) fn finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
+/// A finite number, or 1 and 0 for `TRUE` and `FALSE` in any case.
+pub(crate) fn finite_or_truth(text: &str) -> Option<f64> {
+    let truth = ["false", "true"].iter().position(|word| text.eq_ignore_ascii_case(word));
+    truth.map_or_else(|| finite(text), |truth| Some(truth as f64))
+}
+
 /// A finite number, or NaN for nothing, `NA`, `NaN` and `null` in any case.
 pub(crate) fn finite_or_missing(text: &str) -> Option<f64> {
     let missing = ["", "na", "nan", "null"].iter().any(|word| text.eq_ignore_ascii_case(word));

@@ -17,7 +17,7 @@ const LARGEST: u64 = 1 << 61;
 /// Values of a signal at most, 2 GiB: long series with little in common would fill any memory with missing values.
 const CELLS: u64 = 1 << 28;
 const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first";
-const KNOWN: &str = "a finite number, as the covariate is known for the future";
+const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known for the future";
 
 /// Reads a CSV file, repairs what can be repaired, and says what it found.
 ///
@@ -142,7 +142,7 @@ fn samples(
             columns.iter().map(number).collect::<Result<Vec<f64>, _>>()
         };
         let measured = numbers(&roles.measured, number::finite_or_missing, NUMBER_OR_MISSING)?;
-        let known = numbers(&roles.known, number::finite, KNOWN)?;
+        let known = numbers(&roles.known, number::finite_or_truth, KNOWN)?;
         if let Some(at) = known.iter().position(|value| options.missing.contains(value)) {
             return Err(header.field(&line, roles.known[at], KNOWN));
         }
@@ -448,7 +448,11 @@ mod tests {
             ("t,a\n1,1\n", "columns = [\"b\"]", "expected a column `b`, found a"),
             ("t,a\n1,1\n", "columns = [\"t\"]", "expected a column `t`, found a"),
             ("t,a\n1,1\n", "past = [\"a\"]", "expected at least one target column, found none"),
-            ("t,a,f\n1,1,1\n2,1,\n", "future = [\"f\"]", ":3: column `f`: expected a finite number, as the covariate is known"),
+            (
+                "t,a,f\n1,1,1\n2,1,\n",
+                "future = [\"f\"]",
+                ":3: column `f`: expected a finite number, TRUE or FALSE, as the covariate is known",
+            ),
             ("t,a,f\n1,1,-9\n", "future = [\"f\"]\nmissing = [-9]", ":2: column `f`: expected a finite number, as"),
             ("t,a\n1,1\n2,1\n1000,1\n", "", "expected rows on at least a third of the grid of 1, found 3 rows and 997 missing"),
             ("t,a\n0,1\n10,1\n21,1\n33,1\n46,1\n60,1\n75,1\n", "", "found 4 of 7 off the grid of 10, the first on line 4"),

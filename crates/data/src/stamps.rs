@@ -28,6 +28,8 @@ pub enum Form {
     Spaced,
     /// `2016-07-01T00:10:00`.
     Iso,
+    /// `2016-07-01T00:10:00Z`.
+    Utc,
 }
 
 /// Reads a stamp; `None` if it is none of the forms.
@@ -35,12 +37,18 @@ pub fn parse(stamp: &str) -> Option<Time> {
     if let Ok(ticks) = stamp.parse::<i64>() {
         return Some(Time { ticks, whole: true, form: Form::Integer });
     }
-    let form = match stamp.as_bytes().get(10) {
+    let (civil, utc) = match stamp.strip_suffix('Z') {
+        Some(civil) => (civil, true),
+        None => (stamp, false),
+    };
+    let form = match civil.as_bytes().get(10) {
+        None if utc => return None,
         None => Form::Date,
-        Some(b' ') => Form::Spaced,
+        Some(b' ') if !utc => Form::Spaced,
+        Some(_) if utc => Form::Utc,
         Some(_) => Form::Iso,
     };
-    let time: DateTime = stamp.parse().ok()?;
+    let time: DateTime = civil.parse().ok()?;
     let since = time.duration_since(EPOCH);
     Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form })
 }
@@ -71,6 +79,7 @@ pub fn write(ticks: i64, form: Form) -> Option<String> {
     Some(match form {
         Form::Date => time.strftime("%Y-%m-%d").to_string(),
         Form::Iso => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+        Form::Utc => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         Form::Spaced | Form::Integer => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
     })
 }
@@ -100,6 +109,7 @@ mod tests {
         check(["2016-12-31 22:00:00", "2016-12-31 23:00:00"], ["2017-01-01 00:00:00", "2017-01-01 01:00:00"]);
         check(["2016-02-27", "2016-02-28"], ["2016-02-29", "2016-03-01"]);
         check(["2016-02-28T23:40:00", "2016-02-28T23:50:00"], ["2016-02-29T00:00:00", "2016-02-29T00:10:00"]);
+        check(["2016-02-28T23:40:00Z", "2016-02-28T23:50:00Z"], ["2016-02-29T00:00:00Z", "2016-02-29T00:10:00Z"]);
         check(["7", "9"], ["11", "13"]);
         check(["monday", "tuesday"], ["+1", "+2"]);
     }

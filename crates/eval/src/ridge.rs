@@ -7,7 +7,7 @@
 //! what a longer look-back knows, without its noise. One map for all columns. A missing value is the last present one before it; windows that lack more
 //! than a tenth of their look-back or of their horizon, or that begin before their column does, are left out, and are not forecast.
 //!
-//! The horizon is cut into blocks, each with a λ of its own, picked on the validation rows, and with all the training windows that it fits. G = UΛUᵀ is
+//! The horizon is cut into blocks, each with a λ of its own, picked on the validation rows (and on held-out parts of the training rows), and with all the training windows that it fits. G = UΛUᵀ is
 //! decomposed once a block, so every λ costs a product.
 
 use crate::{EvalError, backtest::Baseline, missing::Filled};
@@ -44,17 +44,19 @@ pub struct Inputs {
     pub lookback: usize,
     /// The seasonal profile beside them, if any.
     pub profile: Option<Profile>,
+    /// Whether the mean of all samples so far is an input, the last.
+    pub level: bool,
 }
 
 impl Inputs {
     /// The last samples alone.
     pub fn samples(lookback: usize) -> Self {
-        Self { lookback, profile: None }
+        Self { lookback, profile: None, level: false }
     }
 
     /// Inputs of the map.
     pub fn width(&self) -> usize {
-        self.lookback + self.profile.map_or(0, |profile| profile.season)
+        self.lookback + self.profile.map_or(0, |profile| profile.season) + usize::from(self.level)
     }
 
     /// Samples that must be known.
@@ -62,8 +64,8 @@ impl Inputs {
         self.lookback.max(self.profile.map_or(0, |profile| profile.season * profile.cycles))
     }
 
-    /// The inputs from the last `span` samples, less the mean that is returned.
-    fn push(&self, past: &[f64], scale: f64, x: &mut Vec<f64>) -> f64 {
+    /// The inputs from the last `span` samples and the mean of all, less the mean that is returned.
+    fn push(&self, past: &[f64], level: f64, scale: f64, x: &mut Vec<f64>) -> f64 {
         let recent = &past[past.len() - self.lookback..];
         let mean = recent.iter().sum::<f64>() / self.lookback as f64;
         x.extend(recent.iter().map(|value| value - mean));
@@ -72,6 +74,7 @@ impl Inputs {
             let phase = |phase: usize| seasons.iter().skip(phase).step_by(season).sum::<f64>() / cycles as f64;
             x.extend((0..season).map(|at| scale * (phase(at) - mean)));
         }
+        x.extend(self.level.then_some(level - mean));
         mean
     }
 }
@@ -119,6 +122,43 @@ impl Sums {
         self.y.iter_mut().zip(&other.y).for_each(|(to, from)| *to += from);
         self.windows += other.windows;
     }
+
+    /// Becomes what `all` has and this has not.
+    fn complement(&mut self, all: &Self) {
+        self.gram = &all.gram - &self.gram;
+        self.cross = &all.cross - &self.cross;
+        self.x.iter_mut().zip(&all.x).for_each(|(own, all)| *own = all - *own);
+        self.y.iter_mut().zip(&all.y).for_each(|(own, all)| *own = all - *own);
+        self.windows = all.windows - self.windows;
+    }
+}
+
+/// Means of all samples of a column before a row; a missing one is the last before it.
+struct Levels<'a> {
+    column: &'a [f64],
+    row: usize,
+    last: f64,
+    count: f64,
+    mean: f64,
+}
+
+impl<'a> Levels<'a> {
+    fn new(column: &'a [f64]) -> Self {
+        Self { column, row: 0, last: f64::NAN, count: 0.0, mean: 0.0 }
+    }
+
+    /// Rows may not go back.
+    fn before(&mut self, row: usize) -> f64 {
+        for &value in &self.column[self.row..row] {
+            self.last = if value.is_nan() { self.last } else { value };
+            if !self.last.is_nan() {
+                self.count += 1.0;
+                self.mean += (self.last - self.mean) / self.count;
+            }
+        }
+        self.row = row;
+        self.mean
+    }
 }
 
 /// Windows and futures of one column at some origins, each less the window's mean.
@@ -140,6 +180,7 @@ impl Windows {
         let (Some(first), Some(last)) = (origins.first(), origins.last()) else { return Self::default() };
         let span = inputs.span();
         let filled = Filled::of(column, first - span..last + horizon, None);
+        let mut levels = inputs.level.then(|| Levels::new(column));
         let mut windows = Self {
             x: Vec::with_capacity(origins.len() * inputs.width()),
             y: Vec::with_capacity(origins.len() * horizon),
@@ -149,7 +190,8 @@ impl Windows {
             let (past, future) = (filled.window(origin - span..origin), filled.window(origin..origin + horizon));
             windows.complete.push(past.is_some() && future.is_some());
             if let (Some(past), Some(future)) = (past, future) {
-                let mean = inputs.push(past, scale, &mut windows.x);
+                let level = levels.as_mut().map_or(0.0, |levels| levels.before(origin));
+                let mean = inputs.push(past, level, scale, &mut windows.x);
                 windows.y.extend(future.iter().map(|value| value - mean));
                 windows.means.push(mean);
             }
@@ -175,7 +217,8 @@ fn blocks(columns: usize, origins: Range<usize>, stride: usize) -> Vec<(usize, V
 
 impl Ridge {
     /// Fits on the windows that lie in `train`, and picks the strengths on those whose forecast rows lie in `validation`. `cuts` are the ends of
-    /// the blocks of the horizon, the horizon last.
+    /// the blocks of the horizon, the horizon last. With `folds` above 0 the training rows, cut into so many parts in order of time, have their say as
+    /// well: each part is forecast by the ridges that are fitted on the windows without a row of it, and the sum of the logarithms of all mean squares decides.
     ///
     /// # Errors
     /// Too few rows, too many missing values, or values that are not finite.
@@ -185,6 +228,7 @@ impl Ridge {
         validation: &Range<usize>,
         inputs: Inputs,
         cuts: &[usize],
+        folds: usize,
     ) -> Result<Self, EvalError> {
         let too_short = |what, expected, found| Err(EvalError::TooShort { what, expected, found });
         let (span, horizon) = (inputs.span(), cuts.last().copied().unwrap_or(0));
@@ -211,8 +255,30 @@ impl Ridge {
             if let Some(longer) = &known {
                 sums.add(longer);
             }
-            let start = if index == 0 { 0 } else { cuts[index - 1] };
-            fitted.push((start, Self::block(columns, validation, inputs, &sums, start..end)?));
+            let steps = if index == 0 { 0..end } else { cuts[index - 1]..end };
+            let mut candidates = Self::candidates(inputs, &sums, &steps)?;
+            let held_out = validation.start..validation.end - end + 1;
+            let mut score = Self::squares(&candidates, columns, held_out, &steps)
+                .ok_or(EvalError::Missing { what: "validation windows of the ridge" })?;
+            for fold in 0..folds {
+                let at = |fold: usize| train.start + train.len() * fold / folds;
+                let part = at(fold)..at(fold + 1);
+                let all = origins(end);
+                // On the grid of the sums.
+                let grid = |row: usize| all.start + (row.max(all.start) - all.start).div_ceil(stride) * stride;
+                let touched = grid((part.start + 1).saturating_sub(end))..(part.end + span).min(all.end);
+                let mut rest = sum(columns, &blocks(columns.len(), touched, stride), &inputs, end);
+                rest.complement(&sums);
+                let scored = part.start.max(all.start)..(part.end + 1).saturating_sub(end);
+                if rest.windows == 0 || scored.is_empty() {
+                    continue;
+                }
+                if let Some(squares) = Self::squares(&Self::candidates(inputs, &rest, &steps)?, columns, scored, &steps) {
+                    score.iter_mut().zip(squares).for_each(|(score, more)| *score += more);
+                }
+            }
+            let best = (0..score.len()).filter(|&at| score[at].is_finite()).min_by(|&a, &b| score[a].total_cmp(&score[b]));
+            fitted.push((steps.start, candidates.swap_remove(best.ok_or(EvalError::NotFinite)?)));
             known = Some(sums);
         }
         fitted.reverse();
@@ -231,14 +297,8 @@ impl Ridge {
         Ok(whole)
     }
 
-    /// The map to some steps alone.
-    fn block(
-        columns: &[Vec<f64>],
-        validation: &Range<usize>,
-        inputs: Inputs,
-        sums: &Sums,
-        steps: Range<usize>,
-    ) -> Result<Self, EvalError> {
+    /// The maps to some steps, one a strength.
+    fn candidates(inputs: Inputs, sums: &Sums, steps: &Range<usize>) -> Result<Vec<Self>, EvalError> {
         if sums.windows == 0 {
             return Err(EvalError::Missing { what: "training windows of the ridge" });
         }
@@ -249,56 +309,74 @@ impl Ridge {
         let decomposed = gram.self_adjoint_eigen(Side::Lower).map_err(|_| EvalError::NotFinite)?;
         let (vectors, values) = (decomposed.U(), decomposed.S().column_vector());
         let projected = vectors.transpose() * &cross;
-        let origins = validation.start..validation.end - steps.end + 1;
+        let of = |&strength: &f64| {
+            let scaled = Mat::from_fn(width, horizon, |i, j| projected[(i, j)] / (values[i] + strength));
+            let weights = vectors * &scaled;
+            let bias = |j: usize| (y[j] - (0..width).map(|i| sums.x[i] * weights[(i, j)]).sum::<f64>()) / n;
+            let scale = |i: usize| if i < inputs.lookback { 1.0 } else { PROFILE_SCALE };
+            let places = (0..width).flat_map(|i| (0..horizon).map(move |j| (i, j)));
+            Self {
+                inputs,
+                horizon,
+                weights_lh: places.map(|(i, j)| (scale(i) * weights[(i, j)]) as f32).collect(),
+                bias_h: (0..horizon).map(|j| bias(j) as f32).collect(),
+                strengths: vec![strength],
+            }
+        };
+        Ok(STRENGTHS.iter().map(of).collect())
+    }
+
+    /// The logarithm of each one's mean square at `origins`; none where no window is complete.
+    fn squares(ridges: &[Self], columns: &[Vec<f64>], origins: Range<usize>, steps: &Range<usize>) -> Option<Vec<f64>> {
         let held_out = blocks(columns.len(), origins.clone(), stride(columns.len(), &origins, MOST_VALIDATION));
-        let candidates: Vec<Self> = STRENGTHS
-            .iter()
-            .map(|&strength| {
-                let scaled = Mat::from_fn(width, horizon, |i, j| projected[(i, j)] / (values[i] + strength));
-                let weights = vectors * &scaled;
-                let bias = |j: usize| (y[j] - (0..width).map(|i| sums.x[i] * weights[(i, j)]).sum::<f64>()) / n;
-                let scale = |i: usize| if i < inputs.lookback { 1.0 } else { PROFILE_SCALE };
-                let places = (0..width).flat_map(|i| (0..horizon).map(move |j| (i, j)));
-                Self {
-                    inputs,
-                    horizon,
-                    weights_lh: places.map(|(i, j)| (scale(i) * weights[(i, j)]) as f32).collect(),
-                    bias_h: (0..horizon).map(|j| bias(j) as f32).collect(),
-                    strengths: vec![strength],
-                }
-            })
-            .collect();
         let errors: Vec<(usize, Vec<f64>)> = held_out
             .par_iter()
             .map(|(column, origins)| {
-                let windows = Windows::of(&columns[*column], origins, &inputs, steps.end, 1.0);
+                let windows = Windows::of(&columns[*column], origins, &ridges[0].inputs, steps.end, 1.0);
                 let y: Vec<f64> = windows.y.chunks_exact(steps.end).flat_map(|y| y[steps.clone()].to_vec()).collect();
-                (y.len(), candidates.iter().map(|ridge| ridge.square_error(&windows.x, &y)).collect())
+                (y.len(), ridges.iter().map(|ridge| ridge.square_error(&windows.x, &y)).collect())
             })
             .collect();
-        if errors.iter().all(|(count, _)| *count == 0) {
-            return Err(EvalError::Missing { what: "validation windows of the ridge" });
+        let count = errors.iter().map(|(count, _)| count).sum::<usize>();
+        let mean = |index: usize| errors.iter().map(|(_, errors)| errors[index]).sum::<f64>() / count as f64;
+        (count > 0).then(|| (0..ridges.len()).map(|index| (mean(index) + f64::MIN_POSITIVE).ln()).collect())
+    }
+
+    /// The same with a return to the mean of all samples so far: of step `h` a share of 1 − exp(−h/`time`) is that mean, with the profile's shape on it if
+    /// there is one. A forecast far ahead, fitted on few years, knows its level less well than that mean does.
+    pub fn reverting(self, time: f64) -> Self {
+        let Self { inputs, horizon, mut weights_lh, mut bias_h, strengths } = self;
+        let share = |step: usize| (1.0 - (-((step + 1) as f64) / time).exp()) as f32;
+        weights_lh.chunks_exact_mut(horizon).for_each(|row| {
+            row.iter_mut().enumerate().for_each(|(step, weight)| *weight *= 1.0 - share(step));
+        });
+        bias_h.iter_mut().enumerate().for_each(|(step, bias)| *bias *= 1.0 - share(step));
+        if let Some(Profile { season, .. }) = inputs.profile {
+            for (phase, row) in weights_lh[inputs.lookback * horizon..].chunks_exact_mut(horizon).enumerate() {
+                for (step, weight) in row.iter_mut().enumerate() {
+                    let own = if step % season == phase { 1.0 } else { 0.0 };
+                    *weight += share(step) * (own - 1.0 / season as f32);
+                }
+            }
         }
-        let total = |index: usize| errors.iter().map(|(_, errors)| errors[index]).sum::<f64>();
-        let scored = candidates.into_iter().enumerate().map(|(index, ridge)| (total(index), ridge));
-        let best = scored.filter(|(error, _)| error.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0));
-        best.map(|(_, ridge)| ridge).ok_or(EvalError::NotFinite)
+        weights_lh.extend((0..horizon).map(share));
+        Self { inputs: Inputs { level: true, ..inputs }, horizon, weights_lh, bias_h, strengths }
     }
 
     /// The mean of several ridges as one: what each looks at is folded into inputs that hold all of it. All that have a profile have the same.
     ///
     /// # Panics
-    /// No ridges, different horizons, or different profiles.
+    /// No ridges, different horizons, different profiles, or one that looks at the mean of all samples.
     pub fn mean(ridges: &[Self]) -> Self {
         let horizon = ridges[0].horizon;
         let lookback = ridges.iter().map(|ridge| ridge.inputs.lookback).max().unwrap_or(0);
         let profile = ridges.iter().find_map(|ridge| ridge.inputs.profile);
-        let inputs = Inputs { lookback, profile };
+        let inputs = Inputs { lookback, profile, level: false };
         let mut weights = vec![0.0; inputs.width() * horizon];
         let mut bias = vec![0.0; horizon];
         let share = 1.0 / ridges.len() as f64;
         for ridge in ridges {
-            assert_eq!(ridge.horizon, horizon, "one horizon");
+            assert_eq!((ridge.horizon, ridge.inputs.level), (horizon, false), "one horizon, and no level yet");
             assert!(ridge.inputs.profile.is_none_or(|own| Some(own) == profile), "one profile");
             let own = ridge.inputs.lookback;
             let rows = || ridge.weights_lh.chunks_exact(horizon);
@@ -401,14 +479,57 @@ mod tests {
     }
 
     fn fit(columns: &[Vec<f64>], horizon: usize) -> Ridge {
-        Ridge::fit(columns, &(0..300), &(300..400), Inputs::samples(20), &[horizon]).expect("fits")
+        Ridge::fit(columns, &(0..300), &(300..400), Inputs::samples(20), &[horizon], 0).expect("fits")
+    }
+
+    /// Sums of the same windows in another order, and maps from them.
+    const SAME_SUMS: f64 = 1e-6;
+
+    #[test]
+    fn a_fold_is_fitted_on_the_windows_without_a_row_of_it() {
+        let (columns, inputs, end) = (vec![wave(300)], Inputs::samples(10), 5);
+        let of = |origins: Vec<usize>| sum(&columns, &[(0, origins)], &inputs, end);
+        let all = of((10..296).collect());
+        // Part 100..150: windows of 10 rows before and 5 after an origin.
+        let mut rest = of((96..160).collect());
+        rest.complement(&all);
+        let direct = of((10..296).filter(|origin| origin + end <= 100 || origin - 10 >= 150).collect());
+        assert_eq!(rest.windows, direct.windows);
+        let fitted = |sums: &Sums| Ridge::candidates(inputs, sums, &(0..end)).expect("windows");
+        for (a, b) in fitted(&rest).iter().zip(fitted(&direct)) {
+            assert!(a.weights_lh.iter().zip(&b.weights_lh).all(|(a, b)| f64::from(a - b).abs() < SAME_SUMS));
+        }
+        // Held-out parts overrule validation rows that are nothing but noise.
+        let mut column = wave(400);
+        (300..400).for_each(|row| column[row] = ((row * 7907) % 97) as f64);
+        let strengths = |folds: usize| {
+            Ridge::fit(&[column.clone()], &(0..300), &(300..400), inputs, &[end], folds).expect("fits").strengths[0]
+        };
+        assert!(strengths(0) > strengths(6), "{} {}", strengths(0), strengths(6));
+    }
+
+    #[test]
+    fn a_reverting_ridge_goes_part_of_the_way_to_the_mean_of_all() {
+        let column = wave(400);
+        let profile = Some(Profile { season: 3, cycles: 2 });
+        let inputs = Inputs { lookback: 12, profile, level: false };
+        let ridge = Ridge::fit(&[column.clone()], &(0..300), &(300..400), inputs, &[7], 0).expect("fits");
+        let (before, after) = (ridge.forecast(&column, 350..351), ridge.clone().reverting(5.0).forecast(&column, 350..351));
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let phase = |phase: usize| 0.5 * (column[344 + phase] + column[347 + phase]);
+        for step in 0..7 {
+            let share = 1.0 - (-((step + 1) as f64) / 5.0).exp();
+            let level = mean(&column[..350]) + phase(step % 3) - mean(&column[344..350]);
+            let expected = (1.0 - share) * before[step] + share * level;
+            assert!((after[step] - expected).abs() < 1e-5, "{step}: {} {expected}", after[step]);
+        }
     }
 
     #[test]
     fn blocks_are_fits_of_their_own() {
         let columns = [wave(400), wave(430)[30..].to_vec()];
-        let inputs = Inputs { lookback: 12, profile: Some(Profile { season: 9, cycles: 3 }) };
-        let fit = |cuts: &[usize]| Ridge::fit(&columns, &(0..300), &(300..400), inputs, cuts).expect("fits");
+        let inputs = Inputs { lookback: 12, profile: Some(Profile { season: 9, cycles: 3 }), level: false };
+        let fit = |cuts: &[usize]| Ridge::fit(&columns, &(0..300), &(300..400), inputs, cuts, 0).expect("fits");
         let (whole, short) = (fit(&[4, 10, 30]), fit(&[10]));
         // The second block of a fit to 30 steps has the windows of a fit to 10.
         let apart = |steps: Range<usize>| {
@@ -426,8 +547,8 @@ mod tests {
     fn the_mean_of_ridges_forecasts_the_mean() {
         let columns = [wave(400)];
         let profile = Some(Profile { season: 9, cycles: 3 });
-        let members = [Inputs { lookback: 12, profile }, Inputs::samples(31), Inputs::samples(5)];
-        let members = members.map(|inputs| Ridge::fit(&columns, &(0..300), &(300..400), inputs, &[4, 10]).expect("fits"));
+        let members = [Inputs { lookback: 12, profile, level: false }, Inputs::samples(31), Inputs::samples(5)];
+        let members = members.map(|inputs| Ridge::fit(&columns, &(0..300), &(300..400), inputs, &[4, 10], 0).expect("fits"));
         let (mean, forecasts) = (Ridge::mean(&members), members.each_ref().map(|ridge| ridge.forecast(&columns[0], 320..350)));
         assert_eq!((mean.inputs.lookback, mean.inputs.profile), (31, profile));
         for (place, forecast) in mean.forecast(&columns[0], 320..350).into_iter().enumerate() {
@@ -441,8 +562,8 @@ mod tests {
     fn a_profile_is_the_mean_of_its_cycles() {
         let past: Vec<f64> = (0..20).map(|i| (i * i) as f64).collect();
         let mut x = Vec::new();
-        let inputs = Inputs { lookback: 4, profile: Some(Profile { season: 3, cycles: 2 }) };
-        let mean = inputs.push(&past, 1.0, &mut x);
+        let inputs = Inputs { lookback: 4, profile: Some(Profile { season: 3, cycles: 2 }), level: false };
+        let mean = inputs.push(&past, 0.0, 1.0, &mut x);
         assert_eq!((inputs.width(), inputs.span(), mean), (7, 6, (256 + 289 + 324 + 361) as f64 / 4.0));
         let expected = [(14 * 14 + 17 * 17) as f64, (15 * 15 + 18 * 18) as f64, (16 * 16 + 19 * 19) as f64];
         assert_eq!(x[4..], expected.map(|sum| sum / 2.0 - mean));
@@ -490,7 +611,7 @@ mod tests {
     #[test]
     fn nothing_to_fit_on_is_an_error() {
         let error = |column: Vec<f64>| {
-            Ridge::fit(&[column], &(0..300), &(300..400), Inputs::samples(20), &[5]).expect_err("missing").to_string()
+            Ridge::fit(&[column], &(0..300), &(300..400), Inputs::samples(20), &[5], 0).expect_err("missing").to_string()
         };
         assert!(error(vec![NAN; 400]).contains("training windows"));
         let mut ends = wave(400);

@@ -74,7 +74,8 @@ fn forecaster(columns: usize) -> Forecaster {
         bias_h: vec![0.0; config.horizon],
     });
     let columns = (0..columns).map(|index| Column { name: index.to_string(), mean: 0.0, deviation: 1.0 }).collect();
-    Forecaster::new(blueprint, columns, Covariates::default(), weights, linear, vec![0.5; config.horizon]).expect("parts that fit")
+    Forecaster::new(blueprint, columns, Covariates::default(), weights, linear, vec![0.5; config.horizon])
+        .expect("parts that fit")
 }
 
 fn live() {

@@ -46,7 +46,8 @@ impl Decoder {
 
     pub(crate) fn prepare(&self, arena: &[f32], train: bool) -> DecoderEngine {
         let pack = |weight: Weight| Panels::pack(weight.of(arena), weight.shape[0], weight.shape[1]);
-        let transposed = |weight: Weight| train.then(|| Panels::pack_transposed(weight.of(arena), weight.shape[0], weight.shape[1]));
+        let transposed =
+            |weight: Weight| train.then(|| Panels::pack_transposed(weight.of(arena), weight.shape[0], weight.shape[1]));
         DecoderEngine {
             hidden: pack(self.hidden_dm),
             known: pack(self.known_km),

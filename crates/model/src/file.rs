@@ -204,7 +204,9 @@ impl Reader {
             true => Some(Calibration::new(values(CALIBRATION, [horizon, levels.count()])?, horizon, &levels).map_err(named)?),
             false => None,
         };
-        Ok(Forecaster::new(blueprint, header.columns, header.covariates, weights, linear, share).map_err(named)?.calibrated(calibration))
+        Ok(Forecaster::new(blueprint, header.columns, header.covariates, weights, linear, share)
+            .map_err(named)?
+            .calibrated(calibration))
     }
 
     fn tensor(&self, tensors: &SafeTensors<'_>, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, ModelError> {

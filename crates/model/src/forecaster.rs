@@ -162,7 +162,8 @@ impl Blueprint {
         config.covariates.check().map_err(|error| error.under("covariates"))?;
         let levels = Levels::new(&config.quantiles)?;
         let mut layout = Layout::default();
-        let network = Network::build(registry, &config.layers, taps, &config.covariates, width, horizon, levels.clone(), &mut layout)?;
+        let network =
+            Network::build(registry, &config.layers, taps, &config.covariates, width, horizon, levels.clone(), &mut layout)?;
         if layout.len() > LARGEST_ARENA {
             return Err(ModelError::config("layers", format!("at most {LARGEST_ARENA} weights"), layout.len()));
         }
@@ -269,7 +270,8 @@ impl Forecaster {
         (config.scaler.window, config.scaler.warm_up) = (scaled(config.scaler.window), scaled(config.scaler.warm_up));
         let (blueprint, mut weights) = (Blueprint::new(&config, registry)?, self.weights.clone());
         blueprint.network.resample(&mut weights, (1.0 / rate) as f32)?;
-        let resampled = Self::new(blueprint, self.columns.clone(), Covariates::default(), weights, None, self.network_share_h.clone())?;
+        let resampled =
+            Self::new(blueprint, self.columns.clone(), Covariates::default(), weights, None, self.network_share_h.clone())?;
         Ok(resampled.calibrated(self.calibration.clone()))
     }
 

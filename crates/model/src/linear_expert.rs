@@ -3,7 +3,8 @@
 //! ```text
 //! ŷ = [z − mean(z), p − mean(z)]·W + b + mean(z),      z the last `lookback` samples, oldest first
 //! ```
-//! `p`, if there is a profile, are the means of the last cycles at each phase of a season, that of the next sample first.
+//! `p`, if there is a profile, are the means of the last cycles at each phase of a season, that of the next sample first. With a return to the mean of all
+//! samples so far that mean, less mean(z), is the last input.
 //! In units of the columns' training deviation. Its weights are fitted elsewhere, in closed form; before `lookback` samples it has no say.
 
 use crate::{ModelError, scaler::ColumnHistory, weights::positive};
@@ -18,6 +19,10 @@ pub struct LinearConfig {
     pub lookback: usize,
     /// The seasonal profile beside them; none if absent.
     pub profile: Option<ProfileConfig>,
+    /// Time constant, in samples, of the return to the mean of all samples so far: of step h its share is 1 − exp(−h/reversion). None if absent.
+    pub reversion: Option<f64>,
+    /// For the fit: parts of the training rows that are held out in turn to pick the ridges' strengths, beside the validation rows; 0 for those alone.
+    pub folds: usize,
     /// For the fit: shorter look-backs. The map is the mean of the ridges with each of the look-backs, and of those with the profile beside it, if
     /// there is one.
     pub shorter: Vec<usize>,
@@ -47,6 +52,12 @@ impl LinearConfig {
         if let Some(shorter) = self.shorter.iter().find(|&&shorter| shorter == 0 || shorter >= self.lookback) {
             return Err(ModelError::config("shorter", format!("look-backs of 1 to {}", self.lookback - 1), shorter));
         }
+        if let Some(reversion) = self.reversion.filter(|reversion| !(1.0..=1e9).contains(reversion)) {
+            return Err(ModelError::config("reversion", "a number from 1 to a billion", reversion));
+        }
+        if self.folds > MOST_FOLDS {
+            return Err(ModelError::config("folds", format!("at most {MOST_FOLDS}"), self.folds));
+        }
         match self.span() {
             Some(span) if span <= LONGEST_SPAN => Ok(()),
             _ => Err(ModelError::config("lookback", format!("a span of at most {LONGEST_SPAN} samples"), "a longer one")),
@@ -61,23 +72,26 @@ impl LinearConfig {
 
     /// Inputs of the map.
     pub fn inputs(&self) -> usize {
-        self.lookback + self.profile.map_or(0, |profile| profile.season)
+        self.lookback + self.profile.map_or(0, |profile| profile.season) + usize::from(self.reversion.is_some())
     }
 }
 
 /// Longest span of samples that a linear expert looks at.
 const LONGEST_SPAN: usize = 1 << 20;
 
+/// Most folds: each costs a fit.
+const MOST_FOLDS: usize = 100;
+
 impl Default for LinearConfig {
     fn default() -> Self {
-        Self { lookback: 512, profile: None, shorter: Vec::new() }
+        Self { lookback: 512, profile: None, reversion: None, folds: 0, shorter: Vec::new() }
     }
 }
 
 /// The fitted map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearWeights {
-    /// `[input][horizon]`, oldest sample first, the profile after the samples.
+    /// `[input][horizon]`, oldest sample first, the profile after the samples, the mean of all samples last.
     pub weights_lh: Vec<f32>,
     /// `[horizon]`.
     pub bias_h: Vec<f32>,
@@ -139,7 +153,9 @@ impl LinearExpert {
         let (Some(values), Some(again)) = (history.newest(lookback), history.newest(lookback)) else { return false };
         let mean = values.sum::<f64>() / lookback as f64;
         let (x_l, out_h) = scratch.split_at_mut(self.panels.inputs());
-        let (z_l, p_l) = x_l.split_at_mut(lookback);
+        let (z_l, rest) = x_l.split_at_mut(lookback);
+        let (p_l, level) = rest.split_at_mut(rest.len() - usize::from(self.options.reversion.is_some()));
+        level.fill((history.level() - mean) as f32);
         z_l.iter_mut().zip(again).for_each(|(z, value)| *z = (value - mean) as f32);
         if let Some(ProfileConfig { season, cycles }) = self.options.profile {
             let Some(mut values) = history.newest(season * cycles) else { return false };

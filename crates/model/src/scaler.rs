@@ -75,13 +75,25 @@ pub struct ColumnHistory {
     mean: f64,
     /// Sum of squared differences from the mean, or the variance itself for the exponential form.
     spread: f64,
+    /// Mean of all samples; a missing one is the one before it.
+    level: f64,
 }
 
 impl ColumnHistory {
     /// An empty history that remembers `capacity` samples; at least the scaler's window.
     pub fn new(capacity: usize, scaler: &ScalerConfig) -> Self {
         let len = capacity.max(scaler.window);
-        Self { ring: vec![0.0; len], missing: vec![false; len], late: 0, seen: 0, counted: 0, missed: 0, mean: 0.0, spread: 0.0 }
+        Self {
+            ring: vec![0.0; len],
+            missing: vec![false; len],
+            late: 0,
+            seen: 0,
+            counted: 0,
+            missed: 0,
+            mean: 0.0,
+            spread: 0.0,
+            level: 0.0,
+        }
     }
 
     /// Forgets everything.
@@ -89,7 +101,7 @@ impl ColumnHistory {
         self.ring.fill(0.0);
         self.missing.fill(false);
         (self.late, self.seen, self.counted, self.missed) = (0, 0, 0, 0);
-        (self.mean, self.spread) = (0.0, 0.0);
+        (self.mean, self.spread, self.level) = (0.0, 0.0, 0.0);
     }
 
     /// Samples since the first that was there, missing ones too.
@@ -114,6 +126,11 @@ impl ColumnHistory {
         1.0 - there as f64 / len.max(1) as f64
     }
 
+    /// Mean of all samples; a missing one counts as the one before it.
+    pub fn level(&self) -> f64 {
+        self.level
+    }
+
     /// How many samples the history remembers.
     pub fn capacity(&self) -> usize {
         self.ring.len()
@@ -122,7 +139,7 @@ impl ColumnHistory {
     /// Whether this is a history that could have come about; a snapshot from outside may not be.
     pub fn is_sound(&self, scaler: &ScalerConfig) -> bool {
         let len = self.ring.len() as u64;
-        let finite = self.mean.is_finite() && self.spread.is_finite() && self.spread >= 0.0;
+        let finite = self.level.is_finite() && self.mean.is_finite() && self.spread.is_finite() && self.spread >= 0.0;
         if !finite || self.missing.len() as u64 != len || !self.ring.iter().all(|value| value.is_finite()) {
             return false;
         }
@@ -160,6 +177,7 @@ impl ColumnHistory {
         }
         self.missed = if there { 0 } else { self.missed + 1 };
         let stored = if there { value } else { self.at(self.seen - 1) };
+        self.level += (stored - self.level) / (self.seen + 1) as f64;
         let (window, place) = (scaler.window as u64, self.place(self.seen));
         let leaving = self.seen.checked_sub(window).filter(|&oldest| !self.missing[self.place(oldest)]);
         let oldest = leaving.map(|oldest| self.at(oldest));

@@ -156,14 +156,8 @@ fn a_stream_that_was_told_too_little_says_so() {
     let counts = CovariateConfig { known: 1, ..with_covariates().covariates };
     let blueprint = Blueprint::new(&ForecasterConfig { covariates: counts, ..with_covariates() }, &Registry::default()).unwrap();
     let own = covariates(&with_covariates());
-    let refused = Forecaster::new(
-        blueprint,
-        forecaster.columns().to_vec(),
-        own,
-        forecaster.weights().to_vec(),
-        None,
-        vec![0.0; HORIZON],
-    );
+    let refused =
+        Forecaster::new(blueprint, forecaster.columns().to_vec(), own, forecaster.weights().to_vec(), None, vec![0.0; HORIZON]);
     assert!(refused.is_err());
 }
 
@@ -192,7 +186,15 @@ fn the_heads_do_what_their_definition_says_and_their_gradients_agree() {
     };
     let (engine, out, kept) = quantiles(&weights);
     let mut gradient = vec![0.0; weights.len()];
-    engine.backward(heard, &positions, &known, kept, &weigh, &mut gradient, &foretoken_model::layer::BackwardPass { auxiliary: 0.0 });
+    engine.backward(
+        heard,
+        &positions,
+        &known,
+        kept,
+        &weigh,
+        &mut gradient,
+        &foretoken_model::layer::BackwardPass { auxiliary: 0.0 },
+    );
     let spans = blueprint.layout.specs().iter().filter(|spec| spec.name.starts_with("decoder") || spec.name == "gain");
     let mut checked = 0;
     for place in spans.flat_map(|spec| spec.weight.range()) {

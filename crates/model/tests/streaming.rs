@@ -371,9 +371,15 @@ fn the_model_starts_at_its_floor() {
     let base = forecaster_of(&config, 1);
     let blueprint = foretoken_model::Blueprint::new(&config, &Registry::default()).unwrap();
     let linear = base.linear().map(|linear| linear.weights().clone());
-    let floor =
-        foretoken_model::Forecaster::new(blueprint, base.columns().to_vec(), Covariates::default(), base.weights().to_vec(), linear, vec![0.0; 5])
-            .unwrap();
+    let floor = foretoken_model::Forecaster::new(
+        blueprint,
+        base.columns().to_vec(),
+        Covariates::default(),
+        base.weights().to_vec(),
+        linear,
+        vec![0.0; 5],
+    )
+    .unwrap();
     let mut predictor = Predictor::new(Arc::new(floor));
     let data = columns(ROWS);
     let views: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();

@@ -113,8 +113,7 @@ impl Loader {
         let of = |column: (usize, &&[f64])| {
             Series::new((column.0, column.1), (covariates, beside), blueprint, config.window, shortest)
         };
-        let series: Vec<Series> =
-            columns.par_iter().enumerate().map(of).collect();
+        let series: Vec<Series> = columns.par_iter().enumerate().map(of).collect();
         if series.iter().all(|series| series.starts == 0) {
             let found = series.iter().map(|series| series.rows.len()).max().unwrap_or(0);
             return Err(ModelError::TooShort { what: "training", expected: config.window + shortest, found });

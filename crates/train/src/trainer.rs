@@ -13,8 +13,8 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use foretoken_model::{
-    Beside, Blueprint, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Registry, linear_expert::LinearWeights, network::Network,
-    quantiles::Levels, train::network,
+    Beside, Blueprint, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Registry, linear_expert::LinearWeights,
+    network::Network, quantiles::Levels, train::network,
 };
 use std::{ops::Range, sync::Arc, time::Instant};
 
@@ -227,7 +227,8 @@ impl<'a> Trainer<'a> {
         self.progress.epoch += 1;
         let arena = floats(&self.weights);
         let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?);
-        let validation = validate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), &self.horizons)?;
+        let validation =
+            validate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), &self.horizons)?;
         let best = validation.network_mse < self.progress.best_mse;
         if best {
             self.progress.best_mse = validation.network_mse;
@@ -290,7 +291,14 @@ impl<'a> Trainer<'a> {
 
     fn forecaster(&self, arena: Vec<f32>, share_h: Vec<f32>) -> Result<Forecaster, ModelError> {
         let blueprint = Blueprint::new(&self.model, &Registry::default())?;
-        Forecaster::new(blueprint, self.task.columns.clone(), self.task.covariates.clone(), arena, self.task.linear.clone(), share_h)
+        Forecaster::new(
+            blueprint,
+            self.task.columns.clone(),
+            self.task.covariates.clone(),
+            arena,
+            self.task.linear.clone(),
+            share_h,
+        )
     }
 
     /// The best forecaster so far, its quantiles calibrated on the validation rows.

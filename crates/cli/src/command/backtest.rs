@@ -76,8 +76,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     let names = super::forecast::names(&forecaster);
     let rate = arguments.rate.unwrap_or(1);
-    let data = DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data.clone() }
-        .prepare_for(forecaster.columns(), rate)?;
+    let data =
+        DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data.clone() }.prepare_for(&forecaster, rate)?;
     let config = forecaster.config();
     let horizons = if rate == 1 { run.train.horizons_of(config.horizon)? } else { vec![config.horizon] };
     let judge = Judge::new(&data, &horizons, &config.quantiles, run.data.season * rate).every(rate);

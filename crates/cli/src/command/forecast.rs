@@ -3,11 +3,11 @@
 use crate::{
     draw::{self, forecast::Picture},
     error::CliError,
-    run::{predictor, read_for},
+    run::{beside, predictor, read_for},
     table,
 };
 use foretoken_data::next_stamps;
-use foretoken_model::{Forecast, Forecaster, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
+use foretoken_model::{Beside, Forecast, Forecaster, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -72,13 +72,19 @@ pub struct After {
 }
 
 /// What follows the last row of `columns`.
-pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]]) -> Result<After, CliError> {
-    after_forced(forecaster, columns, None)
+pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]], beside: &Beside<'_>) -> Result<After, CliError> {
+    after_forced(forecaster, columns, beside, None)
 }
 
 /// The same with the choices of every mixture forced.
-fn after_forced(forecaster: &Arc<Forecaster>, columns: &[&[f64]], replay: Option<Replay>) -> Result<After, CliError> {
+fn after_forced(
+    forecaster: &Arc<Forecaster>,
+    columns: &[&[f64]],
+    beside: &Beside<'_>,
+    replay: Option<Replay>,
+) -> Result<After, CliError> {
     let mut predictor = predictor(forecaster);
+    predictor.tell(beside)?;
     predictor.force(replay)?;
     let last = columns[0].len().saturating_sub(1);
     let mut linear = Vec::new();
@@ -131,30 +137,33 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if steps > longest {
         return Err(CliError::file(&model, format!("expected a horizon of at most {longest}, the model's, found {steps}")));
     }
-    let (mut signal, audit) = read_for(&model, path, &names(&forecaster))?;
+    let (signal, audit) = read_for(&model, path, &names(&forecaster), longest)?;
     if !audit.is_clean() {
         eprintln!("{}", table::audit(&audit));
     }
-    signal.stamps.truncate(signal.observed_len());
+    let rows = signal.observed_len();
+    let stamps = &signal.stamps[..rows];
     let replay = arguments.replay.as_ref().map(|path| {
         let trace = Trace::load(path)?;
         trace.check(&forecaster.network().mixtures()).map_err(|error| CliError::file(path, error))?;
         Ok::<_, CliError>(Replay::choices(trace)?)
     });
-    let After { forecast, linear } = after_forced(&forecaster, &signal.slice(0..signal.len()), replay.transpose()?)?;
-    let next = next_stamps(&signal.stamps, longest);
+    let replay = replay.transpose()?;
+    let After { forecast, linear } = after_forced(&forecaster, &signal.slice(0..rows), &beside(&signal), replay)
+        .map_err(|error| CliError::file(path, error))?;
+    let next = next_stamps(stamps, longest);
     let csv = to_csv(&forecaster, &forecast, &next[..steps])?;
     match &arguments.out {
         Some(path) => write_atomically(path, &csv)?,
         None => std::io::Write::write_all(&mut std::io::stdout(), &csv)?,
     }
     if let Some(path) = &arguments.svg {
-        let start = signal.len().saturating_sub(shown(&forecaster));
+        let start = rows.saturating_sub(shown(&forecaster));
         let picture = Picture {
             forecaster: &forecaster,
             forecast: &forecast,
-            history: signal.slice(start..signal.len()),
-            stamps: &[&signal.stamps[start..], &next].concat(),
+            history: signal.slice(start..rows),
+            stamps: &[&stamps[start..], &next].concat(),
             truth: None,
             baseline: linear.map(|forecasts| ("linear expert alone", forecasts)),
         };

@@ -4,7 +4,7 @@ use crate::{
     draw,
     error::CliError,
     routing::{Timeline, timelines, trace},
-    run::read_for,
+    run::{beside, read_for},
 };
 use foretoken_data::{Signal, read_wide};
 use foretoken_eval::adjusted_rand_index;
@@ -63,10 +63,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     println!("\n{config}");
     let Some(path) = &arguments.data else { return Ok(()) };
     let names = super::forecast::names(&forecaster);
-    let (signal, _) = read_for(&arguments.model, path, &names)?;
+    let (signal, _) = read_for(&arguments.model, path, &names, forecaster.config().horizon)?;
     let rows = signal.len().saturating_sub(arguments.last)..signal.len();
     let regimes = arguments.regime.as_ref().map(|column| Regimes::read(path, column)).transpose()?;
-    let timelines = timelines(&forecaster, &signal.slice(0..signal.len()), rows.clone())?;
+    let timelines = timelines(&forecaster, &signal.slice(0..signal.len()), &beside(&signal), rows.clone())?;
     forecaster.network().mixtures().into_iter().for_each(usage);
     for timeline in &timelines {
         show(timeline, &names, rows.len());
@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &signal.stamps[rows.clone()], path)?;
     }
     if let Some(path) = &arguments.trace {
-        trace(&forecaster, &signal.slice(0..signal.len()))?.save(path)?;
+        trace(&forecaster, &signal.slice(0..signal.len()), &beside(&signal))?.save(path)?;
     }
     if arguments.audit {
         audits(&forecaster, &signal, &timelines, rows, arguments.samples, regimes.as_ref())?;
@@ -189,7 +189,7 @@ fn audits(
         println!("\nno audit: no row has a whole horizon after it; a larger --last has");
     }
     for timeline in timelines.iter().filter(|_| !sampled.is_empty()) {
-        let audited = audit(forecaster, &signal.slice(0..signal.len()), timeline.mixture, &sampled)?;
+        let audited = audit(forecaster, &signal.slice(0..signal.len()), &beside(signal), timeline.mixture, &sampled)?;
         report(timeline, &audited, regimes);
     }
     Ok(())

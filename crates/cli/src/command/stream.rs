@@ -1,8 +1,11 @@
 //! `foretoken stream`: one prediction a line, for ever.
 
-use crate::{error::CliError, run::predictor};
-use foretoken_data::{LineParser, Parsed};
-use foretoken_model::{Predictor, Snapshot, file::write_atomically};
+use crate::{
+    error::CliError,
+    run::{predictor, reading},
+};
+use foretoken_data::{LineParser, Parsed, read_known};
+use foretoken_model::{Beside, ModelError, Predictor, Snapshot, file::write_atomically};
 use std::{
     io::{BufRead, Write},
     path::{Path, PathBuf},
@@ -13,6 +16,8 @@ use std::{
 /// A line in is the model's columns in order, with or without a stamp in front; the first line may be their header. A line out
 /// is the point forecast: for each column in order its values 1 to horizon, separated by commas. A bad line is reported on
 /// standard error with its number and changes nothing.
+///
+/// Behind the columns come the model's past covariates, one value each for all columns; what is known ahead comes from the file `--known`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  head -2000 examples/data/ETTh1.csv | foretoken stream runs/etth1 | tail -1")]
 pub struct Arguments {
@@ -35,6 +40,10 @@ pub struct Arguments {
     /// is NaN.
     #[arg(long)]
     missing: bool,
+    /// A CSV file with a stamp first and a column for every covariate known ahead, one line a sample and as many more as are known: the first
+    /// line is that of the first sample, or goes on where the snapshot's end. Of a calendar the stamps suffice.
+    #[arg(long, value_name = "FILE")]
+    known: Option<PathBuf>,
 }
 
 /// Samples between two writings of the usage.
@@ -44,6 +53,41 @@ fn write_usage(path: &Path, predictor: &Predictor) -> Result<(), CliError> {
     let usage: Vec<_> = predictor.forecaster().network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
     let json = serde_json::to_string_pretty(&usage).map_err(|error| CliError::file(path, error))?;
     Ok(write_atomically(path, json.as_bytes())?)
+}
+
+/// Tells the stream what is known ahead.
+fn tell_known(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliError> {
+    let covariates = predictor.forecaster().covariates().clone();
+    let names = || covariates.known.iter().map(|covariate| covariate.name.clone());
+    let path = match &arguments.known {
+        Some(_) if covariates.known.is_empty() => {
+            return Err(CliError::file(
+                &arguments.model,
+                "expected no --known, as the model has no covariates known ahead, found one",
+            ));
+        }
+        Some(path) => path,
+        None if covariates.known.is_empty() || arguments.snapshot.as_ref().is_some_and(|path| path.exists()) => return Ok(()),
+        None => {
+            let problem = format!("expected --known, a file with {}, found none", names().collect::<Vec<_>>().join(", "));
+            return Err(CliError::file(&arguments.model, problem));
+        }
+    };
+    let (_, features) = reading(&arguments.model)?;
+    let found = read_known(path, &names().collect::<Vec<_>>(), &features).map_err(|error| CliError::file(path, error))?;
+    let known: Vec<Vec<&[f64]>> = found.iter().map(|values| vec![&values[..]]).collect();
+    let past = vec![vec![&[][..]]; covariates.past.len()];
+    predictor.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))
+}
+
+/// Takes a sample with the past covariates behind it.
+fn advance(predictor: &mut Predictor, values: &[f64], columns: usize) -> Result<(), ModelError> {
+    let (sample, past) = values.split_at(columns);
+    if !past.is_empty() {
+        let known = vec![vec![&[][..]]; predictor.forecaster().covariates().known.len()];
+        predictor.tell(&Beside { past: past.iter().map(|value| vec![std::slice::from_ref(value)]).collect(), known })?;
+    }
+    predictor.advance(sample)
 }
 
 /// Runs the command.
@@ -57,7 +101,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| CliError::file(path, error))?;
         predictor.restore(&snapshot).map_err(|error| CliError::file(path, error))?;
     }
-    let names = super::forecast::names(&forecaster);
+    tell_known(&mut predictor, arguments)?;
+    let mut names = super::forecast::names(&forecaster);
+    let columns = names.len();
+    names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let mut parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let mut forecast = predictor.forecast_buffer();
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
@@ -71,7 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         number += 1;
         let problem: String = match std::str::from_utf8(&line).map(|line| parser.parse(line, number)) {
             Ok(Ok(Parsed::Header)) => continue,
-            Ok(Ok(Parsed::Row { values, .. })) => match predictor.advance(values) {
+            Ok(Ok(Parsed::Row { values, .. })) => match advance(&mut predictor, values, columns) {
                 Ok(()) => {
                     predictor.predict(&mut forecast)?;
                     text.clear();

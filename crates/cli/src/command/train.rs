@@ -99,6 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         CliError::Data(error) => CliError::file(&arguments.run, format!("data.{error}")),
         error => error,
     })?;
+    run.count_covariates(&arguments.run, &data.covariates)?;
     let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     table::show_audit(&data.audit);
@@ -169,7 +170,7 @@ fn pictures(
     let end = data.ranges.test.end;
     let origin = end - horizon;
     let (signal, stamps) = (&data.signal, &data.signal.stamps);
-    let forecast = super::forecast::after(forecaster, &signal.slice(0..origin))?.forecast;
+    let forecast = super::forecast::after(forecaster, &signal.slice(0..origin), &data.beside())?.forecast;
     let csv = super::forecast::to_csv(forecaster, &forecast, &stamps[origin..end])?;
     write_atomically(&out.join("forecast.csv"), &csv)?;
     let naive = SeasonalNaive { season, horizon };
@@ -191,7 +192,7 @@ fn pictures(
     };
     draw::forecast::draw(&picture, &out.join("forecast.svg"))?;
     let rows = end.saturating_sub(ROUTING_ROWS).max(data.ranges.test.start)..end;
-    let timelines = timelines(forecaster, &signal.slice(0..end), rows.clone())?;
+    let timelines = timelines(forecaster, &signal.slice(0..end), &data.beside(), rows.clone())?;
     let names = super::forecast::names(forecaster);
     draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &stamps[rows], &out.join("routing.svg"))
 }

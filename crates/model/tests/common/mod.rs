@@ -80,8 +80,12 @@ pub fn variants() -> Vec<ForecasterConfig> {
         config
     };
     let mut seasonal = base.clone();
-    seasonal.linear =
-        Some(LinearConfig { lookback: 6, profile: Some(ProfileConfig { season: 4, cycles: 3 }), ..LinearConfig::default() });
+    seasonal.linear = Some(LinearConfig {
+        lookback: 6,
+        profile: Some(ProfileConfig { season: 4, cycles: 3 }),
+        reversion: Some(9.0),
+        ..LinearConfig::default()
+    });
     let mut plain = base.clone();
     plain.layers = vec![LayerConfig::new("swiglu")];
     let alone = ForecasterConfig { linear: None, ..base.clone() };
