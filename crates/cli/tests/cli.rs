@@ -359,7 +359,7 @@ fn parquet_holds_every_forecast_that_was_scored() {
     assert!(scores["forecasters"].as_object().unwrap().keys().eq(&forecasters));
     assert!(rows.iter().any(|row| row.truth.is_none() && row.point.is_some()), "missing values are null");
     // The last row is in January, hour 640: a window's stamps follow its cutoff.
-    let last = rows.iter().filter(|row| row.forecaster == "model-refit" && row.series == "s2").next_back().unwrap();
+    let last = rows.iter().rfind(|row| row.forecaster == "model-refit" && row.series == "s2").unwrap();
     assert_eq!((last.step, last.stamp.as_str(), last.cutoff.as_str()), (3, "2024-01-27 15:00:00", "2024-01-27 12:00:00"));
     let kept = std::fs::read_dir(folder).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
     assert_eq!(kept, 4, "nothing but data, run, JSON and Parquet");
