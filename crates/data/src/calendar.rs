@@ -21,8 +21,11 @@ pub enum CalendarFeature {
 /// Covariates of the calendar, known and shared by all series: `hour-of-day-sin`, `hour-of-day-cos`, …, `weekend`.
 ///
 /// # Errors
-/// A stamp that is not a date or a date and time; integers have no calendar.
+/// A stamp that is not a date or a date and time, where a feature is asked for; integers have no calendar.
 pub fn calendar(stamps: &[String], features: &[CalendarFeature]) -> Result<Vec<Covariate>, DataError> {
+    if features.is_empty() {
+        return Ok(Vec::new());
+    }
     let civil = |(row, stamp): (usize, &String)| {
         let time = stamps::parse(stamp).filter(|time| time.form != stamps::Form::Integer);
         time.and_then(|time| stamps::civil(time.ticks))
@@ -103,6 +106,7 @@ mod tests {
     #[test]
     fn integers_have_no_calendar() {
         let error = calendar(&["2024-01-01".into(), "7".into()], &[CalendarFeature::Weekend]).expect_err("integer").to_string();
+        assert!(calendar(&["7".into()], &[]).expect("nothing asked for").is_empty());
         assert_eq!(error, "calendar: expected a date or a date and time, found `7` as stamp 2");
         assert_eq!(
             toml::from_str::<std::collections::BTreeMap<String, Vec<CalendarFeature>>>("a = [\"hour-of-day\", \"weekend\"]")
