@@ -196,7 +196,7 @@ impl<'a> Judge<'a> {
             .map_err(named)
     }
 
-    /// The model and its network alone on `rows`; the stream runs from the first row of the data.
+    /// The model, and its network alone where it is not all or nothing of the model, on `rows`; the stream runs from the first row of the data.
     pub fn model(&self, forecaster: &Arc<Forecaster>, rows: &Range<usize>) -> Result<ByHorizon, CliError> {
         self.stream(predictor(forecaster), rows)
     }
@@ -217,7 +217,7 @@ impl<'a> Judge<'a> {
             to.extend(quantiles.chunks_exact(count).map(|q| q[middle]));
         };
         let (mut truth, mut points) = (Vec::new(), Vec::new());
-        let blended = forecaster.linear().is_some();
+        let blended = forecaster.linear().is_some() && !forecaster.is_linear_alone();
         predictor.advance_many(
             &history,
             |row| origins.contains(row + 1),
