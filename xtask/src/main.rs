@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask check`, `cargo xtask setup`, `cargo xtask score [NAME]`.
+//! The project's own tasks: `cargo xtask check`, `cargo xtask setup`, `cargo xtask score [NAME]`, `cargo xtask ablation`.
 
 mod check;
 mod score;
@@ -36,6 +36,15 @@ enum Task {
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
     },
+    /// Measure whether the mixture pays: train it, its experts alone and dense networks of equal size, and print one Markdown table. About 15 CPU-minutes.
+    Ablation {
+        /// Folder under which weather.csv.zip lies; without it Weather is left out.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Seeds that every network is trained with.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+    },
 }
 
 /// Why a task ended early.
@@ -62,6 +71,7 @@ fn main() -> ExitCode {
         Task::Score { name, data, last, seeds } => {
             score::score(name.as_deref().unwrap_or(""), &score::Options { data, last, seeds })
         }
+        Task::Ablation { data, seeds } => score::ablation::ablation(data.as_deref(), seeds).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

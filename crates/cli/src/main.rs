@@ -10,6 +10,7 @@ mod routing;
 mod run;
 mod score;
 mod sensible;
+mod ship;
 mod table;
 
 use clap::{Parser, Subcommand};

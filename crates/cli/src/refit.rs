@@ -25,6 +25,8 @@ pub struct Refit<'a> {
     pub run: &'a Run,
     /// Its TOML.
     pub path: &'a Path,
+    /// Whether the model is its linear expert alone.
+    pub alone: bool,
     /// Windows from one refit to the next.
     pub every: usize,
     /// The bound of the models' look-back.
@@ -51,7 +53,7 @@ impl Refit<'_> {
             if let Some(baseline) = &mut ridges.baseline {
                 *baseline = bar.suspend(|| judge.ridge())?.unwrap_or_else(|| baseline.clone());
             }
-            let (forecaster, mse) = self.model(&judge, &ridges, &bar, (chunks.len() - index) as u64)?;
+            let (forecaster, what) = self.model(&judge, &ridges, &bar, (chunks.len() - index) as u64)?;
             let mut predictor = predictor(&forecaster);
             predictor.refresh_every(self.refresh)?;
             let mut boards = judge.stream(predictor, chunk, file)?;
@@ -63,7 +65,7 @@ impl Refit<'_> {
             let (seconds, done) = (bar.elapsed().as_secs_f64(), index + 1);
             let left = seconds / done as f64 * (chunks.len() - done) as f64;
             let line = format!(
-                "refit {done} of {}, on the {} rows before {}: validation MSE {mse:.4}  {}, about {} left",
+                "refit {done} of {}, on the {} rows before {}: {what}  {}, about {} left",
                 chunks.len(),
                 chunk.first(),
                 judge.data().signal.stamps[chunk.first()],
@@ -76,15 +78,20 @@ impl Refit<'_> {
         Ok(total)
     }
 
-    /// The model anew, and its validation error; this one and those to come are so many.
+    /// The model anew, and what there is to say of it; this one and those to come are so many.
     fn model(
         &self,
         judge: &Judge<'_>,
         ridges: &Ridges,
         bar: &ProgressBar,
         left: u64,
-    ) -> Result<(Arc<Forecaster>, f64), CliError> {
+    ) -> Result<(Arc<Forecaster>, String), CliError> {
         let mut trainer = fit::trainer(self.run, self.path, judge.data(), judge.ranges(), ridges.expert.as_ref())?;
+        if self.alone {
+            let alone =
+                trainer.linear_alone()?.ok_or_else(|| CliError::file(self.path, "model.linear: expected one, found none"))?;
+            return Ok((alone, "the linear expert alone".into()));
+        }
         let done = bar.position();
         let steps = trainer.steps_an_epoch() * self.run.train.epochs as u64;
         bar.set_length(done + left * steps);
@@ -95,7 +102,7 @@ impl Refit<'_> {
             }
             Ok(true)
         })?;
-        Ok((Arc::new(trainer.best()?), mse))
+        Ok((Arc::new(trainer.best()?), format!("validation MSE {mse:.4}")))
     }
 }
 

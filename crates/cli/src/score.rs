@@ -253,7 +253,7 @@ impl<'a> Judge<'a> {
         Ok((name, boards.map_err(|error| self.named(error))?))
     }
 
-    /// The model and its network alone; the stream runs from the first row of the data.
+    /// The model, and its network alone where it is not all or nothing of the model; the stream runs from the first row of the data.
     pub fn model(&self, forecaster: &Arc<Forecaster>, origins: &Origins) -> Result<Boards, CliError> {
         self.stream(predictor(forecaster), origins, &mut None)
     }
@@ -269,7 +269,7 @@ impl<'a> Judge<'a> {
         // Boards count a model's own steps, `every` rows each.
         let end = if self.every == 1 { origins.end() } else { usize::MAX / 2 };
         let mut boards: Boards = vec![(format!("model{}", self.suffix), self.boards(end))];
-        if forecaster.linear().is_some() {
+        if forecaster.linear().is_some() && !forecaster.is_linear_alone() {
             boards.push((format!("network{}", self.suffix), self.boards(end)));
         }
         let (count, middle) = forecaster.blueprint().levels.shape();

@@ -60,6 +60,7 @@ experts = [{ type = "s4d", states = 4 }, { type = "swiglu" }]
 epochs = 3
 window = 64
 burn_in = 8
+keep_network = true
 "#;
 
 fn csv(rows: usize) -> String {
@@ -393,6 +394,81 @@ fn refits_and_parquet_that_cannot_be_are_refused() {
     child.wait().unwrap();
     let kept = std::fs::read(folder.join("kept.parquet")).unwrap();
     assert!(kept == b"old" || (kept.starts_with(b"PAR1") && kept.ends_with(b"PAR1")));
+}
+
+/// An autoregressive process: its best forecast is linear.
+fn process(rows: usize) -> String {
+    let uniform = |place: usize| {
+        // SplitMix64 (Steele et al. 2014).
+        let mut z = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
+    };
+    // Near enough to normal.
+    let noise = |row: usize| (0..12).map(|part| uniform(12 * row + part)).sum::<f64>() - 6.0;
+    let mut last = [0.0, 0.0];
+    let lines = (0..rows).map(|row| {
+        last = [1.2 * last[0] - 0.5 * last[1] + noise(row), last[0]];
+        format!("{row},{}\n", last[0])
+    });
+    "time,x\n".to_string() + &lines.collect::<String>()
+}
+
+#[test]
+fn a_network_that_adds_nothing_is_not_shipped() {
+    let folder = small(&SMALL.replace("keep_network = true\n", ""));
+    let folder = folder.path();
+    std::fs::write(folder.join("data.csv"), process(6000)).unwrap();
+    let told = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    assert!(told.contains("the linear expert is shipped alone; --keep-network"), "{told}");
+    let metrics = json(&folder.join("out/metrics.json"));
+    assert_eq!((&metrics["shipped"], &metrics["linear_share"]), (&"linear".into(), &1.0.into()));
+    assert!(metrics["gain"]["standard_error"].as_f64().unwrap() > 0.0);
+    let of = |name: &str, score: &str| metrics["test"][name][score].as_f64().unwrap();
+    // The ridge is the same map, in f64.
+    assert!((of("model", "mse") / of("linear", "mse") - 1.0).abs() < 1e-4);
+    assert!(of("network", "mse") > 0.0 && of("blend", "mse") > 0.0 && metrics["validation"]["blend"]["mse"].is_number());
+    for (score, level) in [("coverage_80", 0.8), ("coverage_95", 0.95)] {
+        assert!((of("model", score) - level).abs() < 0.05, "{score}: {}", of("model", score));
+    }
+
+    // Every command runs it, and training's scores come again.
+    stdout(&foretoken(&["backtest", "out", "data.csv", "--json", "scores.json"], folder));
+    let again = &json(&folder.join("scores.json"))["forecasters"];
+    assert!(again["model"] == metrics["test"]["model"] && again["network"].is_null());
+    let data = std::fs::read_to_string(folder.join("data.csv")).unwrap();
+    let streamed = stdout(&with_input(&["stream", "out"], folder, data.as_bytes()));
+    assert_eq!(bits(streamed.lines().last().unwrap()), points(&stdout(&foretoken(&["forecast", "out", "data.csv"], folder))));
+    let shown = stdout(&foretoken(&["inspect", "out", "data.csv", "--svg", "routing.svg", "--audit"], folder));
+    assert!(shown.contains("head_bias") && !shown.contains("mixture"), "{shown}");
+
+    // The network is in the checkpoint: with the option it is shipped, and nothing is trained again.
+    let size = |run: &str| folder.join(run).join("model.safetensors").metadata().unwrap().len();
+    let alone = size("out");
+    let kept = stdout(&foretoken(&["train", "run.toml", "--out", "out", "--resume", "--keep-network"], folder));
+    assert!(kept.contains("resumed after epoch 3") && kept.contains("is kept as told") && !kept.contains("epoch   1"), "{kept}");
+    let whole = json(&folder.join("out/metrics.json"));
+    assert!(whole["shipped"] == "model" && whole["test"]["blend"].is_null() && size("out") > 2 * alone);
+    for name in ["network", "linear", "seasonal-naive"] {
+        assert_eq!(whole["test"][name], metrics["test"][name], "{name}");
+    }
+    assert_eq!(whole["test"]["model"], metrics["test"]["blend"]);
+    assert!(std::fs::read_to_string(folder.join("out/run.toml")).unwrap().contains("keep_network = true"));
+}
+
+#[test]
+fn a_network_that_pays_is_shipped() {
+    // Regimes: one map for all of them is what a linear expert has.
+    let run = std::fs::read_to_string(repository().join("examples/regimes.toml")).unwrap();
+    let data = repository().join("examples/data/regimes.csv").display().to_string();
+    let run = run.replace("data/regimes.csv", &data).replace("taps = 16", "taps = 16\nlinear = { lookback = 512 }");
+    let folder = small(&run);
+    let told = stdout(&foretoken(&["train", "run.toml", "--out", "out", "--epochs", "12"], folder.path()));
+    let metrics = json(&folder.path().join("out/metrics.json"));
+    assert!(told.contains("both are shipped") && metrics["shipped"] == "model", "{told}");
+    let of = |name: &str| metrics["test"][name]["mse"].as_f64().unwrap();
+    assert!(of("model") < 0.95 * of("ridge"), "{} {}", of("model"), of("ridge"));
 }
 
 #[test]

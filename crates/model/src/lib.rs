@@ -17,6 +17,7 @@ pub mod gate;
 pub mod gru;
 pub mod layer;
 pub mod linear;
+mod linear_alone;
 pub mod linear_expert;
 pub mod lstm;
 pub mod mamba;

@@ -7,6 +7,7 @@
 
 use crate::ModelError;
 use foretoken_kernels::activation;
+use std::cmp::Ordering;
 
 const SHIFT: f32 = 1.0;
 
@@ -63,6 +64,16 @@ impl Levels {
         }
     }
 
+    /// The raw outputs that become these increasing quantiles, one a level: [`Levels::forward`], undone.
+    pub fn raw(&self, quantiles: &[f64]) -> Vec<f32> {
+        let of = |level: usize| match level.cmp(&self.middle) {
+            Ordering::Equal => quantiles[level],
+            Ordering::Greater => f64::from(SHIFT) + (quantiles[level] - quantiles[level - 1]).exp_m1().ln(),
+            Ordering::Less => f64::from(SHIFT) + (quantiles[level + 1] - quantiles[level]).exp_m1().ln(),
+        };
+        (0..self.count()).map(|level| of(level) as f32).collect()
+    }
+
     /// Gradient of the raw outputs from that of the quantiles.
     pub fn backward(&self, raw: &[f32], dquantiles: &[f32], draw: &mut [f32]) {
         let shifted: Vec<f32> = raw.iter().map(|r| r - SHIFT).collect();
@@ -115,6 +126,16 @@ mod tests {
             let numeric = (shifted(1e-2) - shifted(-1e-2)) / 2e-2;
             assert!((numeric - draw[i]).abs() < 2e-3, "{i}: {numeric} {}", draw[i]);
         }
+    }
+
+    #[test]
+    fn raw_undoes_forward() {
+        let levels = Levels::new(&[0.025, 0.1, 0.5, 0.9]).unwrap();
+        let expected = [-3.0, -0.5, 0.25, 40.0];
+        let (mut scratch, mut quantiles) = ([0.0; 4], [0.0; 4]);
+        levels.forward(&levels.raw(&expected), &mut scratch, &mut quantiles);
+        let close = quantiles.iter().zip(expected).all(|(found, expected)| (f64::from(*found) - expected).abs() < 1e-5);
+        assert!(close, "{quantiles:?}");
     }
 
     #[test]

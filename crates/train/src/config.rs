@@ -39,6 +39,8 @@ pub struct TrainConfig {
     pub evenness: f64,
     /// Horizons to score at, from one forecast; none longer than the model's. The model's own if empty.
     pub horizons: Vec<usize>,
+    /// Whether the network is shipped even where it adds nothing to the linear expert on the validation rows.
+    pub keep_network: bool,
 }
 
 impl Default for TrainConfig {
@@ -59,6 +61,7 @@ impl Default for TrainConfig {
             squared_error: 1.0,
             evenness: 0.0,
             horizons: Vec::new(),
+            keep_network: false,
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod gate;
 pub mod loader;
 pub mod loss;
+pub mod ship;
 pub mod trainer;
 pub mod validate;
 
@@ -13,4 +14,6 @@ pub use calibrate::calibrate;
 pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;
 pub use gate::{GateConfig, GateReport, fit_gate};
+pub use ship::Shipped;
 pub use trainer::{EpochReport, StepReport, Task, Trainer};
+pub use validate::{Gain, Validation};

@@ -115,7 +115,10 @@ impl<'a> Trainer<'a> {
             spec.weight.of_mut(&mut decay).fill(1.0);
         }
         let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device);
-        let run = format!("{model:?} {config:?} {:?} {:?} {:?} {:?}", task.columns, task.covariates, task.train, task.validation);
+        // What is shipped in the end changes nothing of the training.
+        let learned = TrainConfig { keep_network: false, ..config.clone() };
+        let (columns, covariates) = (&task.columns, &task.covariates);
+        let run = format!("{model:?} {learned:?} {columns:?} {covariates:?} {:?} {:?}", task.train, task.validation);
         tracing::info!(
             parameters = best.len(),
             windows_a_step = config.batch,
@@ -287,6 +290,22 @@ impl<'a> Trainer<'a> {
         self.moments = moments;
         self.progress.step += 1;
         Ok((loss_value, auxiliary_value))
+    }
+
+    pub(crate) fn task(&self) -> &Task<'a> {
+        &self.task
+    }
+
+    pub(crate) fn model(&self) -> &ForecasterConfig {
+        &self.model
+    }
+
+    pub(crate) fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    pub(crate) fn horizons(&self) -> &[usize] {
+        &self.horizons
     }
 
     fn forecaster(&self, arena: Vec<f32>, share_h: Vec<f32>) -> Result<Forecaster, ModelError> {

@@ -1,21 +1,46 @@
-//! Validation with `run`, and the closed-form choice of the network's share.
+//! Validation with `run`, the closed-form choice of the network's share, and whether the network is worth having.
 //!
 //! ```text
 //! share = mean_p·max(0, 1 − error_p²/mean_p²)        of each part's  Σ (y − linear)(network − linear) / Σ (network − linear)², clamped to [0, 1]
+//! gain  = 1 − MSE of the blend / MSE of the linear expert,      its error that of the mean of the parts' own
 //! ```
 //! Both forecasts are out of sample on the validation rows: the linear expert is fitted on training rows only. Sums are pooled over neighbouring steps of
 //! the horizon. The rows are cut into parts in order of time, and the mean of what they ask for is shrunk by how far they disagree (its standard error):
-//! a share that one month alone asks for does not hold on others.
+//! a share that one month alone asks for does not hold on others. Where there are fewer windows in time than parts, the parts are of the columns.
+//! The gain is on the rows that chose the shares, so it flatters the network a little.
 
 use foretoken_model::{Beside, Forecaster, ModelError, Predictor};
+use serde::Serialize;
 use std::{ops::Range, sync::Arc};
 
 /// Steps of the horizon on either side whose sums a share is chosen from.
 const POOL: usize = 12;
 /// Parts of the rows that a share is asked of.
 const PARTS: usize = 4;
+/// Least gain that is worth a network.
+const LEAST_GAIN: f64 = 0.002;
 /// Most windows that are scored, over all columns; beyond it they are taken by stride.
 const MOST_WINDOWS: usize = 20_000;
+
+/// What the network adds to the linear expert.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Gain {
+    /// Mean squared error of the linear expert alone.
+    pub linear_mse: f64,
+    /// Of both together.
+    pub blend_mse: f64,
+    /// How much lower that is, as a share of the linear expert's.
+    pub gain: f64,
+    /// Standard error of the gain over the parts of the rows; none where only one part has values.
+    pub standard_error: Option<f64>,
+}
+
+impl Gain {
+    /// Whether the gain is surer than its standard error, and above 0.2%.
+    pub fn pays(&self) -> bool {
+        self.gain > LEAST_GAIN && self.standard_error.is_some_and(|error| self.gain > error)
+    }
+}
 
 /// What validation found.
 #[derive(Clone, Debug)]
@@ -30,6 +55,8 @@ pub struct Validation {
     pub mse_by_horizon: Vec<f64>,
     /// The network's share, one number a step of the horizon.
     pub network_share_h: Vec<f32>,
+    /// What the network adds to the linear expert; none where that does not speak at every row, and so cannot stand alone.
+    pub gain: Option<Gain>,
 }
 
 /// Sums of squares and products of errors, one entry a step.
@@ -37,7 +64,7 @@ pub struct Validation {
 struct Sums {
     /// Truths that were there, and those of them where the linear expert spoke.
     values: u64,
-    spoken: u64,
+    spoken: [u64; PARTS],
     /// Of the network's errors.
     network: Vec<f64>,
     /// Of the linear expert's.
@@ -53,12 +80,24 @@ impl Sums {
         let zeros = || vec![0.0; horizon];
         Self {
             values: 0,
-            spoken: 0,
+            spoken: [0; PARTS],
             network: zeros(),
             linear: zeros(),
             square: [(); PARTS].map(|()| zeros()),
             cross: [(); PARTS].map(|()| zeros()),
         }
+    }
+
+    /// Truths where the linear expert spoke.
+    fn all_spoken(&self) -> u64 {
+        self.spoken.iter().sum()
+    }
+
+    /// How much lower the blend's mean squared error is than the linear expert's, on one part of the rows; none without values there.
+    fn gain(&self, part: usize, share_h: &[f64]) -> Option<f64> {
+        let of = |step: usize| share_h[step] * (2.0 * self.cross[part][step] - share_h[step] * self.square[part][step]);
+        let spoken = self.spoken[part];
+        (spoken > 0).then(|| (0..self.linear.len()).map(of).sum::<f64>() / spoken as f64)
     }
 
     /// Mean over all values of the blend's squared errors; `share(step)` is the network's.
@@ -68,7 +107,7 @@ impl Sums {
             let all = |parts: &[Vec<f64>; PARTS]| parts.iter().map(|part| part[step]).sum::<f64>();
             self.linear[step] - 2.0 * share * all(&self.cross) + share * share * all(&self.square)
         };
-        (0..self.linear.len()).map(error).sum::<f64>() / self.spoken.max(1) as f64
+        (0..self.linear.len()).map(error).sum::<f64>() / self.all_spoken().max(1) as f64
     }
 }
 
@@ -79,6 +118,14 @@ pub(crate) fn held_back(forecaster: &Arc<Forecaster>, beside: &Beside<'_>) -> Re
     predictor.adapt(None)?;
     predictor.tell(beside)?;
     Ok(predictor)
+}
+
+/// Of the mean of so many values; none below two.
+fn standard_error(values: &[f64]) -> Option<f64> {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    (values.len() > 1).then(|| (variance / count).sqrt())
 }
 
 /// Scores the windows whose forecast rows lie in `rows`, at each of the `horizons`, none longer than the model's; the stream runs from the first
@@ -114,11 +161,12 @@ pub fn validate(
         |row, column, parts| {
             for sums in by_horizon.iter_mut().filter(|sums| row + sums.linear.len() < rows.end) {
                 // By the window's first row, so that every horizon has all parts.
-                let part = (row + 1 - rows.start) * PARTS / (rows.len() - sums.linear.len() + 1);
+                let windows = rows.len() - sums.linear.len() + 1;
+                let part = if windows < PARTS { column % PARTS } else { (row + 1 - rows.start) * PARTS / windows };
                 let truth = &standardised[column][row + 1..][..sums.linear.len()];
                 for (step, &truth) in truth.iter().enumerate().filter(|(_, truth)| !truth.is_nan()) {
                     sums.values += 1;
-                    sums.spoken += u64::from(parts.linear_spoke);
+                    sums.spoken[part] += u64::from(parts.linear_spoke);
                     let median = parts.network[step * count + middle];
                     sums.network[step] += (truth - median).powi(2);
                     if parts.linear_spoke {
@@ -139,13 +187,14 @@ pub fn validate(
     if by_horizon.iter().all(|sums| sums.values == 0) {
         return Err(ModelError::TooShort { what: "validation", expected: 1, found: 0 });
     }
-    if by_horizon.iter().any(|sums| sums.spoken == 0) {
+    if by_horizon.iter().any(|sums| sums.all_spoken() == 0) {
         return Ok(Validation {
             network_mse,
             linear_mse: None,
             mse: network_mse,
             mse_by_horizon: network,
             network_share_h: vec![1.0; horizon],
+            gain: None,
         });
     }
     // Of a step beyond the longest horizon that was scored nothing is known but its neighbours.
@@ -162,19 +211,26 @@ pub fn validate(
         };
         let known: Vec<f64> = (0..PARTS).filter_map(of_part).collect();
         let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
-        if known.len() < 2 || mean == 0.0 {
-            return mean;
+        match standard_error(&known) {
+            Some(error) if mean > 0.0 => mean * (1.0 - error * error / (mean * mean)).max(0.0),
+            _ => mean,
         }
-        let variance = known.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (known.len() - 1) as f64;
-        mean * (1.0 - variance / known.len() as f64 / (mean * mean)).max(0.0)
     };
-    let shares: Vec<f64> = (0..horizon).map(share).collect();
-    let mse_by_horizon: Vec<f64> = by_horizon.iter().map(|sums| sums.mse(|step| shares[step])).collect();
+    let share_h: Vec<f64> = (0..horizon).map(share).collect();
+    let mse_by_horizon: Vec<f64> = by_horizon.iter().map(|sums| sums.mse(|step| share_h[step])).collect();
+    let (mse, linear_mse) = (mean(&mse_by_horizon), mean(&by_horizon.iter().map(|sums| sums.mse(|_| 0.0)).collect::<Vec<_>>()));
+    let of_part = |part: usize| {
+        let known: Vec<f64> = by_horizon.iter().filter_map(|sums| sums.gain(part, &share_h)).collect();
+        (!known.is_empty()).then(|| mean(&known) / linear_mse)
+    };
+    let gains: Vec<f64> = (0..PARTS).filter_map(of_part).collect();
+    let gain = Gain { linear_mse, blend_mse: mse, gain: 1.0 - mse / linear_mse, standard_error: standard_error(&gains) };
     Ok(Validation {
         network_mse,
-        linear_mse: Some(mean(&by_horizon.iter().map(|sums| sums.mse(|_| 0.0)).collect::<Vec<_>>())),
-        mse: mean(&mse_by_horizon),
+        linear_mse: Some(linear_mse),
+        mse,
         mse_by_horizon,
-        network_share_h: shares.iter().map(|&share| share as f32).collect(),
+        network_share_h: share_h.iter().map(|&share| share as f32).collect(),
+        gain: by_horizon.iter().all(|sums| sums.values == sums.all_spoken()).then_some(gain),
     })
 }

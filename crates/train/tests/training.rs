@@ -157,10 +157,9 @@ fn patience_ends_training() {
 fn a_fresh_model_is_its_linear_expert_and_sharing_never_hurts_validation() {
     let values = columns();
     let mut model = model("");
-    model.linear = Some(foretoken_model::linear_expert::LinearConfig { lookback: 24, ..Default::default() });
-    // Persistence: the newest sample, which is what the last row of the map carries.
-    let weights_lh = (0..24 * 6).map(|place| if place >= 23 * 6 { 1.0 } else { 0.0 }).collect();
-    let linear = Some(LinearWeights { weights_lh, bias_h: vec![0.0; 6] });
+    let (options, weights) = persistence();
+    model.linear = Some(options);
+    let linear = Some(weights);
     let mut trainer = Trainer::new(&model, &config(), Task { linear, ..task(&values) }).unwrap();
     assert_eq!(trainer.best().unwrap().network_share(), [0.0; 6]);
     while !trainer.finished() {
@@ -168,6 +167,62 @@ fn a_fresh_model_is_its_linear_expert_and_sharing_never_hurts_validation() {
         assert!(validation.mse <= validation.linear_mse.unwrap() + 1e-12, "{validation:?}");
     }
     assert!(trainer.best().unwrap().network_share().iter().any(|share| *share > 0.5));
+}
+
+/// Persistence as a linear expert: the newest sample, which is what the last row of the map carries.
+fn persistence() -> (foretoken_model::linear_expert::LinearConfig, LinearWeights) {
+    let weights_lh = (0..24 * 6).map(|place| if place >= 23 * 6 { 1.0 } else { 0.0 }).collect();
+    let options = foretoken_model::linear_expert::LinearConfig { lookback: 24, ..Default::default() };
+    (options, LinearWeights { weights_lh, bias_h: vec![0.0; 6] })
+}
+
+#[test]
+fn what_is_shipped_is_what_pays() {
+    use rand::{Rng, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
+    // A random walk: nothing is better than persistence.
+    let mut step = |at: &mut f64| {
+        *at += 0.2 * (rng.random::<f64>() - 0.5);
+        Some(*at)
+    };
+    let walks = [(); 2].map(|()| (0..3 * ROWS).scan(0.0, |at, _| step(at)).collect::<Vec<f64>>());
+    let (linear, weights) = persistence();
+    let model = foretoken_model::ForecasterConfig { linear: Some(linear), ..model("") };
+    let ship = |values: &[Vec<f64>; 2], keep_network: bool| {
+        let config = TrainConfig { keep_network, ..config() };
+        let validation = 520..values[0].len().min(2 * ROWS);
+        let task = Task { linear: Some(weights.clone()), validation, ..task(values) };
+        let mut trainer = Trainer::new(&model, &config, task).unwrap();
+        while !trainer.finished() {
+            trainer.train_epoch(|_| {}).unwrap();
+        }
+        trainer.ship().unwrap()
+    };
+    let alone = ship(&walks, false);
+    let gain = alone.gain.unwrap();
+    assert!(!gain.pays() && alone.unshipped.is_some() && alone.forecaster.is_linear_alone(), "{gain:?}");
+    assert!(10 * alone.forecaster.parameters() < alone.unshipped.unwrap().parameters());
+    assert!(alone.forecaster.calibration().is_some());
+    // Its 80% interval on rows that nothing was fitted on.
+    let (mut inside, mut all) = (0, 0);
+    let views: Vec<&[f64]> = walks.iter().map(Vec::as_slice).collect();
+    let count = |row: usize, column: usize, parts: &foretoken_model::predictor::Parts| {
+        for step in 0..6 {
+            let truth = alone.forecaster.columns()[column].standardise(walks[column][row + 1 + step]);
+            inside += usize::from((parts.combined[3 * step]..parts.combined[3 * step + 2]).contains(&truth));
+            all += 1;
+        }
+    };
+    let mut predictor = foretoken_model::Predictor::new(alone.forecaster.clone());
+    predictor.advance_many(&views, |row| (2 * ROWS..3 * ROWS - 6).contains(&row), count, None).unwrap();
+    let covered = inside as f64 / all as f64;
+    assert!((covered - 0.8).abs() < 0.05, "{covered}");
+
+    let kept = ship(&walks, true);
+    assert!(kept.gain == Some(gain) && kept.unshipped.is_none() && !kept.forecaster.is_linear_alone());
+    // Sums of sines are the network's.
+    let pays = ship(&columns(), false);
+    assert!(pays.gain.unwrap().pays() && pays.unshipped.is_none() && !pays.forecaster.is_linear_alone(), "{:?}", pays.gain);
 }
 
 #[test]

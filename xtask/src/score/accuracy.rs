@@ -81,6 +81,26 @@ const BENCHMARKS: [Benchmark; 4] = [
     },
 ];
 
+/// Weather's file made ready in `folder`, if it is under `data`; says so where it is not.
+pub fn weather(data: &Path, folder: &Path) -> Result<Option<PathBuf>, Failure> {
+    BENCHMARKS.iter().find(|benchmark| benchmark.name == "weather").ok_or("no benchmark weather")?.file(data, folder)
+}
+
+impl Benchmark {
+    /// The run's file, made ready in `folder` from what is under `data`; says so where that is not all there.
+    fn file(&self, data: &Path, folder: &Path) -> Result<Option<PathBuf>, Failure> {
+        let found = self.sources.iter().map(|source| find(data, source)).collect::<Result<Option<Vec<_>>, _>>()?;
+        let Some(sources) = found else {
+            let names: Vec<_> = self.sources.iter().map(|source| source.name).collect();
+            println!("# {}: left out; no {} with the right SHA-256 under {}", self.name, names.join(" and "), data.display());
+            return Ok(None);
+        };
+        let csv = folder.join(format!("{}.csv", self.name));
+        (self.prepare)(&sources, &csv)?;
+        Ok(Some(csv))
+    }
+}
+
 fn copy(sources: &[PathBuf], to: &Path) -> Result<(), Failure> {
     std::fs::copy(&sources[0], to).map(|_| ()).map_err(Into::into)
 }
@@ -169,20 +189,8 @@ fn accuracy(options: &Options) -> Result<Measured, Failure> {
     let folder = tempfile::tempdir()?;
     let (mut figures, mut summary, mut costs) = (Measured::new(), Vec::new(), Vec::new());
     for benchmark in &BENCHMARKS {
-        let found = benchmark.sources.iter().map(|source| find(data, source)).collect::<Result<Option<Vec<_>>, _>>()?;
-        let Some(sources) = found else {
-            let names: Vec<_> = benchmark.sources.iter().map(|source| source.name).collect();
-            println!(
-                "# {}: left out; no {} with the right SHA-256 under {}",
-                benchmark.name,
-                names.join(" and "),
-                data.display()
-            );
-            continue;
-        };
+        let Some(csv) = benchmark.file(data, folder.path())? else { continue };
         let example = root().join("examples/accuracy").join(format!("{}.toml", benchmark.name));
-        let csv = folder.path().join(format!("{}.csv", benchmark.name));
-        (benchmark.prepare)(&sources, &csv)?;
         let text = std::fs::read_to_string(&example)?;
         let line = |line: &str| if line.starts_with("path = ") { format!("path = {:?}\n", csv) } else { format!("{line}\n") };
         let run = folder.path().join(format!("{}.toml", benchmark.name));

@@ -66,7 +66,7 @@ fn run_text(data: &str, layers: &str, train: &str) -> String {
 }
 
 /// One trained run's metrics; its folder stays under `folder`.
-fn train(folder: &Path, name: &str, text: &str, seed: u64) -> Result<Value, Failure> {
+pub fn train(folder: &Path, name: &str, text: &str, seed: u64) -> Result<Value, Failure> {
     let (toml, out) = (folder.join(format!("{name}-{seed}.toml")), folder.join(format!("{name}-{seed}")));
     std::fs::write(&toml, text)?;
     let mut command = Command::new(binary());
@@ -184,6 +184,24 @@ fn collapse(_: &Options) -> Result<Measured, Failure> {
     Ok(measured)
 }
 
+/// Options of a mixture on Weather.
+pub const EVIDENCE: &str = "top_k = 1\nrouting_strategy = \"evidence\"\nload_balance_coeff = 0.0\nevidence = { coeff = 0.3 }\n";
+
+/// A mixture of four such experts.
+pub fn mixture_of(expert: &str, options: &str) -> String {
+    format!("[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\n{options}experts = [{expert}]\n")
+}
+
+/// A run on Weather, light enough to be repeated: few taps, five epochs.
+pub fn weather_run(data: &Path, layers: &str) -> String {
+    format!(
+        "[data]\npath = \"{}\"\nsplit = {{ shares = [0.7, 0.1, 0.2] }}\nseason = 144\n\
+         [model]\nhorizon = 96\ntaps = 144\nlinear = {{ lookback = 512 }}\n\
+         [[model.layers]]\ntype = \"s4d\"\n{layers}[train]\nepochs = 5\nbatch = 16\n",
+        data.display()
+    )
+}
+
 fn weather(options: &Options) -> Result<Measured, Failure> {
     let source = options.data.as_ref().map(|folder| folder.join("weather.csv"));
     let Some(source) = source.filter(|source| source.exists()) else {
@@ -193,22 +211,12 @@ fn weather(options: &Options) -> Result<Measured, Failure> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("weather.csv");
     std::fs::write(&data, number_rows(&std::fs::read(&source)?))?;
-    let run = |layers: &str| {
-        format!(
-            "[data]\npath = \"{}\"\nsplit = {{ shares = [0.7, 0.1, 0.2] }}\nseason = 144\n\
-             [model]\nhorizon = 96\ntaps = 144\nlinear = {{ lookback = 512 }}\n\
-             [[model.layers]]\ntype = \"s4d\"\n{layers}[train]\nepochs = 5\nbatch = 16\n",
-            data.display()
-        )
-    };
-    let mixture = |options: &str| format!("[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\n{options}\n");
-    let evidence = "top_k = 1\nrouting_strategy = \"evidence\"\nload_balance_coeff = 0.0\nevidence = { coeff = 0.3 }\n";
-    let errors = |name: &str, layers: &str| errors(folder.path(), name, &run(layers), "validation");
+    let errors = |name: &str, layers: &str| errors(folder.path(), name, &weather_run(&data, layers), "validation");
     let active = errors("dense, equal active", &swiglu(128))?;
     let total = errors("dense, equal total", &swiglu(512))?;
-    let top_2 = errors("mixture, top-2", &mixture("top_k = 2\nexperts = [{ type = \"swiglu\", hidden = 64 }]"))?;
-    errors("mixture, evidence", &mixture(&format!("{evidence}experts = [{{ type = \"swiglu\", hidden = 128 }}]")))?;
-    errors("mixture of linear", &mixture(&format!("{evidence}experts = [{{ type = \"linear\" }}]")))?;
+    let top_2 = errors("mixture, top-2", &mixture_of("{ type = \"swiglu\", hidden = 64 }", "top_k = 2\n"))?;
+    errors("mixture, evidence", &mixture_of("{ type = \"swiglu\", hidden = 128 }", EVIDENCE))?;
+    errors("mixture of linear", &mixture_of("{ type = \"linear\" }", EVIDENCE))?;
     Ok(Measured::from([
         ("weather.mixture_over_dense_active".into(), mean(&top_2) / mean(&active)),
         ("weather.mixture_over_dense_total".into(), mean(&top_2) / mean(&total)),

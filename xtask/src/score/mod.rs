@@ -2,6 +2,7 @@
 //!
 //! One line each: `name value unit bound ok|short`. To add one: a [`Figure`] in a group's list, and the measuring in its function.
 
+pub mod ablation;
 mod accuracy;
 mod families;
 mod mixture;

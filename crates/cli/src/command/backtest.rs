@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let folder = if arguments.model.is_dir() { arguments.model.clone() } else { arguments.model.with_file_name("") };
     let path = folder.join("run.toml");
     let run = Run::read(&path)?;
-    if arguments.refit.is_some() && run.model != *forecaster.config() {
+    if arguments.refit.is_some() && !forecaster.is_linear_alone() && run.model != *forecaster.config() {
         return Err(CliError::file(&path, "model: expected the configuration of the model to refit, found another"));
     }
     let names = super::forecast::names(&forecaster);
@@ -94,7 +94,13 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         boards.extend(judge.baselines(&ridges, &origins, &mut file)?);
         boards.extend(judge.statistical(&origins, &mut file)?);
         if let Some(every) = arguments.refit {
-            let refit = Refit { run: &run, path: &path, every: every as usize, refresh: arguments.refresh };
+            let refit = Refit {
+                run: &run,
+                path: &path,
+                alone: forecaster.is_linear_alone(),
+                every: every as usize,
+                refresh: arguments.refresh,
+            };
             boards = beside(boards, refit.boards(&judge, ridges, &origins, &mut file)?);
         }
     }

@@ -7,13 +7,13 @@ use crate::{
     routing::timelines,
     run::{Prepared, Run},
     score::{ByHorizon, Judge, by_name},
-    table,
+    ship, table,
 };
 use cpu_time::ProcessTime;
 use foretoken_data::Audit;
 use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
-use foretoken_model::{Blueprint, Forecaster, Registry, file::write_atomically};
-use foretoken_train::{Checkpoint, EpochReport, Trainer};
+use foretoken_model::{Blueprint, Forecaster, Registry, file::write_atomically, linear_expert::LinearExpert};
+use foretoken_train::{Checkpoint, EpochReport, Gain, Trainer};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -43,6 +43,10 @@ pub struct Arguments {
     /// Most minutes of training: the epoch in which they are over is the last.
     #[arg(long, value_parser = minutes)]
     minutes: Option<f64>,
+    /// Ship the network even where it adds nothing to the linear expert on the validation rows. With --resume after a run that shipped the linear
+    /// expert alone, nothing is trained again.
+    #[arg(long)]
+    keep_network: bool,
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -55,7 +59,8 @@ fn minutes(text: &str) -> Result<f64, String> {
 /// `metrics.json`.
 #[derive(Serialize)]
 struct Metrics {
-    /// Scores on test rows at the longest horizon by forecaster: `model`, `network`, `linear`, `ridge`, `seasonal-naive`.
+    /// Scores on test rows at the longest horizon by forecaster: `model`, which is what is shipped, `network`, `blend` where linear expert and network
+    /// are not shipped, `linear`, `ridge`, `seasonal-naive`.
     test: BTreeMap<String, Scores>,
     /// The same on validation rows.
     validation: BTreeMap<String, Scores>,
@@ -67,6 +72,10 @@ struct Metrics {
     audit: Audit,
     /// Test windows of one column.
     windows: u64,
+    /// What is in `model.safetensors`: `linear`, the linear expert alone, or `model`, all that was trained.
+    shipped: &'static str,
+    /// What the network adds to the linear expert on validation rows; none without a linear expert that could stand alone.
+    gain: Option<Gain>,
     /// Mean share of the linear expert in the point forecast.
     linear_share: f64,
     /// Wall time of the command.
@@ -77,6 +86,8 @@ struct Metrics {
     tokens_per_second: f64,
     parameters: usize,
     active_parameters: usize,
+    /// Those of the linear expert.
+    linear_parameters: usize,
     seed: u64,
     /// Epoch whose weights were kept.
     best_epoch: u64,
@@ -90,6 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut run = Run::read(&arguments.run)?;
     run.train.epochs = arguments.epochs.unwrap_or(run.train.epochs);
     run.train.seed = arguments.seed.unwrap_or(run.train.seed);
+    run.train.keep_network |= arguments.keep_network;
     let name = arguments.run.file_stem().unwrap_or_default();
     let out = arguments.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
     // Before the data, so that a wrong option does not wait for the baselines.
@@ -116,17 +128,19 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     write_atomically(&out.join("run.toml"), run.to_toml()?.as_bytes())?;
     let rows_a_second = train(&mut trainer, run.train.epochs as u64, arguments.minutes, &checkpoint)?;
-    let forecaster = Arc::new(trainer.best()?);
+    let shipped = trainer.ship()?;
+    ship::tell(&shipped);
+    let forecaster = shipped.forecaster.clone();
     forecaster.save(&out.join("model.safetensors"))?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
-    let mut test = judge.model(&forecaster, &test)?;
+    let mut test = ship::boards(&shipped, &judge, &test)?;
     test.extend(baselines);
     let test = judge.scores(&test);
     table::show(&test, "test", data.columns.len());
     let share = forecaster.network_share().iter().map(|&share| f64::from(share)).sum::<f64>() / run.model.horizon as f64;
     println!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
     let expert_usage = forecaster.network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
-    let mut validated = judge.model(&forecaster, &validation)?;
+    let mut validated = ship::boards(&shipped, &judge, &validation)?;
     validated.extend(judge.baselines(&ridges, &validation, &mut None)?);
     let validation = judge.scores(&validated);
     let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
@@ -138,12 +152,15 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         test_by_horizon: by_horizon(&test),
         validation_by_horizon: by_horizon(&validation),
         audit: data.audit.clone(),
+        shipped: ship::name(&shipped),
+        gain: shipped.gain,
         linear_share: 1.0 - share,
         seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: ProcessTime::now().as_duration().as_secs_f64(),
         tokens_per_second: rows_a_second,
         parameters: forecaster.parameters(),
         active_parameters: forecaster.active_parameters(),
+        linear_parameters: forecaster.linear().map_or(0, LinearExpert::parameters),
         seed: run.train.seed,
         best_epoch: trainer.checkpoint().progress.best_epoch,
         expert_usage,
