@@ -396,15 +396,16 @@ fn refits_and_parquet_that_cannot_be_are_refused() {
     assert!(kept == b"old" || (kept.starts_with(b"PAR1") && kept.ends_with(b"PAR1")));
 }
 
+/// From 0 to 1, by SplitMix64 (Steele et al. 2014).
+fn uniform(place: usize) -> f64 {
+    let mut z = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
+}
+
 /// An autoregressive process: its best forecast is linear.
 fn process(rows: usize) -> String {
-    let uniform = |place: usize| {
-        // SplitMix64 (Steele et al. 2014).
-        let mut z = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
-    };
     // Near enough to normal.
     let noise = |row: usize| (0..12).map(|part| uniform(12 * row + part)).sum::<f64>() - 6.0;
     let mut last = [0.0, 0.0];
@@ -918,11 +919,69 @@ fn dirty_series_of_different_lengths_are_audited_learned_and_flagged() {
     let live = stdout(&with_input(&["stream", "out", "--missing"], folder, rows.as_bytes()));
     assert!(live.lines().count() == 3 && !live.contains("NaN"), "{live}");
     assert_eq!(stdout(&with_input(&["stream", "out"], folder, rows.as_bytes())).lines().count(), 1);
-    // What no model uses yet is an error, not an option that does nothing.
-    let text = std::fs::read_to_string(folder.join("run.toml")).unwrap().replace("missing = [-9999.0]", "future = [\"wind\"]");
-    std::fs::write(folder.join("covariates.toml"), text).unwrap();
-    let output = foretoken(&["train", "covariates.toml"], folder);
-    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("covariates"));
+}
+
+/// A load that follows a heating known ahead, and a rain that is not; `ahead` rows of the heating after the last load.
+fn heated(rows: usize, ahead: usize) -> String {
+    let heat = |row: usize| if uniform(row) < 0.3 { "TRUE" } else { "FALSE" };
+    let load = |row: usize| (row as f64 * 0.26).sin() + if heat(row) == "TRUE" { 2.0 } else { 0.0 };
+    let line = |row: usize| {
+        let stamp = format!("2024-{:02}-{:02}T{:02}:00:00Z", 1 + row / 744, 1 + row / 24 % 31, row % 24);
+        match row < rows {
+            true => format!("{stamp},{},{},{}\n", load(row), (row as f64 * 0.9).cos(), heat(row)),
+            false => format!("{stamp},,,{}\n", heat(row)),
+        }
+    };
+    "time,load,rain,heat\n".to_string() + &(0..rows + ahead).map(line).collect::<String>()
+}
+
+#[test]
+fn covariates_are_learned_from_and_have_to_be_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run = SMALL.replace(
+        "season = 24",
+        "season = 24\ncolumns = [\"load\"]\nread = { past = [\"rain\"], future = [\"heat\"], statics = \"statics.csv\", id = \"id\" }\n\
+         calendar = [\"hour-of-day\"]",
+    );
+    let run = run.replace("epochs = 3", "epochs = 40\npatience = 40\nbatch = 2");
+    std::fs::write(folder.join("statics.csv"), "id,area\nload,3.5\n").unwrap();
+    std::fs::write(folder.join("data.csv"), heated(740, 0)).unwrap();
+    std::fs::write(folder.join("run.toml"), &run).unwrap();
+    stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    let metrics = json(&folder.join("out/metrics.json"));
+    let mse = |name: &str| metrics["test"][name]["mse"].as_f64().unwrap();
+    // The ridge does not see the heating.
+    assert!(mse("model") < 0.5 * mse("ridge"), "{} {}", mse("model"), mse("ridge"));
+    let saved = std::fs::read_to_string(folder.join("out/run.toml")).unwrap();
+    assert!(saved.contains("past = 1") && saved.contains("known = 3") && saved.contains("statics = 1"), "{saved}");
+    stdout(&foretoken(&["backtest", "out", "data.csv", "--json", "scores.json"], folder));
+    assert_eq!(json(&folder.join("scores.json"))["forecasters"]["model"], metrics["test"]["model"]);
+    stdout(&foretoken(&["inspect", "out", "data.csv", "--audit"], folder));
+    // A forecast needs the heating of its hours.
+    let refused = |arguments: &[&str], words: &[&str]| {
+        let output = foretoken(arguments, folder);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && words.iter().all(|word| error.contains(word)), "{error} lacks one of {words:?}");
+    };
+    refused(&["forecast", "out", "data.csv"], &["data.csv", "known covariates of the horizon", "8", "0"]);
+    std::fs::write(folder.join("known.csv"), heated(740, 8)).unwrap();
+    let forecast = stdout(&foretoken(&["forecast", "out", "known.csv"], folder));
+    assert!(forecast.lines().nth(1).unwrap().starts_with("2024-01-31T20:00:00Z,load,"), "{forecast}");
+    // Live: the load and the rain line by line, what is known from the file.
+    let lines: Vec<String> = heated(740, 0).lines().map(|line| line.rsplit_once(',').unwrap().0.to_string() + "\n").collect();
+    let stream = |lines: &[String], more: &[&str]| {
+        let known = ["stream", "out", "--snapshot", "state.json"];
+        stdout(&with_input(&[&known[..], more].concat(), folder, lines.concat().as_bytes()))
+    };
+    let first = stream(&lines[..300], &["--known", "known.csv"]);
+    let live = stream(&lines[300..], &[]);
+    assert_eq!(first.lines().count() + live.lines().count(), 740);
+    assert_eq!(bits(live.lines().last().unwrap()), points(&forecast));
+    refused(&["stream", "out"], &["--known", "heat, hour-of-day-sin"]);
+    // Counts in the model that are not the data's.
+    std::fs::write(folder.join("wrong.toml"), run.replace("horizon = 8", "horizon = 8\ncovariates = { known = 2 }")).unwrap();
+    refused(&["train", "wrong.toml"], &["model.covariates.known", "expected 3", "found 2"]);
 }
 
 #[test]

@@ -453,7 +453,7 @@ mod tests {
                 "future = [\"f\"]",
                 ":3: column `f`: expected a finite number, TRUE or FALSE, as the covariate is known",
             ),
-            ("t,a,f\n1,1,-9\n", "future = [\"f\"]\nmissing = [-9]", ":2: column `f`: expected a finite number, as"),
+            ("t,a,f\n1,1,-9\n", "future = [\"f\"]\nmissing = [-9]", ":2: column `f`: expected a finite number, TRUE"),
             ("t,a\n1,1\n2,1\n1000,1\n", "", "expected rows on at least a third of the grid of 1, found 3 rows and 997 missing"),
             ("t,a\n0,1\n10,1\n21,1\n33,1\n46,1\n60,1\n75,1\n", "", "found 4 of 7 off the grid of 10, the first on line 4"),
             ("unique_id,ds,x\na,1,1\n", long, "expected a column `y`, found unique_id, ds, x"),

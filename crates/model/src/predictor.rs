@@ -54,6 +54,11 @@ pub struct Forecast {
     pub point: Vec<f64>,
     /// `[column][horizon][levels]`.
     pub quantiles: Vec<f64>,
+    /// Spread within the experts: the deviation of the quantiles, `[column][horizon]`. With that between them, the variance of the pool in which the
+    /// linear expert and the network each have this shape around their own point is `within² + between²`.
+    pub within: Vec<f64>,
+    /// Spread between the experts: √(share·(1 − share))·|network's median − linear|, `[column][horizon]`; 0 where one speaks alone.
+    pub between: Vec<f64>,
     /// Share of the samples that each column's forecast looks back on that was missing. Above zero the forecast stands on less than it was trained
     /// for. It is 1 before the column has begun, too, and then the forecast is NaN.
     pub missing: Vec<f64>,
@@ -68,6 +73,8 @@ pub struct Parts {
     pub network: Vec<f64>,
     /// What the linear expert alone says, `[horizon]`.
     pub linear: Vec<f64>,
+    /// Spread between the two, `[horizon]`.
+    pub between: Vec<f64>,
     /// Whether the linear expert had enough samples to speak.
     pub linear_spoke: bool,
 }
@@ -365,6 +372,8 @@ impl Predictor {
         Forecast {
             point: vec![0.0; steps],
             quantiles: vec![0.0; steps * config.quantiles.len()],
+            within: vec![0.0; steps],
+            between: vec![0.0; steps],
             missing: vec![0.0; self.columns.len()],
         }
     }
@@ -391,6 +400,8 @@ impl Predictor {
             if self.columns[index].seen() == 0 {
                 forecast.point[index * horizon..][..horizon].fill(f64::NAN);
                 forecast.quantiles[index * outputs..][..outputs].fill(f64::NAN);
+                forecast.within[index * horizon..][..horizon].fill(f64::NAN);
+                forecast.between[index * horizon..][..horizon].fill(f64::NAN);
                 continue;
             }
             let hidden = &self.hidden_cd[index * width..][..width];
@@ -405,6 +416,10 @@ impl Predictor {
             quantiles.iter_mut().zip(&self.parts.combined).for_each(|(q, part)| *q = column.restore(*part));
             let point = &mut forecast.point[index * horizon..][..horizon];
             point.iter_mut().zip(quantiles.chunks_exact(levels.0)).for_each(|(point, q)| *point = q[levels.1]);
+            let within = forecast.within[index * horizon..][..horizon].iter_mut().zip(quantiles.chunks_exact(levels.0));
+            within.for_each(|(within, q)| *within = self.forecaster.blueprint().levels.deviation(q));
+            let between = forecast.between[index * horizon..][..horizon].iter_mut().zip(&self.parts.between);
+            between.for_each(|(between, part)| *between = column.deviation * part);
         }
         Ok(())
     }
@@ -604,7 +619,8 @@ impl SignalPredictor for Predictor {
         let refresh = usize::try_from(self.refresh.as_ref()?.every()).ok()?;
         // The window's statistics are summed afresh once a window: until then a sample that has left it may still round them.
         let reach = config.taps.max(2 * config.scaler.window);
-        (config.scaler.kind == ScalerKind::Window)
+        let forgets = config.linear.as_ref().is_none_or(|linear| linear.reversion.is_none());
+        (config.scaler.kind == ScalerKind::Window && forgets)
             .then(|| refresh.saturating_mul(2).saturating_add(reach).max(blueprint.memory()))
     }
 }

@@ -51,6 +51,20 @@ impl Levels {
         self.middle
     }
 
+    /// Deviation of a distribution with these quantiles: linear between the levels, and as far as the outermost of them beyond.
+    pub fn deviation(&self, quantiles: &[f64]) -> f64 {
+        let ends = [(0.0, quantiles[0]), (1.0, quantiles[quantiles.len() - 1])];
+        let own = || self.levels.iter().copied().zip(quantiles.iter().copied());
+        let places = || std::iter::once(ends[0]).chain(own()).chain(std::iter::once(ends[1]));
+        let pieces = || places().zip(places().skip(1)).map(|((p, a), (next, b))| (next - p, a, b));
+        let mean: f64 = pieces().map(|(width, a, b)| width * 0.5 * (a + b)).sum();
+        let square = |(width, a, b): (f64, f64, f64)| {
+            let (a, b) = (a - mean, b - mean);
+            width * (a * a + a * b + b * b) / 3.0
+        };
+        pieces().map(square).sum::<f64>().sqrt()
+    }
+
     /// Turns raw head outputs `[…][levels]` into quantiles of the same shape. `scratch` is as long.
     pub fn forward(&self, raw: &[f32], scratch: &mut [f32], quantiles: &mut [f32]) {
         quantiles.iter_mut().zip(raw).for_each(|(q, r)| *q = r - SHIFT);
@@ -136,6 +150,15 @@ mod tests {
         levels.forward(&levels.raw(&expected), &mut scratch, &mut quantiles);
         let close = quantiles.iter().zip(expected).all(|(found, expected)| (f64::from(*found) - expected).abs() < 1e-5);
         assert!(close, "{quantiles:?}");
+    }
+
+    #[test]
+    fn the_deviation_is_that_of_the_pieces() {
+        // Evenly spread from 0 to 1 but for the ends, which are as far as the outermost levels.
+        let levels = Levels::new(&[0.01, 0.25, 0.5, 0.75, 0.99]).unwrap();
+        let found = levels.deviation(&[5.01, 5.25, 5.5, 5.75, 5.99]);
+        assert!((found - (1.0f64 / 12.0).sqrt()).abs() < 1e-3, "{found}");
+        assert_eq!(levels.deviation(&[2.0; 5]), 0.0);
     }
 
     #[test]

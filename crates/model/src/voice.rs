@@ -49,7 +49,13 @@ impl Room {
 impl Parts {
     pub(crate) fn new(steps: usize, levels: usize) -> Self {
         let outputs = vec![0.0; steps * levels];
-        Self { combined: outputs.clone(), network: outputs, linear: vec![0.0; steps], linear_spoke: false }
+        Self {
+            combined: outputs.clone(),
+            network: outputs,
+            linear: vec![0.0; steps],
+            between: vec![0.0; steps],
+            linear_spoke: false,
+        }
     }
 }
 
@@ -85,12 +91,12 @@ impl Voice<'_> {
         for (place, (combined, network)) in steps {
             let step = self.step(place);
             let median = network[middle];
-            let shift = if parts.linear_spoke {
-                let share = f64::from(forecaster.network_share()[step]);
-                (parts.linear[place] - median) * (1.0 - share)
-            } else {
-                0.0
-            };
+            let (mut shift, mut between) = (0.0, 0.0);
+            if parts.linear_spoke {
+                let (share, distance) = (f64::from(forecaster.network_share()[step]), parts.linear[place] - median);
+                (shift, between) = (distance * (1.0 - share), distance.abs() * (share * (1.0 - share)).sqrt());
+            }
+            parts.between[place] = between;
             combined.iter_mut().zip(network).for_each(|(combined, network)| *combined = network + shift);
             if let Some(calibration) = forecaster.calibration() {
                 let factors = calibration.of_step(step, count);

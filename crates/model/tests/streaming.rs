@@ -124,6 +124,32 @@ fn a_gap_costs_time_but_no_state() {
 }
 
 #[test]
+fn spread_within_and_between_the_experts() {
+    let forecaster = Arc::new(forecaster());
+    let mut predictor = Predictor::new(forecaster.clone());
+    advance(&mut predictor, 0..40);
+    let before = forecast(&mut predictor);
+    let data = columns(41);
+    let last = [&data[0][40..], &data[1][40..]];
+    let mut shown = Vec::new();
+    let sink = |_, _, parts: &foretoken_model::predictor::Parts| shown.push(parts.clone());
+    predictor.advance_many(&last, |_| true, sink, None).unwrap();
+    let said = forecast(&mut predictor);
+    assert_ne!(before.between, said.between);
+    for (column, parts) in shown.iter().enumerate() {
+        let deviation = forecaster.columns()[column].deviation;
+        for step in 0..5 {
+            let share = f64::from(forecaster.network_share()[step]);
+            let distance = deviation * (parts.network[step * 3 + 1] - parts.linear[step]);
+            let place = column * 5 + step;
+            let pooled = share * (1.0 - share) * distance * distance;
+            assert!((said.between[place].powi(2) - pooled).abs() < 1e-9, "{place}");
+            assert!(said.within[place] > 0.0 && (share > 0.0) == (said.between[place] > 0.0));
+        }
+    }
+}
+
+#[test]
 fn reset_is_a_fresh_start() {
     let mut predictor = Predictor::new(Arc::new(forecaster()));
     advance(&mut predictor, 0..ROWS);

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, path::Path};
 
 const KEY: &str = "foretoken-checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where training stands after an epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Numbers.
     pub progress: Progress,
-    /// Weights, first and second moments, best weights: arenas of one length.
-    pub arenas: [Vec<f32>; 4],
+    /// Weights, first and second moments, mean weights, best weights: arenas of one length.
+    pub arenas: [Vec<f32>; 5],
     /// The network's share that goes with the best weights.
     pub best_share_h: Vec<f32>,
 }
@@ -46,7 +46,7 @@ impl Progress {
     }
 }
 
-const NAMES: [&str; 5] = ["weights", "moment_1", "moment_2", "best_weights", "best_share"];
+const NAMES: [&str; 6] = ["weights", "moment_1", "moment_2", "mean_weights", "best_weights", "best_share"];
 
 impl Checkpoint {
     /// Writes the checkpoint; the old one stays whole until the new one is.
@@ -97,10 +97,10 @@ impl Checkpoint {
             }
             Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
         };
-        let [weights, moment_1, moment_2, best, share] = NAMES;
+        let [weights, moment_1, moment_2, mean, best, share] = NAMES;
         Ok(Self {
             progress,
-            arenas: [read(weights, len)?, read(moment_1, len)?, read(moment_2, len)?, read(best, len)?],
+            arenas: [read(weights, len)?, read(moment_1, len)?, read(moment_2, len)?, read(mean, len)?, read(best, len)?],
             best_share_h: read(share, horizon)?,
         })
     }

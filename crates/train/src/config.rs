@@ -33,6 +33,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// Largest global norm of the gradient.
     pub clip_norm: f64,
+    /// Decay a step of the mean of the weights (Polyak & Juditsky 1992), which is what is validated and kept; 0 for the weights themselves. At the beginning
+    /// the mean is of fewer steps: the decay is at most (1 + t)/(10 + t).
+    pub ema: f64,
     /// Weight of the median's squared error beside the quantile loss.
     pub squared_error: f64,
     /// How far windows count alike: errors are in units of the window's deviation to this power. 0 for standardised units, 1 for the window's own.
@@ -58,6 +61,7 @@ impl Default for TrainConfig {
             warm_up: 50,
             weight_decay: 0.05,
             clip_norm: 1.0,
+            ema: 0.0,
             squared_error: 1.0,
             evenness: 0.0,
             horizons: Vec::new(),
@@ -97,7 +101,10 @@ impl TrainConfig {
                 ));
             }
         }
-        Ok(())
+        match (0.0..1.0).contains(&self.ema) {
+            true => Ok(()),
+            false => Err(ModelError::config("ema", "a number from 0 to below 1", self.ema)),
+        }
     }
 
     /// The horizons to score at, for a model of this one.

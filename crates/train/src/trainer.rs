@@ -78,6 +78,8 @@ pub struct Trainer<'a> {
     device: Device,
     optimiser: AdamW,
     weights: Tensor<1>,
+    /// Mean of the weights over the steps.
+    mean: Tensor<1>,
     moments: Option<AdamWState<1>>,
     decay: Tensor<1>,
     progress: Progress,
@@ -127,6 +129,7 @@ impl<'a> Trainer<'a> {
         );
         Ok(Self {
             weights: vector(&best),
+            mean: vector(&best),
             decay: vector(&decay),
             network: Arc::new(blueprint.network),
             levels: blueprint.levels,
@@ -170,7 +173,7 @@ impl<'a> Trainer<'a> {
         };
         Checkpoint {
             progress: self.progress.clone(),
-            arenas: [floats(&self.weights), moment_1, moment_2, self.best.clone()],
+            arenas: [floats(&self.weights), moment_1, moment_2, floats(&self.mean), self.best.clone()],
             best_share_h: self.best_share_h.clone(),
         }
     }
@@ -191,8 +194,8 @@ impl<'a> Trainer<'a> {
             let shape = [values.len()];
             Tensor::<1>::from_data(TensorData::new(values, shape), &self.device)
         };
-        let [weights, moment_1, moment_2, best] = checkpoint.arenas;
-        self.weights = vector(weights);
+        let [weights, moment_1, moment_2, mean, best] = checkpoint.arenas;
+        (self.weights, self.mean) = (vector(weights), vector(mean));
         self.moments = (checkpoint.progress.moments > 0).then(|| {
             AdamWState::new(AdaptiveMomentumState {
                 time: checkpoint.progress.moments,
@@ -228,7 +231,7 @@ impl<'a> Trainer<'a> {
         }
         let seconds = started.elapsed().as_secs_f64();
         self.progress.epoch += 1;
-        let arena = floats(&self.weights);
+        let arena = floats(if self.config.ema > 0.0 { &self.mean } else { &self.weights });
         let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?);
         let validation =
             validate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), &self.horizons)?;
@@ -285,6 +288,10 @@ impl<'a> Trainer<'a> {
             nudges.iter().for_each(|nudge| nudge.apply(&mut arena));
             let shape = [arena.len()];
             self.weights = Tensor::from_data(TensorData::new(arena, shape), &self.device);
+        }
+        if self.config.ema > 0.0 {
+            let decay = self.config.ema.min((1.0 + step as f64) / (10.0 + step as f64));
+            self.mean = self.mean.clone().mul_scalar(decay) + self.weights.clone().mul_scalar(1.0 - decay);
         }
         self.progress.moments = moments.as_ref().map_or(0, |state| state.momentum.time);
         self.moments = moments;

@@ -40,7 +40,7 @@ fn task(values: &[Vec<f64>; 2]) -> Task<'_> {
         values: values.iter().map(Vec::as_slice).collect(),
         train: 0..520,
         validation: 520..ROWS,
-        linear: None,
+        ..Task::default()
     }
 }
 
@@ -77,21 +77,24 @@ fn the_same_seed_gives_the_same_bits_on_one_thread_and_two() {
 fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
+    let config = TrainConfig { ema: 0.9, ..config() };
     let (model, values) = (model("routing_strategy = 'noisy-top-k'"), columns());
-    let mut straight = Trainer::new(&model, &config(), task(&values)).unwrap();
+    let mut straight = Trainer::new(&model, &config, task(&values)).unwrap();
     while !straight.finished() {
         straight.train_epoch(|_| {}).unwrap();
         if straight.epoch() == 2 {
             straight.checkpoint().save(&path).unwrap();
         }
     }
-    let mut resumed = Trainer::new(&model, &config(), task(&values)).unwrap();
+    let mut resumed = Trainer::new(&model, &config, task(&values)).unwrap();
     resumed.resume(Checkpoint::load(&path, resumed.run(), resumed.arena_len(), 6).unwrap());
     assert_eq!(resumed.epoch(), 2);
     while !resumed.finished() {
         resumed.train_epoch(|_| {}).unwrap();
     }
     assert_eq!(resumed.checkpoint(), straight.checkpoint());
+    let mean = &straight.checkpoint().arenas[3];
+    assert!(mean != &straight.checkpoint().arenas[0] && mean.iter().all(|weight| weight.is_finite()));
 }
 
 #[test]

@@ -40,9 +40,11 @@ pub const GROUP: Group = Group {
 };
 
 /// A file of a benchmark, as it is published.
-struct Source {
-    name: &'static str,
-    sha256: &'static str,
+pub struct Source {
+    /// Its name.
+    pub name: &'static str,
+    /// Of its content.
+    pub sha256: &'static str,
 }
 
 /// A benchmark: its run in `examples/accuracy`, its files, and how they become the run's one file.
@@ -147,7 +149,7 @@ fn lengthen(sources: &[PathBuf], to: &Path) -> Result<(), Failure> {
 }
 
 /// The file of this name and content anywhere under a folder.
-fn find(folder: &Path, source: &Source) -> Result<Option<PathBuf>, Failure> {
+pub fn find(folder: &Path, source: &Source) -> Result<Option<PathBuf>, Failure> {
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))? {

@@ -4,6 +4,7 @@
 
 pub mod ablation;
 mod accuracy;
+mod covariates;
 mod families;
 mod mixture;
 mod moe;
@@ -78,8 +79,9 @@ pub struct Options {
 
 use Bound::{About, AtLeast, AtMost};
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     accuracy::GROUP,
+    covariates::GROUP,
     families::GROUP,
     mixture::REGIMES,
     mixture::COLLAPSE,

@@ -17,8 +17,8 @@ use std::{
 ///
 /// Without a model one is trained first, for `--horizon` steps, in at most `--minutes` of training, and kept in `runs`: the next forecast uses it.
 ///
-/// The CSV has one line a column and step: its stamp `ds`, the column's name `unique_id`, the `point` forecast, the quantiles, and the share of the
-/// samples looked back on that was missing.
+/// The CSV has one line a column and step: its stamp `ds`, the column's name `unique_id`, the `point` forecast, the quantiles, the
+/// spread within the experts and between them (deviations), and the share of the samples looked back on that was missing.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  foretoken forecast runs/etth1 examples/data/ETTh1.csv --svg forecast.svg > forecast.csv\n  \
                         foretoken forecast examples/data/ETTh1.csv --horizon 48 > forecast.csv")]
@@ -107,15 +107,17 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
     let problem = |error: csv::Error| CliError::file(Path::new("forecast.csv"), error);
     let header = ["ds", "unique_id", "point"].map(String::from).into_iter();
     let quantiles = config.quantiles.iter().map(|level| format!("q{level}"));
-    writer.write_record(header.chain(quantiles).chain(["missing".into()])).map_err(problem)?;
+    let spreads = ["within", "between", "missing"].map(String::from);
+    writer.write_record(header.chain(quantiles).chain(spreads)).map_err(problem)?;
     let count = config.quantiles.len();
     for (index, column) in forecaster.columns().iter().enumerate() {
         for (step, stamp) in stamps.iter().enumerate() {
             let place = index * config.horizon + step;
             let quantiles = forecast.quantiles[place * count..][..count].iter().map(f64::to_string);
             let row = [stamp.clone(), column.name.clone(), forecast.point[place].to_string()];
+            let spreads = [forecast.within[place].to_string(), forecast.between[place].to_string()];
             let missing = format!("{:.3}", forecast.missing[index]);
-            writer.write_record(row.into_iter().chain(quantiles).chain([missing])).map_err(problem)?;
+            writer.write_record(row.into_iter().chain(quantiles).chain(spreads).chain([missing])).map_err(problem)?;
         }
     }
     writer.into_inner().map_err(|error| CliError::file(Path::new("forecast.csv"), error))
