@@ -45,6 +45,9 @@ pub struct DataConfig {
     pub unit: UnitKind,
     /// Series to learn, in order; all if absent.
     pub columns: Option<Vec<String>>,
+    /// Whether each series sees the newest samples of all (channel mixing), or itself alone.
+    #[serde(default)]
+    pub mix: bool,
     /// Quantities of the calendar, known of every row by its stamp.
     #[serde(default)]
     pub calendar: Vec<CalendarFeature>,
@@ -105,16 +108,17 @@ pub struct Prepared {
 }
 
 impl Run {
-    /// Counts the covariates of the data in the model.
+    /// Counts the covariates of the data in the model, and its columns where they are mixed.
     ///
     /// # Errors
     /// Counts that the TOML gives and that are others.
-    pub fn count_covariates(&mut self, path: &Path, found: &Covariates) -> Result<(), CliError> {
-        let own = &mut self.model.covariates;
+    pub fn count_covariates(&mut self, path: &Path, found: &Covariates, columns: usize) -> Result<(), CliError> {
+        let (own, mixed) = (&mut self.model.covariates, if self.data.mix { columns } else { 0 });
         for (kind, count, found) in [
             ("past", &mut own.past, found.past.len()),
             ("known", &mut own.known, found.known.len()),
             ("statics", &mut own.statics, found.statics.len()),
+            ("columns", &mut own.columns, mixed),
         ] {
             if *count != 0 && *count != found {
                 let problem = format!("model.covariates.{kind}: expected {found}, as many as the data's, found {count}");

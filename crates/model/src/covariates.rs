@@ -4,6 +4,7 @@
 //! past      seen with the sample of its row
 //! known     seen with the sample, and by the heads at every step of the horizon
 //! static    one value a column
+//! columns   with channel mixing: the newest sample of every column, scaled by its own statistics and cut at ±8, and which of them the column is
 //! ```
 //! Each is standardised by its training rows; a value that is missing counts as its mean. They come before the samples they belong to: a stream is told of
 //! them with [`crate::Predictor::tell`].
@@ -22,20 +23,37 @@ pub struct CovariateConfig {
     pub known: usize,
     /// Of a column, for ever.
     pub statics: usize,
+    /// Columns that each column is shown: all of them, or 0 for none but itself.
+    pub columns: usize,
     /// Width of the layer through which the heads see a step's known covariates.
     pub hidden: usize,
 }
 
 impl Default for CovariateConfig {
     fn default() -> Self {
-        Self { past: 0, known: 0, statics: 0, hidden: 32 }
+        Self { past: 0, known: 0, statics: 0, columns: 0, hidden: 32 }
     }
 }
 
 impl CovariateConfig {
-    /// Covariates in a row of features.
+    /// Values in a row of features beside the taps.
     pub fn count(&self) -> usize {
+        self.own() + 2 * self.columns
+    }
+
+    /// Those of them that are covariates.
+    pub(crate) fn own(&self) -> usize {
         self.past + self.known + self.statics
+    }
+
+    /// Fills in what `column` is shown of all columns, `shown_c` their newest samples.
+    pub fn mix(&self, column: usize, shown_c: &[f32], out: &mut [f32]) {
+        let (values, which) = out.split_at_mut(self.columns);
+        values.copy_from_slice(shown_c);
+        which.fill(0.0);
+        if let Some(own) = which.get_mut(column) {
+            *own = 1.0;
+        }
     }
 
     /// Whether there are none.
@@ -45,7 +63,7 @@ impl CovariateConfig {
 
     pub(crate) fn check(&self) -> Result<(), ModelError> {
         if self.count() > MOST {
-            return Err(ModelError::config("past, known, statics", format!("at most {MOST} covariates"), self.count()));
+            return Err(ModelError::config("past, known, statics, columns", format!("at most {MOST} values"), self.count()));
         }
         positive("hidden", self.hidden).map(|_| ())
     }
@@ -104,6 +122,9 @@ impl Covariates {
         width("past covariates", config.past, self.past.len())?;
         width("known covariates", config.known, self.known.len())?;
         width("static covariates", config.statics, self.statics.len())?;
+        if config.columns > 0 {
+            width("columns that are mixed", config.columns, columns)?;
+        }
         width("values of static covariates", config.statics * columns, self.values_cs.len())?;
         for column in self.past.iter().chain(&self.known).chain(&self.statics) {
             column.check("covariate")?;

@@ -118,6 +118,8 @@ pub struct Predictor {
     offsets: Vec<usize>,
     gaps: Vec<usize>,
     fresh_cd: Vec<f32>,
+    /// The columns' newest samples, scaled, where columns are mixed.
+    shown_c: Vec<f32>,
     standardised: Vec<f64>,
     room: Room,
     parts: Parts,
@@ -148,6 +150,7 @@ impl Predictor {
             offsets: vec![0; count + 1],
             gaps: vec![0; count],
             fresh_cd: vec![0.0; count * network.width()],
+            shown_c: vec![0.0; config.covariates.columns],
             standardised: vec![0.0; count],
             room: Room::new(&forecaster),
             parts: Parts::new(config.horizon, config.quantiles.len()),
@@ -285,15 +288,22 @@ impl Predictor {
         }
         let forecaster = &*self.forecaster;
         let (scaler, network, covariates) = (&forecaster.config().scaler, forecaster.network(), forecaster.covariates());
-        let (inputs, width, extras) = (network.inputs(), network.width(), forecaster.config().covariates.count());
+        let (inputs, width, config) = (network.inputs(), network.width(), &forecaster.config().covariates);
         self.along.reach(covariates, 1)?;
         let mut rows = 0;
-        for (index, (history, &value)) in self.columns.iter_mut().zip(&self.standardised).enumerate() {
+        for (history, &value) in self.columns.iter_mut().zip(&self.standardised) {
             self.gaps[rows] = history.missed() as usize;
             history.push(value, scaler);
+            rows += usize::from(!value.is_nan());
+        }
+        self.shown_c.iter_mut().zip(&self.columns).for_each(|(shown, history)| *shown = history.shown(scaler));
+        rows = 0;
+        for (index, (history, &value)) in self.columns.iter().zip(&self.standardised).enumerate() {
             if !value.is_nan() {
-                let (beside, taps) = self.features_ck[rows * inputs..][..inputs].split_at_mut(extras);
-                self.along.row(covariates, index, 0, beside);
+                let (beside, taps) = self.features_ck[rows * inputs..][..inputs].split_at_mut(config.count());
+                let (own, mixed) = beside.split_at_mut(config.own());
+                self.along.row(covariates, index, 0, own);
+                config.mix(index, &self.shown_c, mixed);
                 history.features(scaler, taps);
                 rows += 1;
             }
@@ -449,7 +459,7 @@ impl Predictor {
         let forecaster = self.forecaster.clone();
         let (scaler, network, covariates) = (&forecaster.config().scaler, forecaster.network(), forecaster.covariates());
         let (count, inputs, width) = (columns.len(), network.inputs(), network.width());
-        let extras = forecaster.config().covariates.count();
+        let config = &forecaster.config().covariates;
         self.along.reach(covariates, rows)?;
         let mut next = 0;
         while next < rows {
@@ -461,14 +471,26 @@ impl Predictor {
             let (mut features, mut gaps) = (vec![0.0; count * len * inputs], vec![0; count * len]);
             let mut offsets = vec![0; count + 1];
             let before = self.columns.clone();
+            let mixed = config.columns;
+            let mut shown = vec![0.0; len * mixed];
+            if mixed > 0 {
+                for (index, mut history) in before.iter().cloned().enumerate() {
+                    for (row, &value) in columns[index][start..start + len].iter().enumerate() {
+                        history.push(forecaster.columns()[index].standardise(value), scaler);
+                        shown[row * mixed + index] = history.shown(scaler);
+                    }
+                }
+            }
             let mut heard = 0;
             for (index, history) in self.columns.iter_mut().enumerate() {
                 for (row, &value) in columns[index][start..start + len].iter().enumerate() {
                     gaps[heard] = history.missed() as usize;
                     history.push(forecaster.columns()[index].standardise(value), scaler);
                     if !value.is_nan() {
-                        let (beside, taps) = features[heard * inputs..][..inputs].split_at_mut(extras);
-                        self.along.row(covariates, index, row, beside);
+                        let (beside, taps) = features[heard * inputs..][..inputs].split_at_mut(config.count());
+                        let (own, beside) = beside.split_at_mut(config.own());
+                        self.along.row(covariates, index, row, own);
+                        config.mix(index, &shown[row * mixed..][..mixed], beside);
                         history.features(scaler, taps);
                         heard += 1;
                     }

@@ -46,6 +46,9 @@ impl Default for ScalerConfig {
     }
 }
 
+/// How far one column's outlier may reach into the others, in deviations.
+pub const LARGEST_SHOWN: f32 = 8.0;
+
 impl ScalerConfig {
     /// Checks the options.
     pub fn check(&self) -> Result<(), ModelError> {
@@ -248,6 +251,15 @@ impl ColumnHistory {
             ScalerKind::Exponential => self.spread,
         };
         (self.mean, variance.sqrt().max(scaler.floor))
+    }
+
+    /// The newest sample, scaled by the statistics of this moment and cut at ±[`LARGEST_SHOWN`]; zero (the mean) before the first.
+    pub fn shown(&self, scaler: &ScalerConfig) -> f32 {
+        if self.seen == 0 {
+            return 0.0;
+        }
+        let (mean, deviation) = self.scale(scaler);
+        (((self.at(self.seen - 1) - mean) / deviation) as f32).clamp(-LARGEST_SHOWN, LARGEST_SHOWN)
     }
 
     /// The newest `features.len()` samples, oldest first, scaled by the statistics of this moment; zero (the mean) where there

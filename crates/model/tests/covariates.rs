@@ -14,7 +14,11 @@ const HORIZON: usize = 5;
 
 /// Two columns, two covariates observed and three known, one of them of each column, two static ones.
 fn with_covariates() -> ForecasterConfig {
-    ForecasterConfig { covariates: CovariateConfig { past: 2, known: 3, statics: 2, hidden: 4 }, adaptive: Some(0.1), ..config() }
+    ForecasterConfig {
+        covariates: CovariateConfig { past: 2, known: 3, statics: 2, columns: 2, hidden: 4 },
+        adaptive: Some(0.1),
+        ..config()
+    }
 }
 
 fn wave(seed: usize, row: usize) -> f64 {

@@ -39,13 +39,15 @@ impl Series {
     fn new(
         (index, column): (usize, &[f64]),
         (covariates, beside): (&Covariates, &Beside<'_>),
+        shown: &[Vec<f32>],
         blueprint: &Blueprint,
         window: usize,
         shortest: usize,
     ) -> Self {
         let forecaster = &blueprint.config;
-        let (extras, width) = (forecaster.covariates.count(), forecaster.covariates.known);
-        let inputs = extras + forecaster.taps;
+        let (config, width) = (&forecaster.covariates, forecaster.covariates.known);
+        let inputs = config.count() + forecaster.taps;
+        let mut shown_c = vec![0.0; config.columns];
         let mut history = ColumnHistory::new(blueprint.memory(), &forecaster.scaler);
         let rows: Vec<usize> = (0..column.len()).filter(|&row| !column[row].is_nan()).collect();
         let mut known = vec![0.0; column.len() * width];
@@ -59,8 +61,11 @@ impl Series {
             let gap = history.missed() as usize;
             history.push(value, &forecaster.scaler);
             if let Some(features) = (!value.is_nan()).then(|| places.next()).flatten() {
-                let (own, taps) = features.split_at_mut(extras);
-                let (past, rest) = own.split_at_mut(forecaster.covariates.past);
+                let (own, taps) = features.split_at_mut(config.count());
+                let (own, mixed) = own.split_at_mut(config.count() - 2 * config.columns);
+                shown_c.iter_mut().zip(shown).for_each(|(to, column)| *to = column[row]);
+                config.mix(index, &shown_c, mixed);
+                let (past, rest) = own.split_at_mut(config.past);
                 covariates.past_row(beside, index, row, past);
                 rest[..width].copy_from_slice(&known[row * width..][..width]);
                 covariates.static_row(index, &mut rest[width..]);
@@ -110,8 +115,18 @@ impl Loader {
         let forecaster = &blueprint.config;
         let (horizon, own) = (forecaster.horizon, forecaster.covariates);
         let shortest = config.horizons_of(horizon)?.into_iter().min().unwrap_or(horizon);
+        // What every column shows the others.
+        let show = |column: &&[f64]| {
+            let mut history = ColumnHistory::new(blueprint.memory(), &forecaster.scaler);
+            let at = |&value: &f64| {
+                history.push(value, &forecaster.scaler);
+                history.shown(&forecaster.scaler)
+            };
+            column.iter().map(at).collect::<Vec<f32>>()
+        };
+        let shown: Vec<_> = if own.columns > 0 { columns.par_iter().map(show).collect() } else { Vec::new() };
         let of = |column: (usize, &&[f64])| {
-            Series::new((column.0, column.1), (covariates, beside), blueprint, config.window, shortest)
+            Series::new((column.0, column.1), (covariates, beside), &shown, blueprint, config.window, shortest)
         };
         let series: Vec<Series> = columns.par_iter().enumerate().map(of).collect();
         if series.iter().all(|series| series.starts == 0) {

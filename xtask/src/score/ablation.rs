@@ -5,7 +5,7 @@
 //! training, in which the linear expert takes no part. The kind of expert and the shape of the larger dense network (one layer or two) are chosen by the
 //! networks' mean error on validation rows, and nothing is by test rows.
 //!
-//! ETTh1 and the regimes are the examples' runs, the regimes' with a linear expert beside it. Weather has the light run of `score weather`, few taps and
+//! ETTh1 and the regimes are the examples' runs, the regimes' with a linear expert beside it. Weather has a light run, few taps and
 //! five epochs, and the mixture that was best there on validation rows: three seeds of all take about 15 CPU-minutes.
 
 use super::{

@@ -108,7 +108,7 @@ fn copy(sources: &[PathBuf], to: &Path) -> Result<(), Failure> {
 }
 
 /// Weather with its rows numbered: the benchmark counts rows, and its stamps have a gap and a double.
-pub fn number_rows(bytes: &[u8]) -> String {
+fn number_rows(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines().enumerate();
     let columns = lines.next().map_or(0, |(_, header)| header.split(',').count() - 1);

@@ -58,7 +58,7 @@ fn measure(options: &Options) -> Result<Measured, Failure> {
         };
         example.lines().map(line).collect()
     };
-    let mut errors = |name: &str, keep: &dyn Fn(&str) -> bool, noise: bool| -> Result<f64, Failure> {
+    let errors = |name: &str, keep: &dyn Fn(&str) -> bool, noise: bool| -> Result<f64, Failure> {
         let mut scores = [(); 3].map(|()| Vec::new());
         for seed in SEEDS {
             let metrics = train(folder.path(), name, &text(keep, noise), seed)?;

@@ -2,9 +2,7 @@
 
 use super::{
     Bound::{AtLeast, AtMost},
-    Figure, Group, Measured, Options,
-    accuracy::number_rows,
-    binary, figure,
+    Figure, Group, Measured, Options, binary, figure,
 };
 use crate::{Failure, root};
 use serde_json::Value;
@@ -40,15 +38,6 @@ const COLLAPSED: &[Figure] = &[
 
 /// Eight experts on the regime signal, without and with each balancer.
 pub const COLLAPSE: Group = Group { figures: COLLAPSED, measure: collapse };
-
-/// Weather, 96 steps, on validation rows: reported, whoever wins.
-pub const WEATHER: Group = Group {
-    figures: &[
-        figure("weather.mixture_over_dense_active", "ratio", AtMost(1.05)),
-        figure("weather.mixture_over_dense_total", "ratio", AtMost(1.05)),
-    ],
-    measure: weather,
-};
 
 const TRAIN: &str = "[train]\nepochs = 100\npatience = 100\nbatch = 2\npositions = 128\nlearning_rate = 8e-3\n";
 
@@ -200,25 +189,4 @@ pub fn weather_run(data: &Path, layers: &str) -> String {
          [[model.layers]]\ntype = \"s4d\"\n{layers}[train]\nepochs = 5\nbatch = 16\n",
         data.display()
     )
-}
-
-fn weather(options: &Options) -> Result<Measured, Failure> {
-    let source = options.data.as_ref().map(|folder| folder.join("weather.csv"));
-    let Some(source) = source.filter(|source| source.exists()) else {
-        println!("# weather: left out; `--data DIR` with the benchmark's weather.csv (52,696 rows, 21 columns) measures it");
-        return Ok(Measured::new());
-    };
-    let folder = tempfile::tempdir()?;
-    let data = folder.path().join("weather.csv");
-    std::fs::write(&data, number_rows(&std::fs::read(&source)?))?;
-    let errors = |name: &str, layers: &str| errors(folder.path(), name, &weather_run(&data, layers), "validation");
-    let active = errors("dense, equal active", &swiglu(128))?;
-    let total = errors("dense, equal total", &swiglu(512))?;
-    let top_2 = errors("mixture, top-2", &mixture_of("{ type = \"swiglu\", hidden = 64 }", "top_k = 2\n"))?;
-    errors("mixture, evidence", &mixture_of("{ type = \"swiglu\", hidden = 128 }", EVIDENCE))?;
-    errors("mixture of linear", &mixture_of("{ type = \"linear\" }", EVIDENCE))?;
-    Ok(Measured::from([
-        ("weather.mixture_over_dense_active".into(), mean(&top_2) / mean(&active)),
-        ("weather.mixture_over_dense_total".into(), mean(&top_2) / mean(&total)),
-    ]))
 }

@@ -79,13 +79,12 @@ pub struct Options {
 
 use Bound::{About, AtLeast, AtMost};
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 9] = [
     accuracy::GROUP,
     covariates::GROUP,
     families::GROUP,
     mixture::REGIMES,
     mixture::COLLAPSE,
-    mixture::WEATHER,
     moe::GROUP,
     Group {
         figures: &[

@@ -111,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         CliError::Data(error) => CliError::file(&arguments.run, format!("data.{error}")),
         error => error,
     })?;
-    run.count_covariates(&arguments.run, &data.covariates)?;
+    run.count_covariates(&arguments.run, &data.covariates, data.columns.len())?;
     let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     table::show_audit(&data.audit);
