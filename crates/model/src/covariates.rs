@@ -50,9 +50,11 @@ impl CovariateConfig {
     pub fn mix(&self, column: usize, shown_c: &[f32], out: &mut [f32]) {
         let (values, which) = out.split_at_mut(self.columns);
         values.copy_from_slice(shown_c);
-        which.fill(0.0);
+        // An indicator, standardised over the columns.
+        let scale = (self.columns.saturating_sub(1).max(1) as f32).sqrt();
+        which.fill(-1.0 / scale);
         if let Some(own) = which.get_mut(column) {
-            *own = 1.0;
+            *own = scale;
         }
     }
 
