@@ -985,6 +985,31 @@ fn covariates_are_learned_from_and_have_to_be_known() {
 }
 
 #[test]
+fn mixed_columns_see_one_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // The second column is the first one a sample later, and that is noise.
+    let lines = (0..900).map(|row| format!("{row},{},{}\n", uniform(row + 1), uniform(row)));
+    std::fs::write(folder.join("data.csv"), "time,lead,follow\n".to_string() + &lines.collect::<String>()).unwrap();
+    let run = SMALL.replace("horizon = 8", "horizon = 1").replace("epochs = 3", "epochs = 30\npatience = 30\nbatch = 2");
+    let errors = |name: &str, run: &str| -> Vec<f64> {
+        std::fs::write(folder.join(format!("{name}.toml")), run).unwrap();
+        stdout(&foretoken(&["train", &format!("{name}.toml"), "--out", name], folder));
+        let metrics = json(&folder.join(name).join("metrics.json"));
+        stdout(&foretoken(&["backtest", name, "data.csv", "--json", "scores.json"], folder));
+        assert_eq!(json(&folder.join("scores.json"))["forecasters"]["model"], metrics["test"]["model"]);
+        let columns = metrics["test"]["model"]["by_column"].as_array().unwrap();
+        columns.iter().map(|column| column["mse"].as_f64().unwrap()).collect()
+    };
+    let (alone, mixed) = (errors("alone", &run), errors("mixed", &run.replace("season = 24", "season = 24\nmix = true")));
+    // In units of its deviation noise has an error of 1.
+    assert!(alone[1] > 0.8 && mixed[1] < 0.3 && mixed[0] > 0.8, "{alone:?} {mixed:?}");
+    let data = std::fs::read_to_string(folder.join("data.csv")).unwrap();
+    let live = stdout(&with_input(&["stream", "mixed"], folder, data.as_bytes()));
+    assert_eq!(bits(live.lines().last().unwrap()), points(&stdout(&foretoken(&["forecast", "mixed", "data.csv"], folder))));
+}
+
+#[test]
 fn without_a_model_one_is_trained_told_of_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
