@@ -974,7 +974,9 @@ fn covariates_are_learned_from_and_have_to_be_known() {
         let known = ["stream", "out", "--snapshot", "state.json"];
         stdout(&with_input(&[&known[..], more].concat(), folder, lines.concat().as_bytes()))
     };
-    let first = stream(&lines[..300], &["--known", "known.csv"]);
+    // A line that is refused leaves nothing of its rain behind.
+    let bad = [&lines[..200], &["2024-01-09T08:00:00Z,calm,7\n".into()], &lines[200..300]].concat();
+    let first = stream(&bad, &["--known", "known.csv"]);
     let live = stream(&lines[300..], &[]);
     assert_eq!(first.lines().count() + live.lines().count(), 740);
     assert_eq!(bits(live.lines().last().unwrap()), points(&forecast));

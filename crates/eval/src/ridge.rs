@@ -503,7 +503,7 @@ mod tests {
         let mut column = wave(400);
         (300..400).for_each(|row| column[row] = ((row * 7907) % 97) as f64);
         let strengths = |folds: usize| {
-            Ridge::fit(&[column.clone()], &(0..300), &(300..400), inputs, &[end], folds).expect("fits").strengths[0]
+            Ridge::fit(std::slice::from_ref(&column), &(0..300), &(300..400), inputs, &[end], folds).expect("fits").strengths[0]
         };
         assert!(strengths(0) > strengths(6), "{} {}", strengths(0), strengths(6));
     }
@@ -513,7 +513,7 @@ mod tests {
         let column = wave(400);
         let profile = Some(Profile { season: 3, cycles: 2 });
         let inputs = Inputs { lookback: 12, profile, level: false };
-        let ridge = Ridge::fit(&[column.clone()], &(0..300), &(300..400), inputs, &[7], 0).expect("fits");
+        let ridge = Ridge::fit(std::slice::from_ref(&column), &(0..300), &(300..400), inputs, &[7], 0).expect("fits");
         let (before, after) = (ridge.forecast(&column, 350..351), ridge.clone().reverting(5.0).forecast(&column, 350..351));
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let phase = |phase: usize| 0.5 * (column[344 + phase] + column[347 + phase]);

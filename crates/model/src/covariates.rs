@@ -216,6 +216,11 @@ impl Along {
         Ok(())
     }
 
+    /// Takes back the last row that was observed, of so many covariates.
+    pub(crate) fn untell_past(&mut self, width: usize) {
+        self.past.iter_mut().for_each(|queue| queue.truncate(queue.len() - width));
+    }
+
     /// Whether the covariates of the next `rows` samples are there.
     pub(crate) fn reach(&self, covariates: &Covariates, rows: usize) -> Result<(), ModelError> {
         reach("past covariates of the samples", &self.past, covariates.past.len(), rows)?;

@@ -349,6 +349,23 @@ impl Predictor {
         done
     }
 
+    /// Takes one sample and the past covariates of its row, one value each for all columns.
+    ///
+    /// # Errors
+    /// As [`Predictor::tell`] and [`Predictor::advance`]; nothing is taken.
+    pub fn advance_beside(&mut self, sample: &[f64], past: &[f64]) -> Result<(), ModelError> {
+        if past.is_empty() {
+            return self.advance(sample);
+        }
+        let known = vec![vec![&[][..]]; self.forecaster.covariates().known.len()];
+        self.tell(&Beside { past: past.iter().map(|value| vec![std::slice::from_ref(value)]).collect(), known })?;
+        let done = self.advance(sample);
+        if done.is_err() && !self.broken {
+            self.along.untell_past(past.len());
+        }
+        done
+    }
+
     /// A network that refuses half-way leaves a state that is neither before nor after.
     fn check_whole(&self) -> Result<(), ModelError> {
         match self.broken {

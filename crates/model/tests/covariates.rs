@@ -143,6 +143,11 @@ fn a_stream_that_was_told_too_little_says_so() {
     assert!(found.contains("known covariates of the horizon") && found.contains('5') && found.contains('4'), "{found}");
     predictor.tell(&data.rows(1..1, HORIZON..HORIZON + 1)).unwrap();
     predictor.predict(&mut buffer).unwrap();
+    let before = predictor.snapshot();
+    assert!(problem(predictor.advance_beside(&[f64::NAN, 1.0], &[0.5, 0.5])).contains("load"));
+    assert_eq!(predictor.snapshot(), before);
+    predictor.advance_beside(&sample, &[0.5, 0.5]).unwrap();
+    predictor.tell(&data.rows(1..1, 6..7)).unwrap();
     // Nothing is taken of what is wrong.
     let snapshot = predictor.snapshot();
     let mut few = data.rows(1..2, 6..7);

@@ -5,7 +5,7 @@ use crate::{
     run::{predictor, reading},
 };
 use foretoken_data::{LineParser, Parsed, read_known};
-use foretoken_model::{Beside, ModelError, Predictor, Snapshot, file::write_atomically};
+use foretoken_model::{Beside, Predictor, Snapshot, file::write_atomically};
 use std::{
     io::{BufRead, Write},
     path::{Path, PathBuf},
@@ -80,16 +80,6 @@ fn tell_known(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), Cl
     predictor.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))
 }
 
-/// Takes a sample with the past covariates behind it.
-fn advance(predictor: &mut Predictor, values: &[f64], columns: usize) -> Result<(), ModelError> {
-    let (sample, past) = values.split_at(columns);
-    if !past.is_empty() {
-        let known = vec![vec![&[][..]]; predictor.forecaster().covariates().known.len()];
-        predictor.tell(&Beside { past: past.iter().map(|value| vec![std::slice::from_ref(value)]).collect(), known })?;
-    }
-    predictor.advance(sample)
-}
-
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = super::forecast::load_at(&arguments.model, arguments.rate)?;
@@ -118,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         number += 1;
         let problem: String = match std::str::from_utf8(&line).map(|line| parser.parse(line, number)) {
             Ok(Ok(Parsed::Header)) => continue,
-            Ok(Ok(Parsed::Row { values, .. })) => match advance(&mut predictor, values, columns) {
+            Ok(Ok(Parsed::Row { values, .. })) => match predictor.advance_beside(&values[..columns], &values[columns..]) {
                 Ok(()) => {
                     predictor.predict(&mut forecast)?;
                     text.clear();
