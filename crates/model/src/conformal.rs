@@ -5,8 +5,9 @@
 //! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate/√h·(1{y beyond q'_j} − share the level leaves beyond)      h steps ahead
 //! ```
 //! Distances that would cross are widened to the one inside. The adaptive form follows a stream whose errors grow or shrink (Gibbs & Candès 2021, as
-//! quantile tracking, Angelopoulos et al. 2023): at a few steps of the horizon every forecast is kept until its sample comes, and held against the `θ` of
-//! that moment, so that a long horizon's delay makes nothing swing. Between those steps `θ` is interpolated.
+//! quantile tracking, Angelopoulos et al. 2023): at a few steps of the horizon every forecast is kept as it was given until its sample comes, so that what is
+//! steered is the coverage of what was said. The rate falls with √h: forecasts that overlap miss together, and a long horizon's delay would make fast ones swing. Between
+//! those steps `θ` is interpolated.
 
 use crate::{ModelError, forecaster::Forecaster, linear_expert::LinearExpert, network::Heads, quantiles::Levels, voice::Voice};
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,7 @@ pub struct Adaptive {
     rate: f64,
     /// `θ`, `[column][knot][level]`.
     log_factors: Vec<f64>,
-    /// Forecasts that wait for their sample, `[column][knot][step + 1][level]`: the median at its place, distances from it at the others; all zero:
+    /// Forecasts as given that wait for their sample, `[column][knot][step + 1][level]`: the median at its place, distances from it at the others; all zero:
     /// none.
     pending: Vec<f64>,
 }
@@ -180,7 +181,7 @@ impl Adaptive {
                 for (level, (log, beyond)) in logs.iter_mut().zip(&knots.beyond).enumerate().filter(|(level, _)| *level != middle)
                 {
                     let error = if level > middle { value - slot[middle] } else { slot[middle] - value };
-                    let missed = f64::from(u8::from(error > slot[level] * log.exp()));
+                    let missed = f64::from(u8::from(error > slot[level]));
                     *log = (*log + rate * (missed - beyond)).clamp(-LARGEST_LOG, LARGEST_LOG);
                 }
             }
@@ -191,8 +192,9 @@ impl Adaptive {
     /// Keeps what was forecast after sample number `time` of a column: quantiles `[knot][level]` before this calibration.
     pub(crate) fn expect(&mut self, knots: &Knots, column: usize, time: u64, quantiles: &[f64]) {
         let (count, middle) = (knots.beyond.len(), knots.middle);
+        let logs = &self.log_factors[column * knots.outputs()..][..knots.outputs()];
         let mut waiting = &mut self.pending[column * knots.waiting()..][..knots.waiting()];
-        for (step, quantiles) in knots.steps.iter().zip(quantiles.chunks_exact(count)) {
+        for ((step, quantiles), logs) in knots.steps.iter().zip(quantiles.chunks_exact(count)).zip(logs.chunks_exact(count)) {
             let (own, rest) = waiting.split_at_mut((step + 1) * count);
             waiting = rest;
             let slot = &mut own[(time % (*step as u64 + 1)) as usize * count..][..count];
@@ -201,8 +203,13 @@ impl Adaptive {
                 slot.fill(0.0);
                 continue;
             }
-            slot.iter_mut().zip(quantiles).for_each(|(slot, quantile)| *slot = (quantile - quantiles[middle]).abs());
-            slot[middle] = quantiles[middle];
+            slot.copy_from_slice(quantiles);
+            stretch(slot, middle, |level| logs[level].exp());
+            let median = quantiles[middle];
+            slot.iter_mut()
+                .enumerate()
+                .filter(|(level, _)| *level != middle)
+                .for_each(|(_, slot)| *slot = (*slot - median).abs());
         }
     }
 
