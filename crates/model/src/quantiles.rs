@@ -53,16 +53,18 @@ impl Levels {
 
     /// Deviation of a distribution with these quantiles: linear between the levels, and as far as the outermost of them beyond.
     pub fn deviation(&self, quantiles: &[f64]) -> f64 {
-        let ends = [(0.0, quantiles[0]), (1.0, quantiles[quantiles.len() - 1])];
-        let own = || self.levels.iter().copied().zip(quantiles.iter().copied());
-        let places = || std::iter::once(ends[0]).chain(own()).chain(std::iter::once(ends[1]));
-        let pieces = || places().zip(places().skip(1)).map(|((p, a), (next, b))| (next - p, a, b));
-        let mean: f64 = pieces().map(|(width, a, b)| width * 0.5 * (a + b)).sum();
-        let square = |(width, a, b): (f64, f64, f64)| {
-            let (a, b) = (a - mean, b - mean);
-            width * (a * a + a * b + b * b) / 3.0
-        };
-        pieces().map(square).sum::<f64>().sqrt()
+        let (levels, last) = (&self.levels, quantiles.len() - 1);
+        let (below, above) = (levels[0], 1.0 - levels[last]);
+        let mut mean = below * quantiles[0] + above * quantiles[last];
+        for j in 1..=last {
+            mean += (levels[j] - levels[j - 1]) * 0.5 * (quantiles[j - 1] + quantiles[j]);
+        }
+        let mut variance = below * (quantiles[0] - mean).powi(2) + above * (quantiles[last] - mean).powi(2);
+        for j in 1..=last {
+            let (a, b) = (quantiles[j - 1] - mean, quantiles[j] - mean);
+            variance += (levels[j] - levels[j - 1]) * (a * a + a * b + b * b) / 3.0;
+        }
+        variance.sqrt()
     }
 
     /// Turns raw head outputs `[…][levels]` into quantiles of the same shape. `scratch` is as long.
