@@ -26,7 +26,7 @@ enum Task {
     Score {
         /// Figures whose name starts so; all if absent.
         name: Option<String>,
-        /// Folder with data that the repository cannot hold: weather.csv for `weather`, the benchmarks' own files for `accuracy`. Without it those figures say so and are left out.
+        /// Folder with data that the repository cannot hold: the benchmarks' own files for `accuracy`, bike sharing's for `covariates`. Without it those figures say so and are left out.
         #[arg(long)]
         data: Option<PathBuf>,
         /// Measure `accuracy` on test rows, instead of validation rows; each use is logged in LOG.md.

@@ -5,6 +5,7 @@
 
 use crate::{error::CliError, run::Prepared};
 use foretoken_eval::Window;
+use foretoken_model::file::{begin, publish};
 use parquet::{
     basic::{Compression, LogicalType, Repetition, Type as Physical},
     data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type},
@@ -85,11 +86,7 @@ impl<'a> ForecastFile<'a> {
     /// A file for forecasts of `data` with quantiles at `levels`, whose steps lie `every` rows apart.
     pub fn create(path: &Path, data: &'a Prepared, levels: &[f64], every: usize) -> Result<Self, CliError> {
         let named = |error: ParquetError| CliError::file(path, error);
-        let mut builder = tempfile::Builder::new();
-        // Readable by whom the user's mask lets read, as any file a program writes.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder(path)).map_err(CliError::io(path))?;
+        let file = begin(path)?;
         let schema = Arc::new(schema(levels).map_err(named)?);
         let writer = SerializedFileWriter::new(file, schema, Arc::new(properties(levels))).map_err(named)?;
         let texts = |texts: &[String]| texts.iter().map(|text| ByteArray::from(text.as_str())).collect();
@@ -144,11 +141,8 @@ impl<'a> ForecastFile<'a> {
         self.check()?;
         self.failed = if self.rows.steps.is_empty() { Ok(()) } else { self.write() };
         self.check()?;
-        let io = |error| CliError::io(&self.path)(error);
         let file = self.writer.into_inner().map_err(|error| CliError::file(&self.path, error))?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(&self.path).map_err(|error| io(error.error))?;
-        std::fs::File::open(folder(&self.path)).and_then(|folder| folder.sync_all()).map_err(io)
+        Ok(publish(file, &self.path)?)
     }
 
     /// Writes the rows as a group.
@@ -183,11 +177,6 @@ impl Rows {
             quantiles: vec![Vec::new(); levels],
         }
     }
-}
-
-/// Where a file of this path lies.
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes and clears a column of texts.

@@ -2,7 +2,8 @@
 
 use crate::error::CliError;
 use foretoken_data::{
-    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, calendar, next_stamps, read,
+    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, calendar, mean_and_deviation,
+    next_stamps, read,
 };
 use foretoken_eval::naive_scales;
 use foretoken_model::{Beside, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
@@ -169,11 +170,17 @@ pub fn reading(model: &Path) -> Result<(ReadOptions, Vec<CalendarFeature>), CliE
 pub fn read_for(model: &Path, path: &Path, names: &[String], ahead: usize) -> Result<(Signal, Audit), CliError> {
     let (options, features) = reading(model)?;
     let (mut signal, audit) = read_series(path, &options, Some(names))?;
+    add_calendar(path, &mut signal, &features, ahead)?;
+    Ok((signal, audit))
+}
+
+/// Puts the calendar beside a signal, `ahead` rows beyond its end.
+fn add_calendar(path: &Path, signal: &mut Signal, features: &[CalendarFeature], ahead: usize) -> Result<(), CliError> {
     if !features.is_empty() {
         let stamps = [&signal.stamps[..], &next_stamps(&signal.stamps, ahead)].concat();
-        signal.covariates.extend(calendar(&stamps, &features).map_err(|error| CliError::file(path, error))?);
+        signal.covariates.extend(calendar(&stamps, features).map_err(|error| CliError::file(path, error))?);
     }
-    Ok((signal, audit))
+    Ok(())
 }
 
 /// A stream of a model that takes missing samples.
@@ -214,8 +221,7 @@ impl DataConfig {
         columns: impl FnOnce(&Signal, Range<usize>) -> Result<Vec<Column>, DataError>,
     ) -> Result<Prepared, CliError> {
         let (mut signal, audit) = read_series(&self.path, &self.read, self.columns.as_deref())?;
-        let beside = calendar(&signal.stamps, &self.calendar).map_err(|error| CliError::file(&self.path, error))?;
-        signal.covariates.extend(beside);
+        add_calendar(&self.path, &mut signal, &self.calendar, 0)?;
         let named = |error| match error {
             // A split is the run's fault, not the file's.
             DataError::Split { .. } => CliError::Data(error),
@@ -234,25 +240,23 @@ impl DataConfig {
     }
 }
 
-/// Names of a signal's covariates, and their statistics over the training rows, or over the series. One that never changes has a deviation of 1.
+/// Names of a signal's covariates, and their statistics over the training rows, or over the series. One that never changes, or has no value, is given a
+/// deviation of 1.
 fn covariates(signal: &Signal, train: &Range<usize>) -> Covariates {
-    fn column<'a>(name: &str, values: impl Iterator<Item = &'a f64>) -> Column {
+    let column = |name: &str, values: &mut dyn Iterator<Item = &f64>| {
         let there: Vec<f64> = values.copied().filter(|value| !value.is_nan()).collect();
-        let count = there.len().max(1) as f64;
-        let mean = there.iter().sum::<f64>() / count;
-        let deviation = (there.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
+        let (mean, deviation) = if there.is_empty() { (0.0, 1.0) } else { mean_and_deviation(&there) };
         Column { name: name.into(), mean, deviation: if deviation > 0.0 { deviation } else { 1.0 } }
-    }
+    };
     let kind = |known: bool| {
         let own = signal.covariates.iter().filter(move |covariate| covariate.known == known);
-        let rows = |values: &Vec<f64>| values[train.start.min(values.len())..train.end.min(values.len())].to_vec();
-        own.map(|covariate| column(&covariate.name, covariate.values.iter().flat_map(rows).collect::<Vec<_>>().iter())).collect()
+        own.map(|each| column(&each.name, &mut each.values.iter().flat_map(|values| &values[train.clone()]))).collect()
     };
     let statics = signal.statics.iter();
     Covariates {
         past: kind(false),
         known: kind(true),
-        statics: statics.clone().map(|each| column(&each.name, each.values.iter())).collect(),
+        statics: statics.clone().map(|each| column(&each.name, &mut each.values.iter())).collect(),
         values_cs: (0..signal.names.len()).flat_map(|series| statics.clone().map(move |each| each.values[series])).collect(),
     }
 }

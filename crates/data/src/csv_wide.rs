@@ -42,7 +42,8 @@ pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
 pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -> Result<Vec<Vec<f64>>, DataError> {
     let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })?;
     let (header, lines) = table::open(path, &text)?;
-    let ours = |name: &&String| calendar(&[], features).is_ok_and(|own| own.iter().any(|feature| feature.name == **name));
+    let days = calendar(&[], features)?;
+    let ours = |name: &&String| days.iter().any(|feature| feature.name == **name);
     let columns = names.iter().filter(|name| !ours(name)).map(|name| Ok((name, header.place(path, name, 1)?)));
     let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;
     let (mut stamps, mut values) = (Vec::new(), vec![Vec::new(); columns.len()]);

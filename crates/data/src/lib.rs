@@ -25,7 +25,7 @@ pub use error::DataError;
 pub use lines::{LineParser, Parsed};
 pub use options::{Align, Format, Outliers, ReadOptions};
 pub use read::read;
-pub use scale::Standardiser;
+pub use scale::{Standardiser, mean_and_deviation};
 pub use signal::{Covariate, Signal, Static};
 pub use split::{Ranges, Split};
 pub use stamps::next_stamps;

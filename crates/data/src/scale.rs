@@ -12,6 +12,13 @@ pub struct Standardiser {
     pub deviations: Vec<f64>,
 }
 
+/// Mean and population deviation of some values; NaN of none.
+pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
+    (mean, variance.sqrt())
+}
+
 impl Standardiser {
     /// Fits on `rows`.
     ///
@@ -24,10 +31,9 @@ impl Standardiser {
             if present.iter().all(|value| *value == present[0]) {
                 return Err(DataError::Constant { column: name.clone(), found: present.first().copied().unwrap_or(f64::NAN) });
             }
-            let mean = present.iter().sum::<f64>() / present.len() as f64;
-            let variance = present.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / present.len() as f64;
+            let (mean, deviation) = mean_and_deviation(&present);
             fitted.means.push(mean);
-            fitted.deviations.push(variance.sqrt());
+            fitted.deviations.push(deviation);
         }
         Ok(fitted)
     }

@@ -42,7 +42,7 @@ impl CovariateConfig {
     }
 
     /// Those of them that are covariates.
-    pub(crate) fn own(&self) -> usize {
+    pub fn own(&self) -> usize {
         self.past + self.known + self.statics
     }
 
@@ -71,7 +71,7 @@ impl CovariateConfig {
     }
 }
 
-/// Most covariates.
+/// Most values beside the taps.
 const MOST: usize = 10_000;
 
 /// The covariates that a forecaster was trained with.
@@ -116,7 +116,10 @@ impl<'a> Beside<'a> {
 }
 
 impl Covariates {
-    /// How many there are of each kind, in `hidden` and all.
+    /// Checks that there are as many of each kind as `config` says, of so many columns, and that their numbers can be.
+    ///
+    /// # Errors
+    /// The kind that differs, or the covariate whose statistics or values cannot be.
     pub fn fits(&self, config: &CovariateConfig, columns: usize) -> Result<(), ModelError> {
         let width = |what, expected: usize, found: usize| {
             if expected == found { Ok(()) } else { Err(ModelError::Width { what, expected, found }) }
@@ -145,7 +148,7 @@ impl Covariates {
     }
 
     /// Standardised values of a column's row.
-    pub fn past_row(&self, beside: &Beside<'_>, column: usize, row: usize, out: &mut [f32]) {
+    fn past_row(&self, beside: &Beside<'_>, column: usize, row: usize, out: &mut [f32]) {
         Self::standardised(&self.past, |index| Beside::value(&beside.past[index], column, row), out);
     }
 
@@ -154,13 +157,32 @@ impl Covariates {
         Self::standardised(&self.known, |index| Beside::value(&beside.known[index], column, row), out);
     }
 
+    /// All of a column's row, as a network is shown it.
+    pub fn row(&self, beside: &Beside<'_>, column: usize, row: usize, out: &mut [f32]) {
+        let (past, known, statics) = self.split(out);
+        self.past_row(beside, column, row, past);
+        self.known_row(beside, column, row, known);
+        self.static_row(column, statics);
+    }
+
+    /// The places of past, known and static ones in a row.
+    fn split<'a>(&self, out: &'a mut [f32]) -> (&'a mut [f32], &'a mut [f32], &'a mut [f32]) {
+        let (past, rest) = out.split_at_mut(self.past.len());
+        let (known, statics) = rest.split_at_mut(self.known.len());
+        (past, known, statics)
+    }
+
     /// Standardised values of a column's static covariates.
-    pub fn static_row(&self, column: usize, out: &mut [f32]) {
+    fn static_row(&self, column: usize, out: &mut [f32]) {
         let values = &self.values_cs[column * self.statics.len()..];
         Self::standardised(&self.statics, |index| values[index], out);
     }
 
-    fn check(&self, beside: &Beside<'_>, columns: usize) -> Result<(), ModelError> {
+    /// Checks that `beside` has values of these covariates, for so many columns.
+    ///
+    /// # Errors
+    /// Other covariates, a wrong number of columns, or a value that is absurd.
+    pub fn check(&self, beside: &Beside<'_>, columns: usize) -> Result<(), ModelError> {
         for (what, expected, found) in
             [("past covariates", &self.past, &beside.past), ("known covariates", &self.known, &beside.known)]
         {
@@ -234,8 +256,7 @@ impl Along {
 
     /// The covariates of a column's sample `ahead` rows after the next.
     pub(crate) fn row(&self, covariates: &Covariates, column: usize, ahead: usize, out: &mut [f32]) {
-        let (past, rest) = out.split_at_mut(covariates.past.len());
-        let (known, statics) = rest.split_at_mut(covariates.known.len());
+        let (past, known, statics) = covariates.split(out);
         read(&self.past[column], ahead, past);
         read(&self.known[column], ahead, known);
         covariates.static_row(column, statics);
@@ -254,7 +275,7 @@ impl Along {
         }
     }
 
-    /// Whether it could belong where `other` does.
+    /// Whether these could be the queues of a stream of so many columns.
     pub(crate) fn fits(&self, covariates: &Covariates, columns: usize) -> bool {
         let of = |queues: &[VecDeque<f32>], width: usize| {
             queues.len() == columns

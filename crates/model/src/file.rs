@@ -16,6 +16,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
 };
+use tempfile::NamedTempFile;
 
 /// Version of the weights file.
 pub const FORMAT_VERSION: u32 = 3;
@@ -43,20 +44,30 @@ struct Header {
 
 /// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let io = |source| ModelError::Io { path: path.into(), source };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let mut file = begin(path)?;
+    file.write_all(bytes).map_err(|source| ModelError::Io { path: path.into(), source })?;
+    publish(file, path)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file without a name beside `path`, for what is written in parts; [`publish`] gives it the name.
+pub fn begin(path: &Path) -> Result<NamedTempFile, ModelError> {
     let mut builder = tempfile::Builder::new();
     // Readable by whom the user's mask lets read, as any file a program writes.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
+    builder.tempfile_in(folder(path)).map_err(|source| ModelError::Io { path: path.into(), source })
+}
+
+/// Gives a file of [`begin`] its name, once all of it is on the disk.
+pub fn publish(file: NamedTempFile, path: &Path) -> Result<(), ModelError> {
+    let io = |source| ModelError::Io { path: path.into(), source };
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map_err(|error| io(error.error))?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    std::fs::File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
 fn bytes_of(values: &[f32]) -> Vec<u8> {

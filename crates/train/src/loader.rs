@@ -62,13 +62,10 @@ impl Series {
             history.push(value, &forecaster.scaler);
             if let Some(features) = (!value.is_nan()).then(|| places.next()).flatten() {
                 let (own, taps) = features.split_at_mut(config.count());
-                let (own, mixed) = own.split_at_mut(config.count() - 2 * config.columns);
+                let (own, mixed) = own.split_at_mut(config.own());
                 shown_c.iter_mut().zip(shown).for_each(|(to, column)| *to = column[row]);
                 config.mix(index, &shown_c, mixed);
-                let (past, rest) = own.split_at_mut(config.past);
-                covariates.past_row(beside, index, row, past);
-                rest[..width].copy_from_slice(&known[row * width..][..width]);
-                covariates.static_row(index, &mut rest[width..]);
+                covariates.row(beside, index, row, own);
                 history.features(&forecaster.scaler, taps);
                 gaps.push(gap);
                 scale.push(history.scale(&forecaster.scaler));
@@ -104,7 +101,7 @@ impl Loader {
     /// Prepares the training rows of standardised `columns`, and their covariates.
     ///
     /// # Errors
-    /// Too few rows for one window and its horizon.
+    /// Too few rows for one window and its horizon, or covariates that are not the model's.
     pub fn new(
         blueprint: &Blueprint,
         columns: &[&[f64]],
@@ -114,6 +111,8 @@ impl Loader {
         config.check()?;
         let forecaster = &blueprint.config;
         let (horizon, own) = (forecaster.horizon, forecaster.covariates);
+        covariates.fits(&own, columns.len())?;
+        covariates.check(beside, columns.len())?;
         let shortest = config.horizons_of(horizon)?.into_iter().min().unwrap_or(horizon);
         // What every column shows the others.
         let show = |column: &&[f64]| {

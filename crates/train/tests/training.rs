@@ -1,6 +1,6 @@
 //! The training loop: it learns, repeats itself bit for bit, resumes, and says what is wrong.
 
-use foretoken_model::{Column, ForecasterConfig, ModelError, linear_expert::LinearWeights};
+use foretoken_model::{Column, Covariates, ForecasterConfig, ModelError, linear_expert::LinearWeights};
 use foretoken_train::{Checkpoint, Task, TrainConfig, Trainer};
 
 const ROWS: usize = 700;
@@ -71,6 +71,20 @@ fn the_same_seed_gives_the_same_bits_on_one_thread_and_two() {
     let one = pool(1).install(|| trained(&model, &config()));
     assert_eq!(pool(2).install(|| trained(&model, &config())), one);
     assert_ne!(trained(&model, &TrainConfig { seed: 2, ..config() }).0, one.0);
+}
+
+#[test]
+fn covariates_that_are_not_there_are_an_error() {
+    let known = Column { name: "heat".into(), mean: 0.0, deviation: 1.0 };
+    let mut model = model("");
+    model.covariates.known = 1;
+    let values = columns();
+    let refused = |task: Task<'_>| Trainer::new(&model, &config(), task).err().expect("refused").to_string();
+    let none = refused(task(&values));
+    assert!(none.contains("known covariates") && none.contains('1') && none.contains('0'), "{none}");
+    let covariates = Covariates { known: vec![known], ..Covariates::default() };
+    let no_values = refused(Task { covariates, ..task(&values) });
+    assert!(no_values.contains("known covariates"), "{no_values}");
 }
 
 #[test]

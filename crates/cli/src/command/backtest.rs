@@ -33,7 +33,7 @@ pub struct Arguments {
     /// Write every score here as JSON: by forecaster, over all, by step and by series.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Train the whole model and the ridges anew every so many scored windows, as the run says, on the rows before the first of them; the last of these
+    /// Train the whole model, or its linear expert where that alone was shipped, and the ridges anew every so many scored windows, as the run says, on the rows before the first of them; the last of these
     /// rows, as many as the run's own, are for validation. Scored beside those of the run, as `model-refit`, `ridge-refit`, …
     #[arg(long, value_name = "EVERY", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "rate")]
     refit: Option<u32>,
