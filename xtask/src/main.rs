@@ -1,7 +1,8 @@
-//! The project's own tasks: `cargo xtask check`, `cargo xtask setup`, `cargo xtask score [NAME]`, `cargo xtask ablation`.
+//! The project's own tasks: `cargo xtask check`, `cargo xtask setup`, `cargo xtask score [NAME]`, `cargo xtask ablation`, `cargo xtask soak`.
 
 mod check;
 mod score;
+mod soak;
 
 use clap::{Parser, Subcommand};
 use std::{
@@ -35,6 +36,18 @@ enum Task {
         /// Seeds that `accuracy` is trained with.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
+    },
+    /// Kill a training at random moments and resume it, and look whether it ends with the same weights. A few minutes.
+    Soak {
+        /// Kills.
+        #[arg(long, default_value_t = 200)]
+        kills: u64,
+        /// Resumed trainings that must end, each with the bits of one that was never killed.
+        #[arg(long, default_value_t = 20)]
+        resumes: u64,
+        /// Of the moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Measure whether the mixture pays: train it, its experts alone and dense networks of equal size, and print one Markdown table. About 15 CPU-minutes.
     Ablation {
@@ -71,6 +84,7 @@ fn main() -> ExitCode {
         Task::Score { name, data, last, seeds } => {
             score::score(name.as_deref().unwrap_or(""), &score::Options { data, last, seeds })
         }
+        Task::Soak { kills, resumes, seed } => soak::soak(kills, resumes, seed).map(|()| true),
         Task::Ablation { data, seeds } => score::ablation::ablation(data.as_deref(), seeds).map(|()| true),
     };
     match done {

@@ -17,6 +17,8 @@ pub enum CliError {
     Output(#[from] std::io::Error),
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
+    #[error("interrupted after step {step}; `--resume` goes on from {}", path.display())]
+    Interrupted { signal: i32, step: u64, path: PathBuf },
 }
 
 impl CliError {

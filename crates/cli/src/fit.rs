@@ -7,9 +7,9 @@ use crate::{
 use foretoken_data::Ranges;
 use foretoken_eval::Ridge;
 use foretoken_model::{ModelError, linear_expert::LinearWeights};
-use foretoken_train::{EpochReport, Task, Trainer};
+use foretoken_train::{EpochReport, StepReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::Path;
+use std::{ops::ControlFlow, path::Path};
 
 /// A trainer of the run whose TOML is at `path`, for the training and validation rows of `ranges`; it sees no row after them.
 pub fn trainer<'a>(
@@ -34,22 +34,39 @@ pub fn trainer<'a>(
     })
 }
 
-/// Trains to the end, or until `done`, told of every epoch, says not to go on.
-pub fn train(
-    trainer: &mut Trainer<'_>,
-    bar: &ProgressBar,
-    mut done: impl FnMut(&Trainer<'_>, &EpochReport) -> Result<bool, CliError>,
-) -> Result<(), CliError> {
+/// Who looks on while a trainer trains; each call says whether to go on.
+pub trait Watch {
+    /// After every step.
+    fn step(&mut self, trainer: &Trainer<'_>, step: &StepReport) -> Result<ControlFlow<()>, CliError>;
+    /// After every epoch.
+    fn epoch(&mut self, trainer: &Trainer<'_>, epoch: &EpochReport) -> Result<ControlFlow<()>, CliError>;
+}
+
+/// Trains to the end, or until told not to go on.
+pub fn train(trainer: &mut Trainer<'_>, watch: &mut dyn Watch) -> Result<(), CliError> {
     while !trainer.finished() {
-        let epoch = trainer.train_epoch(|step| {
-            bar.inc(1);
-            bar.set_message(format!("loss {:.4}, balance {:.4}", step.loss, step.auxiliary));
+        let mut problem = None;
+        let epoch = trainer.train_until(|trainer, step| {
+            watch.step(trainer, step).unwrap_or_else(|error| {
+                problem = Some(error);
+                ControlFlow::Break(())
+            })
         })?;
-        if !done(trainer, &epoch)? {
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        let Some(epoch) = epoch else { break };
+        if watch.epoch(trainer, &epoch)?.is_break() {
             break;
         }
     }
     Ok(())
+}
+
+/// Moves a bar on by one step.
+pub fn show(bar: &ProgressBar, step: &StepReport) {
+    bar.inc(1);
+    bar.set_message(format!("loss {:.4}, balance {:.4}", step.loss, step.auxiliary));
 }
 
 /// A bar of training steps, without a length yet. `before` are more fields of indicatif's in front of its numbers.

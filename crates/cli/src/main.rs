@@ -5,11 +5,14 @@ mod draw;
 mod error;
 mod fit;
 mod forecast_file;
+mod interrupt;
+mod journal;
 mod refit;
 mod routing;
 mod run;
 mod score;
 mod sensible;
+mod session;
 mod ship;
 mod table;
 
@@ -52,7 +55,11 @@ fn main() -> ExitCode {
         Err(error) => {
             tracing::error!(%error, "the command failed");
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            match error {
+                // As shells give the end by a signal.
+                error::CliError::Interrupted { signal, .. } => ExitCode::from(128 + signal as u8),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

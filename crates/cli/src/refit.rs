@@ -16,8 +16,9 @@ use crate::{
 };
 use foretoken_eval::Origins;
 use foretoken_model::Forecaster;
+use foretoken_train::{EpochReport, StepReport, Trainer};
 use indicatif::ProgressBar;
-use std::{path::Path, sync::Arc};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 /// What is fitted anew, and how often.
 pub struct Refit<'a> {
@@ -95,14 +96,29 @@ impl Refit<'_> {
         let done = bar.position();
         let steps = trainer.steps_an_epoch() * self.run.train.epochs as u64;
         bar.set_length(done + left * steps);
-        let mut mse = f64::NAN;
-        fit::train(&mut trainer, bar, |_, epoch| {
-            if epoch.best {
-                mse = epoch.validation.mse;
-            }
-            Ok(true)
-        })?;
-        Ok((Arc::new(trainer.best()?), format!("validation MSE {mse:.4}")))
+        let mut watch = Progress { bar, mse: f64::NAN };
+        fit::train(&mut trainer, &mut watch)?;
+        Ok((Arc::new(trainer.best()?), format!("validation MSE {:.4}", watch.mse)))
+    }
+}
+
+/// The bar, and the validation error of the best epoch.
+struct Progress<'a> {
+    bar: &'a ProgressBar,
+    mse: f64,
+}
+
+impl fit::Watch for Progress<'_> {
+    fn step(&mut self, _: &Trainer<'_>, step: &StepReport) -> Result<ControlFlow<()>, CliError> {
+        fit::show(self.bar, step);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn epoch(&mut self, _: &Trainer<'_>, epoch: &EpochReport) -> Result<ControlFlow<()>, CliError> {
+        if epoch.best {
+            self.mse = epoch.validation.mse;
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }
 

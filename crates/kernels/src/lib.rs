@@ -12,6 +12,7 @@
 //! hold        zero-order hold of S4D and S5
 //! router      scores → choice → weights            experts  grouping rows by expert
 //! balance     losses that keep experts in use      evidence a filter over models of the signal
+//! adamw       an optimiser's step, in one pass
 //! plain       definitions, generic over f32 and f64: the oracle
 //! ```
 //! Every sum runs in one order, whatever the instruction set, the number of rows in a call or the number of threads; so a
@@ -20,6 +21,7 @@
 #![allow(unsafe_code)]
 
 pub mod activation;
+pub mod adamw;
 pub mod attention;
 pub mod balance;
 pub mod conv;

@@ -75,6 +75,12 @@ pub enum ModelError {
         /// Expert whose score it is.
         expert: usize,
     },
+    /// A training pass that met NaN or infinity.
+    #[error("{place}: expected finite values, found NaN or infinity")]
+    NotFinite {
+        /// Layer or weight, by its path.
+        place: String,
+    },
 }
 
 impl ModelError {
@@ -103,6 +109,8 @@ impl ModelError {
             Self::Config { field, expected, found } => Self::Config { field: format!("{parent}.{field}"), expected, found },
             Self::Syntax { place, reason } if place.is_empty() => Self::Syntax { place: parent.into(), reason },
             Self::Syntax { place, reason } => Self::Syntax { place: format!("{parent}.{place}"), reason },
+            Self::NotFinite { place } => Self::NotFinite { place: format!("{parent}.{place}") },
+            score @ Self::NonFiniteScore { .. } => Self::NotFinite { place: format!("{parent}, {score}") },
             other => other,
         }
     }

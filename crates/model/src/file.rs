@@ -25,6 +25,9 @@ pub const FORMAT_VERSION: u32 = 3;
 const HEADER_LIMIT: usize = 1 << 20;
 const TENSOR_LIMIT: usize = 10_000;
 
+/// How the names of files end that are not whole yet.
+const UNPUBLISHED: &str = ".foretoken-part";
+
 const KEY: &str = "foretoken";
 const NETWORK: &str = "network.";
 const LINEAR_WEIGHTS: &str = "linear.weights";
@@ -56,10 +59,23 @@ fn folder(path: &Path) -> &Path {
 /// A file without a name beside `path`, for what is written in parts; [`publish`] gives it the name.
 pub fn begin(path: &Path) -> Result<NamedTempFile, ModelError> {
     let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(UNPUBLISHED);
     // Readable by whom the user's mask lets read, as any file a program writes.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder(path)).map_err(|source| ModelError::Io { path: path.into(), source })
+}
+
+/// Removes from `folder` what processes that were killed while they wrote have left there.
+pub fn sweep(folder: &Path) -> Result<(), ModelError> {
+    let io = |source| ModelError::Io { path: folder.into(), source };
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.to_str().is_some_and(|name| name.ends_with(UNPUBLISHED)) {
+            std::fs::remove_file(path).map_err(io)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a file of [`begin`] its name, once all of it is on the disk.

@@ -437,6 +437,16 @@ impl Nudge {
     }
 }
 
+/// An error that names `place`, if a value is NaN or infinite.
+pub fn all_finite(place: &str, values: &[f32]) -> Result<(), ModelError> {
+    // By pieces, so that the compiler can look at many values at once.
+    let finite = |values: &[f32]| values.iter().fold(true, |finite, value| finite & value.is_finite());
+    match values.chunks(1024).all(finite) {
+        true => Ok(()),
+        false => Err(ModelError::NotFinite { place: place.into() }),
+    }
+}
+
 impl Pass {
     /// A pass of training.
     pub fn training(seed: u64, step: u64) -> Self {

@@ -12,7 +12,7 @@ use crate::{
     ModelError,
     covariates::CovariateConfig,
     decoder::{Decoder, DecoderEngine, DecoderKept},
-    layer::{BackwardPass, Engine, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State},
+    layer::{BackwardPass, Engine, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State, all_finite},
     mixture::MixtureEngine,
     plain::{self, PlainPass, PlainState, Sample},
     quantiles::Levels,
@@ -277,6 +277,7 @@ impl NetworkEngine {
         let (rows, width) = (heard.offsets[heard.offsets.len() - 1], self.width());
         let (mut x_nd, mut stack_nd) = (vec![0.0; rows * width], vec![0.0; rows * width]);
         linear::linear(heard.features_nk, &self.embed, Some(&self.embed_bias_d), &mut x_nd);
+        all_finite("embed", &x_nd)?;
         let stack = self.stack.forward(heard.rows(&x_nd), &mut state, &mut stack_nd, pass)?;
         let picked_md: Vec<f32> = positions.iter().flat_map(|&row| &stack_nd[row * width..][..width]).copied().collect();
         let mut hidden_md = vec![0.0; picked_md.len()];
@@ -285,6 +286,7 @@ impl NetworkEngine {
         linear::linear(&hidden_md, &self.heads.panels, Some(&self.heads.bias_q), &mut raw_mq);
         let decoder = self.heads.decoder.as_ref().map(|decoder| decoder.forward(&hidden_md, known_mk, &mut raw_mq));
         self.heads.levels.forward(&raw_mq, &mut vec![0.0; quantiles_mq.len()], quantiles_mq);
+        all_finite("head", quantiles_mq)?;
         Ok(NetworkKept { x_nd, stack_nd: picked_md, stack, hidden_md, raw_mq, decoder })
     }
 

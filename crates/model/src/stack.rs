@@ -7,7 +7,7 @@
 
 use crate::{
     ModelError,
-    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State},
+    layer::{BackwardPass, Engine, Kind, Layer, LayerConfig, Need, Pass, Registry, Rows, Saved, Scratch, State, all_finite},
     mixture::MixtureEngine,
     plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight},
@@ -41,6 +41,8 @@ struct Stack {
 
 #[derive(Debug)]
 struct Block {
+    /// Its path and its layer's kind, for errors.
+    place: String,
     gain_d: Weight,
     layer: Box<dyn Layer>,
 }
@@ -64,7 +66,11 @@ fn build(
         layout.scope(&name, |layout| {
             let gain_d = layout.free("gain", [1, input], Init::Constant(1.0));
             let layer = layout.scope("layer", |layout| registry.build(config, input, input, layout));
-            Ok(Block { gain_d, layer: layer.map_err(|error| error.under(&format!("layers.{index}")))? })
+            Ok(Block {
+                place: format!("{name}.layer ({})", config.kind),
+                gain_d,
+                layer: layer.map_err(|error| error.under(&format!("layers.{index}")))?,
+            })
         })
     };
     let blocks = options.layers.iter().enumerate().map(block).collect::<Result<_, ModelError>>()?;
@@ -74,6 +80,7 @@ fn build(
 impl Layer for Stack {
     fn prepare(&self, arena: &[f32], train: bool) -> Box<dyn Engine> {
         let block = |block: &Block| BlockEngine {
+            place: block.place.clone(),
             span: block.gain_d,
             gain_d: block.gain_d.of(arena).to_vec(),
             layer: block.layer.prepare(arena, train),
@@ -121,6 +128,7 @@ struct StackEngine {
 }
 
 struct BlockEngine {
+    place: String,
     span: Weight,
     gain_d: Vec<f32>,
     layer: Box<dyn Engine>,
@@ -168,7 +176,9 @@ impl Engine for StackEngine {
         y_nd.copy_from_slice(x_nd);
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
             norm::rms_norm(y_nd, &block.gain_d, &mut h_nd);
-            let layer = block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass)?;
+            let layer = block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass);
+            let layer = layer.map_err(|error| error.under(&block.place))?;
+            all_finite(&block.place, &out_nd)?;
             kept.push(Kept { x_nd: y_nd.to_vec(), layer });
             add(y_nd, &out_nd);
         }

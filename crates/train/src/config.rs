@@ -1,5 +1,6 @@
 //! Options of a training run.
 
+use crate::schedule::{Group, Schedule};
 use foretoken_model::ModelError;
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +28,20 @@ pub struct TrainConfig {
     pub positions: usize,
     /// Peak learning rate of AdamW.
     pub learning_rate: f64,
-    /// Steps of linear warm-up before the cosine.
+    /// Steps until the learning rate is at its peak.
     pub warm_up: usize,
-    /// Decoupled weight decay, on matrices only.
+    /// How the learning rate rises and falls.
+    pub schedule: Schedule,
+    /// Decoupled weight decay, on matrices only: not on the dynamics of state-space models, norms and biases.
     pub weight_decay: f64,
+    /// Weights that learn at another rate or decay otherwise.
+    pub groups: Vec<Group>,
+    /// Batches whose gradients are averaged for one step of the optimiser: the memory of one, the step of all.
+    pub accumulate: usize,
     /// Largest global norm of the gradient.
     pub clip_norm: f64,
+    /// What is done at a loss or gradient that is not finite. A run that stopped there can go on with another choice.
+    pub not_finite: NotFinite,
     /// Decay a step of the mean of the weights (Polyak & Juditsky 1992), which is what is validated and kept; 0 for the weights themselves. At the beginning
     /// the mean is of fewer steps: the decay is at most (1 + t)/(10 + t).
     pub ema: f64,
@@ -44,6 +53,21 @@ pub struct TrainConfig {
     pub horizons: Vec<usize>,
     /// Whether the network is shipped even where it adds nothing to the linear expert on the validation rows.
     pub keep_network: bool,
+    /// Steps from one checkpoint to the next, beside those after every epoch. Changes no weight.
+    pub checkpoint_steps: u64,
+    /// Batches made ahead on a thread of their own; 0 makes each when it is needed. Changes no weight.
+    pub prefetch: usize,
+}
+
+/// What is done at a loss or gradient that is NaN or infinite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotFinite {
+    /// Training ends with an error that names the step, its windows and the layer.
+    #[default]
+    Stop,
+    /// The step is left out and counted.
+    Skip,
 }
 
 impl Default for TrainConfig {
@@ -59,13 +83,19 @@ impl Default for TrainConfig {
             positions: 32,
             learning_rate: 3e-3,
             warm_up: 50,
+            schedule: Schedule::default(),
             weight_decay: 0.05,
+            groups: Vec::new(),
+            accumulate: 1,
             clip_norm: 1.0,
+            not_finite: NotFinite::default(),
             ema: 0.0,
             squared_error: 1.0,
             evenness: 0.0,
             horizons: Vec::new(),
             keep_network: false,
+            checkpoint_steps: 1000,
+            prefetch: 2,
         }
     }
 }
@@ -79,6 +109,8 @@ impl TrainConfig {
             ("window", self.window),
             ("positions", self.positions),
             ("patience", self.patience),
+            ("accumulate", self.accumulate),
+            ("checkpoint_steps", usize::try_from(self.checkpoint_steps).unwrap_or(usize::MAX)),
         ] {
             foretoken_model::weights::positive(field, value)?;
         }
@@ -101,6 +133,9 @@ impl TrainConfig {
                 ));
             }
         }
+        for (index, group) in self.groups.iter().enumerate() {
+            group.check().map_err(|error| error.under(&format!("groups.{index}")))?;
+        }
         match (0.0..1.0).contains(&self.ema) {
             true => Ok(()),
             false => Err(ModelError::config("ema", "a number from 0 to below 1", self.ema)),
@@ -119,13 +154,9 @@ impl TrainConfig {
         }
     }
 
-    /// Learning rate at `step` of `steps`: linear warm-up, then half a cosine down to zero.
-    pub fn rate(&self, step: u64, steps: u64) -> f64 {
-        let warm_up = (self.warm_up as u64).min(steps / 2).max(1);
-        if step < warm_up {
-            return self.learning_rate * (step + 1) as f64 / warm_up as f64;
-        }
-        let done = (step - warm_up) as f64 / (steps - warm_up).max(1) as f64;
-        self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+    /// What of this shapes the weights: all but what is done beside the training.
+    pub(crate) fn of_the_weights(&self) -> Self {
+        let Self { keep_network, checkpoint_steps, prefetch, not_finite, .. } = Self::default();
+        Self { keep_network, checkpoint_steps, prefetch, not_finite, ..self.clone() }
     }
 }

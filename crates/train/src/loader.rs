@@ -11,7 +11,7 @@ use foretoken_model::{
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 /// States by window: column and first row.
 pub type Carried = HashMap<(usize, usize), State>;
@@ -89,6 +89,8 @@ pub struct Loader {
 
 /// What one step learns from: the batch, and its targets in the scaler's units.
 pub struct Lesson {
+    /// The windows: column, and first of the training rows.
+    pub windows: Vec<(usize, usize)>,
     /// The network's input.
     pub batch: Batch,
     /// `[position][horizon]`; NaN where there is none.
@@ -154,8 +156,8 @@ impl Loader {
         rng
     }
 
-    /// Steps that every epoch has.
-    pub fn steps(&self) -> u64 {
+    /// Lessons that every epoch has.
+    pub fn lessons(&self) -> u64 {
         // The phase may cost a column its last window, so the count is that of the largest phase.
         let windows = |series: &Series| match series.starts {
             0 => 0,
@@ -164,8 +166,8 @@ impl Loader {
         self.series.iter().map(windows).sum::<usize>().div_ceil(self.config.batch) as u64
     }
 
-    /// Samples in a full batch.
-    pub fn rows_a_step(&self) -> usize {
+    /// Samples of a lesson.
+    pub fn rows_a_lesson(&self) -> usize {
         self.config.batch * self.config.window
     }
 
@@ -205,14 +207,20 @@ impl Loader {
         Ok(columns?.into_iter().flatten().collect())
     }
 
-    /// The lessons of an epoch, in order. `first_step` numbers the first. Windows start from the states of `carried`, if it is given.
-    pub fn epoch<'a>(&'a self, epoch: u64, first_step: u64, carried: Option<&'a Carried>) -> impl Iterator<Item = Lesson> + 'a {
+    /// These lessons of an epoch, in order; beyond its last window it begins anew. `first` is the number of the epoch's first among all lessons. Windows
+    /// start from the states of `carried`, if it is given.
+    pub fn epoch<'a>(
+        &'a self,
+        epoch: u64,
+        first: u64,
+        lessons: Range<u64>,
+        carried: Option<&'a Carried>,
+    ) -> impl Iterator<Item = Lesson> + use<'a> {
         let windows = self.windows(epoch);
-        let steps = self.steps() as usize;
         let batch = self.config.batch;
-        (0..steps).map(move |step| {
-            let chosen: Vec<_> = (0..batch).map(|place| windows[(step * batch + place) % windows.len()]).collect();
-            let mut lesson = self.lesson(&chosen, epoch, first_step + step as u64);
+        lessons.map(move |index| {
+            let chosen: Vec<_> = (0..batch).map(|place| windows[(index as usize * batch + place) % windows.len()]).collect();
+            let mut lesson = self.lesson(&chosen, epoch, first + index);
             lesson.batch.state = carried.map(|carried| {
                 let mut state = State::default();
                 chosen.iter().for_each(|window| state.extend(&carried[window]));
@@ -226,6 +234,7 @@ impl Loader {
         let TrainConfig { window, burn_in, positions, seed, .. } = self.config;
         let mut rng = self.draws(epoch, step);
         let mut lesson = Lesson {
+            windows: windows.iter().map(|&(column, start)| (column, self.series[column].rows[start])).collect(),
             batch: Batch {
                 features_nk: Vec::with_capacity(windows.len() * window * self.inputs),
                 offsets: (0..=windows.len()).map(|place| place * window).collect(),

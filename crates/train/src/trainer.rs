@@ -1,22 +1,35 @@
-//! The training loop: AdamW with global-norm clipping on the flat arena, warm-up and cosine, early stopping on validation.
+//! The training loop: AdamW with global-norm clipping on the flat arena, a schedule, early stopping on validation.
 
 use crate::{
+    ahead::ahead,
     calibrate::calibrate,
     checkpoint::{Checkpoint, Progress},
-    config::TrainConfig,
+    config::{NotFinite, TrainConfig},
     loader::{Lesson, Loader},
     loss::{QuantileLoss, step_weights},
+    schedule::{Alike, alike},
     validate::{Validation, validate},
 };
-use burn::{
-    optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer},
-    tensor::{Device, Tensor, TensorData},
-};
+use burn::tensor::{Device, Tensor, TensorData};
+use foretoken_kernels::adamw::{self, AdamW};
 use foretoken_model::{
-    Beside, Blueprint, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Registry, linear_expert::LinearWeights,
-    network::Network, quantiles::Levels, train::network,
+    Beside, Blueprint, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Registry,
+    layer::{Nudge, all_finite},
+    linear_expert::LinearWeights,
+    network::Network,
+    quantiles::Levels,
+    train::network,
+    weights::Spec,
 };
-use std::{ops::Range, sync::Arc, time::Instant};
+use serde::Serialize;
+use std::{
+    ops::{ControlFlow, Range},
+    sync::Arc,
+    time::Instant,
+};
+
+/// Windows that an error names.
+const WINDOWS_NAMED: usize = 4;
 
 /// What a run learns from.
 #[derive(Clone, Debug, Default)]
@@ -38,22 +51,30 @@ pub struct Task<'a> {
 }
 
 /// One step's figures.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct StepReport {
+    /// The epoch, from 1.
+    pub epoch: u64,
     /// Steps done in the epoch.
     pub step: u64,
     /// Steps in the epoch.
     pub steps: u64,
-    /// Loss of the heads.
+    /// Loss of the heads; NaN of a step that was left out.
     pub loss: f32,
     /// Auxiliary losses.
     pub auxiliary: f32,
+    /// Global norm of the gradient before clipping.
+    pub norm: f64,
+    /// Learning rate.
+    pub rate: f64,
     /// Samples through the network.
     pub rows: usize,
+    /// Whether the step was left out, since its loss or gradient was not finite.
+    pub skipped: bool,
 }
 
 /// One epoch's figures.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct EpochReport {
     /// Number of the epoch, from 1.
     pub epoch: u64,
@@ -73,20 +94,31 @@ pub struct Trainer<'a> {
     model: ForecasterConfig,
     config: TrainConfig,
     network: Arc<Network>,
+    specs: Vec<Spec>,
     levels: Levels,
     loader: Arc<Loader>,
     device: Device,
-    optimiser: AdamW,
-    weights: Tensor<1>,
-    /// Mean of the weights over the steps.
-    mean: Tensor<1>,
-    moments: Option<AdamWState<1>>,
-    decay: Tensor<1>,
+    alike: Vec<Alike>,
     progress: Progress,
+    weights: Vec<f32>,
+    moments: [Vec<f32>; 2],
+    /// Mean of the weights over the steps.
+    mean: Vec<f32>,
+    /// As they were when the epoch began.
+    epoch_weights: Vec<f32>,
     horizons: Vec<usize>,
     weights_h: Arc<[f32]>,
     best: Vec<f32>,
     best_share_h: Vec<f32>,
+}
+
+/// What a step found, before it changes a weight.
+struct Found {
+    loss: f32,
+    auxiliary: f32,
+    norm: f64,
+    gradient: Vec<f32>,
+    nudges: Vec<Nudge>,
 }
 
 fn floats(tensor: &Tensor<1>) -> Vec<f32> {
@@ -110,42 +142,40 @@ impl<'a> Trainer<'a> {
         let beside = task.beside.from(task.train.start);
         let views: Vec<&[f64]> = standardised.iter().map(Vec::as_slice).collect();
         let loader = Arc::new(Loader::new(&blueprint, &views, (&task.covariates, &beside), config)?);
-        let device = Device::flex();
-        let best = blueprint.layout.initialise(config.seed);
-        let mut decay = vec![0.0; best.len()];
-        for spec in blueprint.layout.specs().iter().filter(|spec| spec.decay) {
-            spec.weight.of_mut(&mut decay).fill(1.0);
-        }
-        let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device);
-        // What is shipped in the end changes nothing of the training.
-        let learned = TrainConfig { keep_network: false, ..config.clone() };
+        let weights = blueprint.layout.initialise(config.seed);
+        let specs = blueprint.layout.specs().to_vec();
+        let alike = alike(&specs, config.weight_decay, &config.groups).map_err(|error| error.under("train"))?;
+        let zeros = || vec![0.0; weights.len()];
+        let learned = config.of_the_weights();
         let (columns, covariates) = (&task.columns, &task.covariates);
         let run = format!("{model:?} {learned:?} {columns:?} {covariates:?} {:?} {:?}", task.train, task.validation);
-        tracing::info!(
-            parameters = best.len(),
-            windows_a_step = config.batch,
-            steps_an_epoch = loader.steps(),
-            "training starts"
-        );
-        Ok(Self {
-            weights: vector(&best),
-            mean: vector(&best),
-            decay: vector(&decay),
+        let trainer = Self {
+            moments: [zeros(), zeros()],
+            mean: weights.clone(),
+            epoch_weights: weights.clone(),
+            best: weights.clone(),
+            weights,
             network: Arc::new(blueprint.network),
             levels: blueprint.levels,
-            optimiser: AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0).build(),
-            moments: None,
+            specs,
+            alike,
             progress: Progress::new(run),
             weights_h: step_weights(model.horizon, &config.horizons_of(model.horizon)?),
             horizons: config.horizons_of(model.horizon)?,
             best_share_h: vec![if task.linear.is_some() { 0.0 } else { 1.0 }; model.horizon],
-            best,
             model: model.clone(),
             config: config.clone(),
             loader,
-            device,
+            device: Device::flex(),
             task,
-        })
+        };
+        tracing::info!(
+            parameters = trainer.weights.len(),
+            windows_a_step = config.batch * config.accumulate,
+            steps_an_epoch = trainer.steps_an_epoch(),
+            "training starts"
+        );
+        Ok(trainer)
     }
 
     /// Epochs done.
@@ -153,9 +183,24 @@ impl<'a> Trainer<'a> {
         self.progress.epoch
     }
 
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.progress.step
+    }
+
+    /// Epoch of the best weights so far; 0 for those that training began with.
+    pub fn best_epoch(&self) -> u64 {
+        self.progress.best_epoch
+    }
+
+    /// Steps left out, since their loss or gradient was not finite.
+    pub fn skipped(&self) -> u64 {
+        self.progress.skipped
+    }
+
     /// Steps of one epoch.
     pub fn steps_an_epoch(&self) -> u64 {
-        self.loader.steps()
+        self.loader.lessons().div_ceil(self.config.accumulate as u64)
     }
 
     /// Whether all epochs are done or patience has run out.
@@ -166,14 +211,10 @@ impl<'a> Trainer<'a> {
 
     /// Where training stands.
     pub fn checkpoint(&self) -> Checkpoint {
-        let zeros = || vec![0.0; self.best.len()];
-        let (moment_1, moment_2) = match &self.moments {
-            Some(state) => (floats(&state.momentum.moment_1), floats(&state.momentum.moment_2)),
-            None => (zeros(), zeros()),
-        };
+        let [moment_1, moment_2] = &self.moments;
         Checkpoint {
             progress: self.progress.clone(),
-            arenas: [floats(&self.weights), moment_1, moment_2, floats(&self.mean), self.best.clone()],
+            arenas: [&self.weights, moment_1, moment_2, &self.mean, &self.best, &self.epoch_weights].map(Clone::clone),
             best_share_h: self.best_share_h.clone(),
         }
     }
@@ -190,51 +231,73 @@ impl<'a> Trainer<'a> {
 
     /// Goes on from a checkpoint of this run.
     pub fn resume(&mut self, checkpoint: Checkpoint) {
-        let vector = |values: Vec<f32>| {
-            let shape = [values.len()];
-            Tensor::<1>::from_data(TensorData::new(values, shape), &self.device)
-        };
-        let [weights, moment_1, moment_2, mean, best] = checkpoint.arenas;
-        (self.weights, self.mean) = (vector(weights), vector(mean));
-        self.moments = (checkpoint.progress.moments > 0).then(|| {
-            AdamWState::new(AdaptiveMomentumState {
-                time: checkpoint.progress.moments,
-                moment_1: vector(moment_1),
-                moment_2: vector(moment_2),
-                max_moment_2: None,
-            })
-        });
-        self.best = best;
+        let [weights, moment_1, moment_2, mean, best, epoch_weights] = checkpoint.arenas;
+        (self.weights, self.moments, self.mean) = (weights, [moment_1, moment_2], mean);
+        (self.best, self.epoch_weights) = (best, epoch_weights);
         self.best_share_h = checkpoint.best_share_h;
         self.progress = checkpoint.progress;
     }
 
-    /// One pass over the training rows, and a validation.
+    /// One pass over the training rows, or what is left of it, and a validation.
     ///
     /// # Errors
-    /// A loss or gradient that is not finite, naming the step; or what the model refuses.
+    /// A loss or gradient that is not finite, naming the step, its windows and the layer; or what the model refuses.
     pub fn train_epoch(&mut self, mut report: impl FnMut(StepReport)) -> Result<EpochReport, ModelError> {
-        let started = Instant::now();
-        let (epoch, first) = (self.progress.epoch, self.progress.step);
-        let steps = self.loader.steps();
-        let mut total = 0.0;
-        let loader = self.loader.clone();
+        let done = self.train_until(|_, step| {
+            report(*step);
+            ControlFlow::Continue(())
+        })?;
+        Ok(done.expect("nothing breaks it off"))
+    }
+
+    /// The same, but no further than the step after which `after` breaks it off: then there is no validation and no report, and the epoch goes
+    /// on with the next call, with the same bits.
+    ///
+    /// # Errors
+    /// As [`Trainer::train_epoch`]. The weights are those of the step before.
+    pub fn train_until(
+        &mut self,
+        mut after: impl FnMut(&Self, &StepReport) -> ControlFlow<()>,
+    ) -> Result<Option<EpochReport>, ModelError> {
+        let (started, begun) = (Instant::now(), self.progress.epoch_step);
+        if begun == 0 {
+            self.epoch_weights.clone_from(&self.weights);
+        }
+        let (loader, epoch, steps, each) =
+            (self.loader.clone(), self.progress.epoch, self.steps_an_epoch(), self.config.accumulate as u64);
         let carried = match self.config.carry {
-            true => Some(loader.carried(epoch, &self.network.prepare(&floats(&self.weights), false))?),
+            true => Some(loader.carried(epoch, &self.network.prepare(&self.epoch_weights, false))?),
             false => None,
         };
-        for (index, lesson) in loader.epoch(epoch, first, carried.as_ref()).enumerate() {
-            let rows = lesson.batch.offsets[lesson.batch.offsets.len() - 1];
-            let (loss, auxiliary) = self.step(lesson)?;
-            total += f64::from(loss);
-            report(StepReport { step: index as u64 + 1, steps, loss, auxiliary, rows });
+        let first = (self.progress.step - begun) * each;
+        let lessons = loader.epoch(epoch, first, begun * each..steps * each, carried.as_ref());
+        let broken_off = ahead(lessons, self.config.prefetch, |lessons| {
+            while self.progress.epoch_step < steps {
+                let report = self.one_step(lessons.take(each as usize).collect())?;
+                if after(self, &report).is_break() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })?;
+        if broken_off {
+            return Ok(None);
         }
         let seconds = started.elapsed().as_secs_f64();
-        self.progress.epoch += 1;
-        let arena = floats(if self.config.ema > 0.0 { &self.mean } else { &self.weights });
+        let rows = ((steps - begun) * each) as usize * self.loader.rows_a_lesson();
+        Ok(Some(self.end_epoch(rows as f64 / seconds)?))
+    }
+
+    /// Validates, and keeps what is best.
+    fn end_epoch(&mut self, rows_a_second: f64) -> Result<EpochReport, ModelError> {
+        let arena = if self.config.ema > 0.0 { &self.mean } else { &self.weights }.clone();
         let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?);
         let validation =
             validate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), &self.horizons)?;
+        self.progress.epoch += 1;
+        let Progress { epoch_step, epoch_loss, epoch_skipped, .. } = self.progress;
+        let loss = epoch_loss / (epoch_step - epoch_skipped) as f64;
+        (self.progress.epoch_step, self.progress.epoch_loss, self.progress.epoch_skipped) = (0, 0.0, 0);
         let best = validation.network_mse < self.progress.best_mse;
         if best {
             self.progress.best_mse = validation.network_mse;
@@ -242,7 +305,6 @@ impl<'a> Trainer<'a> {
             self.best = arena;
             self.best_share_h.clone_from(&validation.network_share_h);
         }
-        let rows_a_second = (steps as usize * self.loader.rows_a_step()) as f64 / seconds;
         tracing::info!(
             epoch = self.progress.epoch,
             network_mse = validation.network_mse,
@@ -250,53 +312,124 @@ impl<'a> Trainer<'a> {
             best,
             "epoch done"
         );
-        Ok(EpochReport { epoch: self.progress.epoch, loss: total / steps as f64, validation, best, rows_a_second })
+        Ok(EpochReport { epoch: self.progress.epoch, loss, validation, best, rows_a_second })
     }
 
-    fn step(&mut self, lesson: Lesson) -> Result<(f32, f32), ModelError> {
-        let step = self.progress.step;
-        let tracked = Tensor::<1>::from_inner(self.weights.clone()).require_grad();
-        let loss = QuantileLoss {
-            targets_mh: lesson.targets_mh,
-            deviations_m: lesson.deviations_m,
-            levels: self.levels.levels().iter().map(|&level| level as f32).collect(),
-            middle: self.levels.middle(),
-            squared_error: self.config.squared_error as f32,
-            weights_h: self.weights_h.clone(),
+    fn one_step(&mut self, lessons: Vec<Lesson>) -> Result<StepReport, ModelError> {
+        let Progress { step, epoch, .. } = self.progress;
+        let steps = self.steps_an_epoch();
+        let rate = self.config.learning_rate
+            * self.config.schedule.factor(step, steps * self.config.epochs as u64, self.config.warm_up as u64);
+        let windows: Vec<_> = lessons.iter().flat_map(|lesson| lesson.windows.clone()).collect();
+        let rows = lessons.iter().map(|lesson| lesson.batch.offsets[lesson.batch.offsets.len() - 1]).sum();
+        let mut report = StepReport {
+            epoch: epoch + 1,
+            step: self.progress.epoch_step + 1,
+            steps,
+            loss: f32::NAN,
+            auxiliary: f32::NAN,
+            norm: f64::NAN,
+            rate,
+            rows,
+            skipped: false,
         };
-        let loss = Arc::new(move |quantiles: &[f32], gradient: &mut [f32]| loss.of(quantiles, gradient));
-        let (output, nudges) = network(&self.network, tracked.clone(), lesson.batch, loss)?;
-        let values = floats(&output.clone().inner());
-        let (loss_value, auxiliary_value) = (values[0], values[1]);
-        let gradients = output.sum().backward();
-        let gradient = tracked.grad(&gradients).expect("the weights are tracked");
-        let norm = gradient.clone().square().sum().sqrt().into_scalar::<f32>();
-        if !(loss_value.is_finite() && norm.is_finite()) {
-            tracing::error!(step, loss_value, norm, "loss or gradient is not finite");
-            let found = format!("loss {loss_value}, gradient norm {norm}");
-            return Err(ModelError::config(&format!("step {step}"), "a finite loss and gradient", found));
+        match self.look(lessons) {
+            Ok(found) => {
+                (report.loss, report.auxiliary, report.norm) = (found.loss, found.auxiliary, found.norm);
+                self.progress.epoch_loss += f64::from(found.loss);
+                self.learn(found, rate);
+            }
+            Err(error @ ModelError::NotFinite { .. }) => {
+                let error = error.under(&format!("step {} (epoch {}), {}", step + 1, epoch + 1, self.named(&windows)));
+                tracing::error!(%error, "loss or gradient is not finite");
+                if self.config.not_finite == NotFinite::Stop {
+                    return Err(error);
+                }
+                report.skipped = true;
+                self.progress.skipped += 1;
+                self.progress.epoch_skipped += 1;
+            }
+            Err(error) => return Err(error),
         }
-        let clip = (self.config.clip_norm / f64::from(norm).max(1e-12)).min(1.0);
-        let steps = self.loader.steps() * self.config.epochs as u64;
-        let rate = self.config.rate(step, steps);
-        let decay = self.decay.clone().mul_scalar(-rate * self.config.weight_decay).add_scalar(1.0);
-        let (weights, moments) =
-            self.optimiser.step(rate, self.weights.clone() * decay, gradient.mul_scalar(clip), self.moments.take());
-        self.weights = weights;
-        if !nudges.is_empty() {
-            let mut arena = floats(&self.weights);
-            nudges.iter().for_each(|nudge| nudge.apply(&mut arena));
-            let shape = [arena.len()];
-            self.weights = Tensor::from_data(TensorData::new(arena, shape), &self.device);
-        }
-        if self.config.ema > 0.0 {
-            let decay = self.config.ema.min((1.0 + step as f64) / (10.0 + step as f64));
-            self.mean = self.mean.clone().mul_scalar(decay) + self.weights.clone().mul_scalar(1.0 - decay);
-        }
-        self.progress.moments = moments.as_ref().map_or(0, |state| state.momentum.time);
-        self.moments = moments;
         self.progress.step += 1;
-        Ok((loss_value, auxiliary_value))
+        self.progress.epoch_step += 1;
+        Ok(report)
+    }
+
+    /// Some windows in words.
+    fn named(&self, windows: &[(usize, usize)]) -> String {
+        let name = |&(column, row): &(usize, usize)| {
+            let row = self.task.train.start + row;
+            format!("`{}` from row {row}", self.task.columns[column].name)
+        };
+        let some: Vec<String> = windows.iter().take(WINDOWS_NAMED).map(name).collect();
+        let more = match windows.len().saturating_sub(WINDOWS_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("windows {}{more}", some.join(", "))
+    }
+
+    /// Loss and gradient: the means over the lessons.
+    fn look(&self, lessons: Vec<Lesson>) -> Result<Found, ModelError> {
+        let share = 1.0 / lessons.len() as f32;
+        let mut total = Found { loss: 0.0, auxiliary: 0.0, norm: 0.0, gradient: Vec::new(), nudges: Vec::new() };
+        for lesson in lessons {
+            let weights = TensorData::new(self.weights.clone(), [self.weights.len()]);
+            let tracked = Tensor::<1>::from_data(weights, &self.device.clone().autodiff()).require_grad();
+            let loss = QuantileLoss {
+                targets_mh: lesson.targets_mh,
+                deviations_m: lesson.deviations_m,
+                levels: self.levels.levels().iter().map(|&level| level as f32).collect(),
+                middle: self.levels.middle(),
+                squared_error: self.config.squared_error as f32,
+                weights_h: self.weights_h.clone(),
+            };
+            let loss = Arc::new(move |quantiles: &[f32], gradient: &mut [f32]| loss.of(quantiles, gradient));
+            let (output, mut nudges) = network(&self.network, tracked.clone(), lesson.batch, loss)?;
+            let values = floats(&output.clone().inner());
+            all_finite("loss", &values)?;
+            let gradients = output.sum().backward();
+            let gradient = floats(&tracked.grad(&gradients).expect("the weights are tracked"));
+            (total.loss, total.auxiliary) = (total.loss + share * values[0], total.auxiliary + share * values[1]);
+            if share == 1.0 {
+                (total.gradient, total.nudges) = (gradient, nudges);
+                continue;
+            }
+            total.gradient.resize(gradient.len(), 0.0);
+            total.gradient.iter_mut().zip(&gradient).for_each(|(total, part)| *total += share * part);
+            nudges.iter_mut().flat_map(|nudge| &mut nudge.by).for_each(|by| *by *= share);
+            total.nudges.append(&mut nudges);
+        }
+        total.norm = adamw::squares(&total.gradient).sqrt();
+        if !total.norm.is_finite() {
+            // Backward goes from the last weights to the first, so the last that is not finite was the first to be so.
+            let of = |spec: &&Spec| !spec.weight.of(&total.gradient).iter().all(|value| value.is_finite());
+            let place = self.specs.iter().rev().find(of).map_or("all weights", |spec| &spec.name);
+            return Err(ModelError::NotFinite { place: format!("gradient of `{place}`") });
+        }
+        Ok(total)
+    }
+
+    /// The optimiser's step.
+    fn learn(&mut self, found: Found, rate: f64) {
+        let clip = (self.config.clip_norm / found.norm.max(1e-12)).min(1.0);
+        let Progress { step, skipped, .. } = self.progress;
+        let [moment_1, moment_2] = &mut self.moments;
+        for Alike { span, rate: own, decay } in &self.alike {
+            AdamW::new(rate * own, *decay, clip, step + 1 - skipped).step(
+                &mut self.weights[span.clone()],
+                &found.gradient[span.clone()],
+                &mut moment_1[span.clone()],
+                &mut moment_2[span.clone()],
+            );
+        }
+        found.nudges.iter().for_each(|nudge| nudge.apply(&mut self.weights));
+        if self.config.ema > 0.0 {
+            let keep = self.config.ema.min((1.0 + step as f64) / (10.0 + step as f64));
+            let (keep, rest) = (keep as f32, (1.0 - keep) as f32);
+            self.mean.iter_mut().zip(&self.weights).for_each(|(mean, weight)| *mean = keep * *mean + rest * weight);
+        }
     }
 
     pub(crate) fn task(&self) -> &Task<'a> {
@@ -327,12 +460,20 @@ impl<'a> Trainer<'a> {
         )
     }
 
+    /// The best forecaster so far, its quantiles as the network says them.
+    ///
+    /// # Errors
+    /// What the model refuses.
+    pub fn best_uncalibrated(&self) -> Result<Forecaster, ModelError> {
+        self.forecaster(self.best.clone(), self.best_share_h.clone())
+    }
+
     /// The best forecaster so far, its quantiles calibrated on the validation rows.
     ///
     /// # Errors
     /// What the model refuses.
     pub fn best(&self) -> Result<Forecaster, ModelError> {
-        let forecaster = Arc::new(self.forecaster(self.best.clone(), self.best_share_h.clone())?);
+        let forecaster = Arc::new(self.best_uncalibrated()?);
         let calibration = calibrate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone())?;
         Ok(Arc::into_inner(forecaster).expect("no predictor is left").calibrated(calibration))
     }

@@ -43,7 +43,7 @@ impl Gain {
 }
 
 /// What validation found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Validation {
     /// Mean squared error of the network alone, standardised; the mean over the horizons.
     pub network_mse: f64,
@@ -54,6 +54,7 @@ pub struct Validation {
     /// The same at each of the horizons.
     pub mse_by_horizon: Vec<f64>,
     /// The network's share, one number a step of the horizon.
+    #[serde(skip)]
     pub network_share_h: Vec<f32>,
     /// What the network adds to the linear expert; none where that does not speak at every row, and so cannot stand alone.
     pub gain: Option<Gain>,

@@ -1,7 +1,8 @@
 //! The training loop: it learns, repeats itself bit for bit, resumes, and says what is wrong.
 
 use foretoken_model::{Column, Covariates, ForecasterConfig, ModelError, linear_expert::LinearWeights};
-use foretoken_train::{Checkpoint, Task, TrainConfig, Trainer};
+use foretoken_train::{Checkpoint, Group, NotFinite, Schedule, StepReport, Task, TrainConfig, Trainer};
+use std::ops::ControlFlow;
 
 const ROWS: usize = 700;
 
@@ -87,28 +88,139 @@ fn covariates_that_are_not_there_are_an_error() {
     assert!(no_values.contains("known covariates"), "{no_values}");
 }
 
+/// Everything that training has to carry over: noise, moments, a mean, states from before, batches in parts.
+fn demanding() -> (ForecasterConfig, TrainConfig) {
+    let config = TrainConfig { ema: 0.9, carry: true, accumulate: 2, batch: 2, ..config() };
+    (model("routing_strategy = 'noisy-top-k'\nexpert_dropout = 0.1"), config)
+}
+
 #[test]
-fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
+fn a_run_resumed_after_any_step_ends_with_the_bits_of_one_that_never_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
-    let config = TrainConfig { ema: 0.9, ..config() };
-    let (model, values) = (model("routing_strategy = 'noisy-top-k'"), columns());
+    let ((model, config), values) = (demanding(), columns());
     let mut straight = Trainer::new(&model, &config, task(&values)).unwrap();
     while !straight.finished() {
         straight.train_epoch(|_| {}).unwrap();
-        if straight.epoch() == 2 {
-            straight.checkpoint().save(&path).unwrap();
+    }
+    // A stop after every third step: in the middle of epochs, after their last step, before and after validation.
+    let mut stops = 0;
+    loop {
+        let mut trainer = Trainer::new(&model, &config, task(&values)).unwrap();
+        if stops > 0 {
+            trainer.resume(Checkpoint::load(&path, trainer.run(), trainer.arena_len(), 6).unwrap());
         }
+        let from = trainer.step();
+        let ended = loop {
+            if trainer.finished() {
+                break true;
+            }
+            let after = |trainer: &Trainer<'_>, _: &StepReport| match trainer.step() - from {
+                3 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            };
+            if trainer.train_until(after).unwrap().is_none() {
+                break false;
+            }
+        };
+        if ended {
+            assert_eq!(trainer.checkpoint(), straight.checkpoint());
+            break;
+        }
+        trainer.checkpoint().save(&path).unwrap();
+        stops += 1;
     }
-    let mut resumed = Trainer::new(&model, &config, task(&values)).unwrap();
-    resumed.resume(Checkpoint::load(&path, resumed.run(), resumed.arena_len(), 6).unwrap());
-    assert_eq!(resumed.epoch(), 2);
-    while !resumed.finished() {
-        resumed.train_epoch(|_| {}).unwrap();
-    }
-    assert_eq!(resumed.checkpoint(), straight.checkpoint());
+    assert_eq!(stops, 5);
     let mean = &straight.checkpoint().arenas[3];
     assert!(mean != &straight.checkpoint().arenas[0] && mean.iter().all(|weight| weight.is_finite()));
+}
+
+#[test]
+fn batches_made_ahead_or_not_and_checkpoints_change_no_bit() {
+    let (model, config) = demanding();
+    let one = trained(&model, &config);
+    for prefetch in [0, 1, 7] {
+        assert_eq!(trained(&model, &TrainConfig { prefetch, checkpoint_steps: 3, ..config.clone() }), one);
+    }
+}
+
+#[test]
+fn batches_in_parts_make_the_step_of_the_whole() {
+    let values = columns();
+    // Without a mixture, whose balance is one batch's.
+    let model: ForecasterConfig = toml::from_str(
+        "horizon = 6\nquantiles = [0.5]\ntaps = 12\nwidth = 16\nscaler = { window = 48 }\n[[layers]]\ntype = 's4d'\nstates = 4",
+    )
+    .unwrap();
+    let weights = |batch, accumulate| {
+        let config = TrainConfig { batch, accumulate, epochs: 1, ..config() };
+        let mut trainer = Trainer::new(&model, &config, task(&values)).unwrap();
+        let mut norms = Vec::new();
+        // Each window at its positions of its own draws: the first step's norm is near, not the same.
+        trainer.train_epoch(|step| norms.push(step.norm)).unwrap();
+        (trainer.steps_an_epoch(), norms[0])
+    };
+    let (whole, parts) = (weights(4, 1), weights(2, 2));
+    assert_eq!(whole.0, parts.0);
+    assert!((whole.1 / parts.1 - 1.0).abs() < 0.25, "{whole:?} {parts:?}");
+}
+
+#[test]
+fn a_step_that_is_not_finite_is_named_or_left_out() {
+    let mut values = columns();
+    values[1][300] = 1e39;
+    let run = |not_finite| {
+        let config = TrainConfig { not_finite, epochs: 1, ..config() };
+        let mut trainer = Trainer::new(&model(""), &config, task(&values)).unwrap();
+        let mut skipped = 0;
+        let done = trainer.train_epoch(|step| skipped += u64::from(step.skipped));
+        (done, skipped, trainer.skipped(), trainer.checkpoint())
+    };
+    let (stopped, _, _, left) = run(NotFinite::Stop);
+    let text = stopped.unwrap_err().to_string();
+    assert!(text.contains("step ") && text.contains("`b` from row") && text.contains("finite"), "{text}");
+    assert!(left.arenas.iter().flatten().all(|weight| weight.is_finite()), "the weights before the step");
+    let (done, reported, counted, left) = run(NotFinite::Skip);
+    assert!(reported > 0 && reported == counted && counted < left.progress.step, "{counted} of {}", left.progress.step);
+    assert!(done.is_err() || done.unwrap().loss.is_finite());
+    assert!(left.arenas.iter().flatten().all(|weight| weight.is_finite()));
+}
+
+#[test]
+fn groups_learn_at_their_own_rate() {
+    let values = columns();
+    let changed = |groups: Vec<Group>| {
+        let config = TrainConfig { groups, epochs: 1, ..config() };
+        let mut trainer = Trainer::new(&model(""), &config, task(&values)).unwrap();
+        let before = trainer.checkpoint().arenas[0].clone();
+        let specs = trainer.best().unwrap().blueprint().layout.specs().to_vec();
+        trainer.train_epoch(|_| {}).unwrap();
+        let after = trainer.checkpoint().arenas[0].clone();
+        let moved = |spec: &foretoken_model::weights::Spec| spec.weight.of(&before) != spec.weight.of(&after);
+        specs.into_iter().map(|spec| (moved(&spec), spec.name)).collect::<Vec<_>>()
+    };
+    let group = |weights: &str, rate: f64| Group { weights: weights.into(), rate, decay: None };
+    assert!(changed(Vec::new()).iter().all(|(moved, _)| *moved));
+    for (moved, name) in changed(vec![group("blocks.0", 0.0), group("blocks.*.gain", 1.0)]) {
+        assert_eq!(moved, !name.starts_with("blocks.0.layer"), "{name}");
+    }
+    let refused = |group: Group| {
+        let config = TrainConfig { groups: vec![group], ..config() };
+        Trainer::new(&model(""), &config, task(&values)).err().expect("refused").to_string()
+    };
+    let nobody = refused(group("blocks.7", 1.0));
+    assert!(nobody.contains("train.groups.0.weights") && nobody.contains("blocks.7"), "{nobody}");
+    let negative = refused(group("gain", -1.0));
+    assert!(negative.contains("train.groups.0.rate") && negative.contains("-1"), "{negative}");
+}
+
+#[test]
+fn every_schedule_trains() {
+    let model = model("");
+    let of = |schedule| trained(&model, &TrainConfig { schedule, ..config() });
+    let all = [Schedule::Cosine, Schedule::Constant, Schedule::OneCycle].map(of);
+    assert!(all[0].0 != all[1].0 && all[1].0 != all[2].0 && all[0].0 != all[2].0);
+    assert!(all.iter().all(|(_, errors)| errors[3] < errors[0]), "{:?}", all.map(|(_, errors)| errors));
 }
 
 #[test]
@@ -127,6 +239,13 @@ fn checkpoints_that_do_not_belong_are_refused() {
     let other = Trainer::new(&model, &TrainConfig { seed: 9, ..config() }, task(&values)).unwrap();
     check(load(other.run()).unwrap_err(), "another configuration");
     let bytes = std::fs::read(&path).unwrap();
+    // A bit of a weight, and one of the numbers.
+    for place in [bytes.len() - 5, bytes.windows(12).position(|part| part == b"\"best_epoch\\").unwrap() + 14] {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1;
+        std::fs::write(&path, damaged).unwrap();
+        check(load(trainer.run()).unwrap_err(), "checksum");
+    }
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     check(load(trainer.run()).unwrap_err(), "whole checkpoint");
     std::fs::write(&path, b"").unwrap();
@@ -257,7 +376,7 @@ fn what_cannot_be_trained_is_an_error() {
     check(TrainConfig { window: 600, ..config() }, &["training", "606", "520"]);
     let mut diverging = Trainer::new(&model(""), &TrainConfig { learning_rate: 1e30, ..config() }, task(&values)).unwrap();
     let error = (0..4).find_map(|_| diverging.train_epoch(|_| {}).err()).expect("not finite").to_string();
-    assert!(error.contains("step") || error.contains("finite"), "{error}");
+    assert!(error.contains("step 2 (epoch 1)") && error.contains("finite") && error.contains("`a` from row"), "{error}");
 }
 
 #[test]

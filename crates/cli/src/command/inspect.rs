@@ -14,6 +14,7 @@ use foretoken_model::{
     mixture::MixtureEngine,
     usage::MARGINS,
 };
+use foretoken_train::Checkpoint;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ use std::{
 #[command(after_help = "Example:\n  foretoken inspect runs/etth1 examples/data/ETTh1.csv --svg routing.svg\n  \
                         foretoken inspect runs/regimes examples/data/regimes.csv --regime regime --last 4000 --audit")]
 pub struct Arguments {
-    /// The weights file, or a run folder with `model.safetensors`.
+    /// The weights file, or a run folder with `model.safetensors`; or a checkpoint, of which it is shown where training stands.
     model: PathBuf,
     /// Wide CSV with the model's columns: shows the experts' usage over it, and the routing of its last rows.
     data: Option<PathBuf>,
@@ -54,6 +55,19 @@ const SHOWN: usize = 192;
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+    if Checkpoint::is_one(&arguments.model) {
+        let Checkpoint { progress, arenas, .. } = Checkpoint::read(&arguments.model)?;
+        println!(
+            "a checkpoint after {} steps: {} epochs and {} steps of the next, {} left out; {} parameters, the best of epoch {}",
+            progress.step,
+            progress.epoch,
+            progress.epoch_step,
+            progress.skipped,
+            arenas[0].len(),
+            progress.best_epoch,
+        );
+        return Ok(());
+    }
     let forecaster = super::forecast::load(&arguments.model)?;
     println!("{} parameters, {} active", forecaster.parameters(), forecaster.active_parameters());
     for spec in forecaster.blueprint().layout.specs() {

@@ -7,13 +7,18 @@ use crate::{
     routing::timelines,
     run::{Prepared, Run},
     score::{ByHorizon, Judge, by_name},
+    session::{CHECKPOINT, Session},
     ship, table,
 };
 use cpu_time::ProcessTime;
 use foretoken_data::Audit;
 use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
-use foretoken_model::{Blueprint, Forecaster, Registry, file::write_atomically, linear_expert::LinearExpert};
-use foretoken_train::{Checkpoint, EpochReport, Gain, Trainer};
+use foretoken_model::{
+    Blueprint, Forecaster, Registry,
+    file::{sweep, write_atomically},
+    linear_expert::LinearExpert,
+};
+use foretoken_train::{Checkpoint, Gain};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -39,10 +44,10 @@ pub struct Arguments {
     seed: Option<u64>,
     /// Go on from the checkpoint in the run folder.
     #[arg(long)]
-    resume: bool,
+    pub resume: bool,
     /// Most minutes of training: the epoch in which they are over is the last.
     #[arg(long, value_parser = minutes)]
-    minutes: Option<f64>,
+    pub minutes: Option<f64>,
     /// Ship the network even where it adds nothing to the linear expert on the validation rows. With --resume after a run that shipped the linear
     /// expert alone, nothing is trained again.
     #[arg(long)]
@@ -91,6 +96,8 @@ struct Metrics {
     seed: u64,
     /// Epoch whose weights were kept.
     best_epoch: u64,
+    /// Steps left out, since their loss or gradient was not finite.
+    skipped_steps: u64,
     /// One entry a mixture: the choices of each expert from the first row to the end of the test rows.
     expert_usage: Vec<foretoken_model::ExpertUsage>,
 }
@@ -121,13 +128,17 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     table::show(&judge.scores(&baselines), "baselines on test rows", data.columns.len());
     let mut trainer = fit::trainer(&run, &arguments.run, &data, judge.ranges(), ridges.expert.as_ref())?;
     std::fs::create_dir_all(&out).map_err(CliError::io(&out))?;
-    let checkpoint = out.join("checkpoint.safetensors");
+    sweep(&out)?;
     if arguments.resume {
+        let checkpoint = out.join(CHECKPOINT);
         trainer.resume(Checkpoint::load(&checkpoint, trainer.run(), trainer.arena_len(), run.model.horizon)?);
-        println!("resumed after epoch {}", trainer.epoch());
+        match trainer.step() - trainer.epoch() * trainer.steps_an_epoch() {
+            0 => println!("resumed after epoch {}", trainer.epoch()),
+            step => println!("resumed after step {step} of epoch {}", trainer.epoch() + 1),
+        }
     }
     write_atomically(&out.join("run.toml"), run.to_toml()?.as_bytes())?;
-    let rows_a_second = train(&mut trainer, run.train.epochs as u64, arguments.minutes, &checkpoint)?;
+    let rows_a_second = Session::train(&mut trainer, &run.train, arguments, &out, started)?;
     let shipped = trainer.ship()?;
     ship::tell(&shipped);
     let forecaster = shipped.forecaster.clone();
@@ -162,7 +173,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         active_parameters: forecaster.active_parameters(),
         linear_parameters: forecaster.linear().map_or(0, LinearExpert::parameters),
         seed: run.train.seed,
-        best_epoch: trainer.checkpoint().progress.best_epoch,
+        best_epoch: trainer.best_epoch(),
+        skipped_steps: trainer.skipped(),
         expert_usage,
     };
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;
@@ -212,48 +224,4 @@ fn pictures(
     let timelines = timelines(forecaster, &signal.slice(0..end), &data.beside(), rows.clone())?;
     let names = super::forecast::names(forecaster);
     draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &stamps[rows], &out.join("routing.svg"))
-}
-
-/// Trains to the end, or until so many minutes are over, a checkpoint after every epoch; gives the samples a second.
-fn train(trainer: &mut Trainer<'_>, epochs: u64, minutes: Option<f64>, checkpoint: &Path) -> Result<f64, CliError> {
-    let first = trainer.epoch();
-    let bar = fit::bar("");
-    bar.set_length((epochs - first) * trainer.steps_an_epoch());
-    let mut rows_a_second = 0.0;
-    fit::train(trainer, &bar, |trainer, epoch| {
-        trainer.checkpoint().save(checkpoint)?;
-        rows_a_second = epoch.rows_a_second;
-        let seconds = bar.elapsed().as_secs_f64();
-        let left = seconds / (epoch.epoch - first) as f64 * (epochs - epoch.epoch) as f64;
-        // Not inside suspend: the bar's own numbers are locked there.
-        let line = line(epoch, seconds, left);
-        bar.suspend(|| println!("{line}"));
-        let over = minutes.is_some_and(|minutes| seconds >= 60.0 * minutes);
-        if over {
-            bar.suspend(|| println!("the {} min for training are over", minutes.unwrap_or_default()));
-        }
-        Ok(!over)
-    })?;
-    bar.finish_and_clear();
-    Ok(rows_a_second)
-}
-
-fn line(epoch: &EpochReport, seconds: f64, left: f64) -> String {
-    let validation = &epoch.validation;
-    let linear = validation.linear_mse.map_or(String::new(), |mse| format!(" (linear {mse:.4})"));
-    let by_horizon = match &validation.mse_by_horizon[..] {
-        [_] => String::new(),
-        each => format!(" [{}]", each.iter().map(|mse| format!("{mse:.4}")).collect::<Vec<_>>().join(" ")),
-    };
-    format!(
-        "epoch {:3}  loss {:.4}  validation MSE: model {:.4}{by_horizon}, network {:.4}{linear}{}  {:.0} samples/s, {}, at most {} left",
-        epoch.epoch,
-        epoch.loss,
-        validation.mse,
-        validation.network_mse,
-        if epoch.best { " *" } else { "" },
-        epoch.rows_a_second,
-        table::duration(seconds),
-        table::duration(left),
-    )
 }

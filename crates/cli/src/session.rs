@@ -1,0 +1,148 @@
+//! One training: its progress, its log, its checkpoints, and its end when it is asked for.
+
+use crate::{
+    command::train::Arguments,
+    error::CliError,
+    fit::{self, Watch},
+    interrupt::Interrupt,
+    journal::{Event, Journal, unix_time},
+    table,
+};
+use foretoken_train::{EpochReport, StepReport, TrainConfig, Trainer};
+use indicatif::ProgressBar;
+use std::{ops::ControlFlow, path::Path, time::Instant};
+
+/// Where training goes on from.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The best epoch so far, a model that can be used; its intervals are not calibrated.
+const BEST: &str = "best.safetensors";
+const LOG: &str = "log.jsonl";
+
+/// A training that is watched.
+pub struct Session<'a> {
+    config: &'a TrainConfig,
+    minutes: Option<f64>,
+    out: &'a Path,
+    bar: ProgressBar,
+    journal: Journal,
+    interrupt: Interrupt,
+    /// Epochs that were done before.
+    first: u64,
+    rows_a_second: f64,
+}
+
+impl<'a> Session<'a> {
+    /// Trains to the end, or until the minutes are over; gives the samples a second.
+    ///
+    /// # Errors
+    /// What the trainer refuses, or a signal: then there is a checkpoint to go on from.
+    pub fn train(
+        trainer: &mut Trainer<'_>,
+        config: &'a TrainConfig,
+        arguments: &Arguments,
+        out: &'a Path,
+        started: Instant,
+    ) -> Result<f64, CliError> {
+        let bar = fit::bar("");
+        let first = trainer.epoch();
+        bar.set_length(config.epochs as u64 * trainer.steps_an_epoch() - trainer.step());
+        let mut session = Self {
+            config,
+            minutes: arguments.minutes,
+            out,
+            bar,
+            journal: Journal::open(&out.join(LOG), arguments.resume, started)?,
+            interrupt: Interrupt::listen()?,
+            first,
+            rows_a_second: 0.0,
+        };
+        session.journal.write(&Event::Start {
+            unix_time: unix_time(),
+            resumed: arguments.resume,
+            epoch: trainer.epoch(),
+            step: trainer.step(),
+            parameters: trainer.arena_len(),
+            seed: config.seed,
+        });
+        let done = fit::train(trainer, &mut session);
+        session.bar.finish_and_clear();
+        let done = done.and_then(|()| match session.interrupt.signal() {
+            None => Ok(()),
+            Some(signal) => Err(CliError::Interrupted { signal, step: trainer.step(), path: session.out.join(CHECKPOINT) }),
+        });
+        session.interrupt.over();
+        let problem = done.as_ref().err().map(ToString::to_string);
+        session.journal.write(&Event::End { step: trainer.step(), problem });
+        done.map(|()| session.rows_a_second)
+    }
+
+    /// What cannot be written costs neither what stood there before nor the training.
+    fn checkpoint(&mut self, trainer: &Trainer<'_>, best: bool) {
+        let written = trainer.checkpoint().save(&self.out.join(CHECKPOINT));
+        let written = written.and_then(|()| match best {
+            true => trainer.best_uncalibrated()?.save(&self.out.join(BEST)),
+            false => Ok(()),
+        });
+        let problem = written.err().map(|error| error.to_string());
+        if let Some(problem) = &problem {
+            self.bar.suspend(|| eprintln!("warning: no checkpoint after step {}: {problem}", trainer.step()));
+        }
+        self.journal.write(&Event::Checkpoint { epoch: trainer.epoch(), step: trainer.step(), problem });
+    }
+}
+
+impl Watch for Session<'_> {
+    fn step(&mut self, trainer: &Trainer<'_>, step: &StepReport) -> Result<ControlFlow<()>, CliError> {
+        fit::show(&self.bar, step);
+        self.journal.write(&Event::Step(step));
+        if step.skipped {
+            let (step, epoch) = (step.step, step.epoch);
+            self.bar.suspend(|| eprintln!("warning: step {step} of epoch {epoch} left out: its loss or gradient was not finite"));
+        }
+        let interrupted = self.interrupt.signal().is_some();
+        // After an epoch's last step comes its validation, and then a checkpoint anyway.
+        let due = trainer.step().is_multiple_of(self.config.checkpoint_steps) && step.step < step.steps;
+        if interrupted || due {
+            self.checkpoint(trainer, false);
+        }
+        Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn epoch(&mut self, trainer: &Trainer<'_>, epoch: &EpochReport) -> Result<ControlFlow<()>, CliError> {
+        self.checkpoint(trainer, epoch.best);
+        self.journal.write(&Event::Epoch(epoch));
+        self.rows_a_second = epoch.rows_a_second;
+        let seconds = self.bar.elapsed().as_secs_f64();
+        let epochs = self.config.epochs as u64;
+        let left = seconds / (epoch.epoch - self.first) as f64 * (epochs - epoch.epoch) as f64;
+        // Not inside suspend: the bar's own numbers are locked there.
+        let line = line(epoch, seconds, left);
+        self.bar.suspend(|| println!("{line}"));
+        let over = self.minutes.is_some_and(|minutes| seconds >= 60.0 * minutes);
+        if over {
+            self.bar.suspend(|| println!("the {} min for training are over", self.minutes.unwrap_or_default()));
+        }
+        let interrupted = self.interrupt.signal().is_some();
+        Ok(if over || interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}
+
+fn line(epoch: &EpochReport, seconds: f64, left: f64) -> String {
+    let validation = &epoch.validation;
+    let linear = validation.linear_mse.map_or(String::new(), |mse| format!(" (linear {mse:.4})"));
+    let by_horizon = match &validation.mse_by_horizon[..] {
+        [_] => String::new(),
+        each => format!(" [{}]", each.iter().map(|mse| format!("{mse:.4}")).collect::<Vec<_>>().join(" ")),
+    };
+    format!(
+        "epoch {:3}  loss {:.4}  validation MSE: model {:.4}{by_horizon}, network {:.4}{linear}{}  {:.0} samples/s, {}, at most {} left",
+        epoch.epoch,
+        epoch.loss,
+        validation.mse,
+        validation.network_mse,
+        if epoch.best { " *" } else { "" },
+        epoch.rows_a_second,
+        table::duration(seconds),
+        table::duration(left),
+    )
+}
