@@ -6,6 +6,7 @@ pub mod config;
 pub mod gate;
 pub mod loader;
 pub mod loss;
+mod series;
 pub mod ship;
 pub mod trainer;
 pub mod validate;

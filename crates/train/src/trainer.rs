@@ -74,7 +74,7 @@ pub struct Trainer<'a> {
     config: TrainConfig,
     network: Arc<Network>,
     levels: Levels,
-    loader: Arc<Loader>,
+    loader: Arc<Loader<'a>>,
     device: Device,
     optimiser: AdamW,
     weights: Tensor<1>,
@@ -101,15 +101,7 @@ impl<'a> Trainer<'a> {
     pub fn new(model: &ForecasterConfig, config: &TrainConfig, task: Task<'a>) -> Result<Self, ModelError> {
         let blueprint = Blueprint::new(model, &Registry::default()).map_err(|error| error.under("model"))?;
         config.check().map_err(|error| error.under("train"))?;
-        let standardised: Vec<Vec<f64>> = task
-            .values
-            .iter()
-            .zip(&task.columns)
-            .map(|(values, column)| values[task.train.clone()].iter().map(|&value| column.standardise(value)).collect())
-            .collect();
-        let beside = task.beside.from(task.train.start);
-        let views: Vec<&[f64]> = standardised.iter().map(Vec::as_slice).collect();
-        let loader = Arc::new(Loader::new(&blueprint, &views, (&task.covariates, &beside), config)?);
+        let loader = Arc::new(Loader::new(&blueprint, &task, config)?);
         let device = Device::flex();
         let best = blueprint.layout.initialise(config.seed);
         let mut decay = vec![0.0; best.len()];
