@@ -1,5 +1,6 @@
 //! Options of a training run.
 
+use crate::sampling::Sampling;
 use foretoken_model::ModelError;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,10 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Samples a window.
     pub window: usize,
+    /// Steps an epoch; if absent, as many as all windows take.
+    pub steps: Option<usize>,
+    /// How windows are drawn across series; if absent, every window is taken once an epoch (and so often more as `steps` says).
+    pub sampling: Option<Sampling>,
     /// Whether a window starts from the state that the rows before it leave, as the network was at the epoch's beginning, instead of from
     /// an empty one. A forward pass over all rows an epoch more, and a state in memory for every window; for layers whose memory is longer than
     /// a window.
@@ -54,6 +59,8 @@ impl Default for TrainConfig {
             patience: 5,
             batch: 8,
             window: 256,
+            steps: None,
+            sampling: None,
             carry: false,
             burn_in: 32,
             positions: 32,
@@ -79,6 +86,7 @@ impl TrainConfig {
             ("window", self.window),
             ("positions", self.positions),
             ("patience", self.patience),
+            ("steps", self.steps.unwrap_or(1)),
         ] {
             foretoken_model::weights::positive(field, value)?;
         }
@@ -101,6 +109,7 @@ impl TrainConfig {
                 ));
             }
         }
+        self.sampling.as_ref().map_or(Ok(()), Sampling::check)?;
         match (0.0..1.0).contains(&self.ema) {
             true => Ok(()),
             false => Err(ModelError::config("ema", "a number from 0 to below 1", self.ema)),

@@ -2,6 +2,7 @@
 
 use crate::{
     config::TrainConfig,
+    sampling::Shares,
     series::{Sample, Series, Shared},
     trainer::Task,
 };
@@ -21,6 +22,8 @@ pub type Carried = HashMap<(usize, usize), State>;
 
 /// Most bytes that the states of an epoch's windows may take.
 pub const LARGEST_CARRIED: usize = 4 << 30;
+/// The stream of draws that windows come from; those of steps have their numbers.
+const DRAWN: u64 = u64::MAX - 1;
 /// Rows that a state is carried over in one call.
 const CHUNK: usize = 1024;
 
@@ -30,6 +33,7 @@ pub struct Loader<'a> {
     series: Vec<Series<'a>>,
     /// First samples of windows, by series: fewer than this.
     starts: Vec<usize>,
+    shares: Option<Shares>,
     known: usize,
     horizon: usize,
     config: TrainConfig,
@@ -72,11 +76,28 @@ impl<'a> Loader<'a> {
             return Err(ModelError::TooShort { what: "training", expected: config.window + shortest, found });
         }
         let shown = if own.columns > 0 { series.par_iter().map(|series| series.shown(&shared)).collect() } else { Vec::new() };
-        Ok(Self { shared: shared.mixed(shown), series, starts, known: own.known, horizon, config: config.clone() })
+        let names = task.columns.iter().map(|column| column.name.as_str());
+        let shares = config.sampling.as_ref().map(|sampling| Shares::new(sampling, names, &starts)).transpose()?;
+        Ok(Self { shared: shared.mixed(shown), series, starts, shares, known: own.known, horizon, config: config.clone() })
     }
 
-    /// Every window of an epoch as (column, first row), shuffled.
+    /// The windows of an epoch as (column, first sample), in order.
     fn windows(&self, epoch: u64) -> Vec<(usize, usize)> {
+        let count = self.steps() as usize * self.config.batch;
+        match &self.shares {
+            Some(shares) => {
+                let rng = self.draws(epoch, DRAWN);
+                (0..count as u64).map(|place| shares.draw(rng.clone(), place, &self.starts)).collect()
+            }
+            None => {
+                let every = self.every_window(epoch);
+                every.iter().cycle().take(count).copied().collect()
+            }
+        }
+    }
+
+    /// Every window of an epoch, shuffled.
+    fn every_window(&self, epoch: u64) -> Vec<(usize, usize)> {
         let mut rng = self.draws(epoch, u64::MAX);
         let mut windows = Vec::new();
         for (column, &starts) in self.starts.iter().enumerate().filter(|(_, starts)| **starts > 0) {
@@ -94,8 +115,11 @@ impl<'a> Loader<'a> {
         rng
     }
 
-    /// Steps that every epoch has.
+    /// Steps that every epoch has: as many as the options say, or as all windows take.
     pub fn steps(&self) -> u64 {
+        if let Some(steps) = self.config.steps {
+            return steps as u64;
+        }
         // The phase may cost a column its last window, so the count is that of the largest phase.
         let windows = self.starts.iter().map(|starts| starts.div_ceil(self.config.window));
         windows.sum::<usize>().div_ceil(self.config.batch) as u64
@@ -122,6 +146,7 @@ impl<'a> Loader<'a> {
         let inputs = self.shared.inputs();
         let of_column = |(column, mut starts): (usize, Vec<usize>)| {
             starts.sort_unstable();
+            starts.dedup();
             let (mut walk, mut state) = (self.series[column].walk(&self.shared, 0), engine.state(1));
             let (mut done, mut workspace, mut hidden) = (0, Workspace::default(), Vec::new());
             let (mut features_nk, mut gaps) = (Vec::new(), Vec::new());
@@ -223,8 +248,8 @@ impl Iterator for Lessons<'_, '_> {
 
     fn nth(&mut self, skipped: usize) -> Option<Lesson> {
         let (step, batch) = (self.steps.nth(skipped)?, self.loader.config.batch);
-        let chosen: Vec<_> = (0..batch).map(|place| self.windows[(step * batch + place) % self.windows.len()]).collect();
-        let mut lesson = self.loader.lesson(&chosen, self.epoch, self.first_step + step as u64);
+        let chosen = &self.windows[step * batch..][..batch];
+        let mut lesson = self.loader.lesson(chosen, self.epoch, self.first_step + step as u64);
         lesson.batch.state = self.carried.map(|carried| {
             let mut state = State::default();
             chosen.iter().for_each(|window| state.extend(&carried[window]));
