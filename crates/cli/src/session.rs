@@ -109,8 +109,8 @@ impl Watch for Session<'_> {
     }
 
     fn epoch(&mut self, trainer: &Trainer<'_>, epoch: &EpochReport) -> Result<ControlFlow<()>, CliError> {
-        self.checkpoint(trainer, epoch.best);
         self.journal.write(&Event::Epoch(epoch));
+        self.checkpoint(trainer, epoch.best);
         self.rows_a_second = epoch.rows_a_second;
         let seconds = self.bar.elapsed().as_secs_f64();
         let epochs = self.config.epochs as u64;

@@ -1,5 +1,6 @@
 //! Options of a training run.
 
+use crate::sampling::Sampling;
 use crate::schedule::{Group, Schedule};
 use foretoken_model::ModelError;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,10 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Samples a window.
     pub window: usize,
+    /// Steps an epoch; if absent, as many as all windows take.
+    pub steps: Option<usize>,
+    /// How windows are drawn across series; if absent, every window is taken once an epoch (and so often more as `steps` says).
+    pub sampling: Option<Sampling>,
     /// Whether a window starts from the state that the rows before it leave, as the network was at the epoch's beginning, instead of from
     /// an empty one. A forward pass over all rows an epoch more, and a state in memory for every window; for layers whose memory is longer than
     /// a window.
@@ -78,6 +83,8 @@ impl Default for TrainConfig {
             patience: 5,
             batch: 8,
             window: 256,
+            steps: None,
+            sampling: None,
             carry: false,
             burn_in: 32,
             positions: 32,
@@ -111,6 +118,7 @@ impl TrainConfig {
             ("patience", self.patience),
             ("accumulate", self.accumulate),
             ("checkpoint_steps", usize::try_from(self.checkpoint_steps).unwrap_or(usize::MAX)),
+            ("steps", self.steps.unwrap_or(1)),
         ] {
             foretoken_model::weights::positive(field, value)?;
         }
@@ -136,6 +144,7 @@ impl TrainConfig {
         for (index, group) in self.groups.iter().enumerate() {
             group.check().map_err(|error| error.under(&format!("groups.{index}")))?;
         }
+        self.sampling.as_ref().map_or(Ok(()), Sampling::check)?;
         match (0.0..1.0).contains(&self.ema) {
             true => Ok(()),
             false => Err(ModelError::config("ema", "a number from 0 to below 1", self.ema)),

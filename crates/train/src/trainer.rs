@@ -96,7 +96,7 @@ pub struct Trainer<'a> {
     network: Arc<Network>,
     specs: Vec<Spec>,
     levels: Levels,
-    loader: Arc<Loader>,
+    loader: Arc<Loader<'a>>,
     device: Device,
     alike: Vec<Alike>,
     progress: Progress,
@@ -133,15 +133,7 @@ impl<'a> Trainer<'a> {
     pub fn new(model: &ForecasterConfig, config: &TrainConfig, task: Task<'a>) -> Result<Self, ModelError> {
         let blueprint = Blueprint::new(model, &Registry::default()).map_err(|error| error.under("model"))?;
         config.check().map_err(|error| error.under("train"))?;
-        let standardised: Vec<Vec<f64>> = task
-            .values
-            .iter()
-            .zip(&task.columns)
-            .map(|(values, column)| values[task.train.clone()].iter().map(|&value| column.standardise(value)).collect())
-            .collect();
-        let beside = task.beside.from(task.train.start);
-        let views: Vec<&[f64]> = standardised.iter().map(Vec::as_slice).collect();
-        let loader = Arc::new(Loader::new(&blueprint, &views, (&task.covariates, &beside), config)?);
+        let loader = Arc::new(Loader::new(&blueprint, &task, config)?);
         let weights = blueprint.layout.initialise(config.seed);
         let specs = blueprint.layout.specs().to_vec();
         let alike = alike(&specs, config.weight_decay, &config.groups).map_err(|error| error.under("train"))?;
@@ -200,7 +192,7 @@ impl<'a> Trainer<'a> {
 
     /// Steps of one epoch.
     pub fn steps_an_epoch(&self) -> u64 {
-        self.loader.lessons().div_ceil(self.config.accumulate as u64)
+        self.loader.steps()
     }
 
     /// Whether all epochs are done or patience has run out.
@@ -270,7 +262,7 @@ impl<'a> Trainer<'a> {
             false => None,
         };
         let first = (self.progress.step - begun) * each;
-        let lessons = loader.epoch(epoch, first, begun * each..steps * each, carried.as_ref());
+        let lessons = loader.epoch(epoch, first, carried.as_ref()).skip((begun * each) as usize);
         let broken_off = ahead(lessons, self.config.prefetch, |lessons| {
             while self.progress.epoch_step < steps {
                 let report = self.one_step(lessons.take(each as usize).collect())?;

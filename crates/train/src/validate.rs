@@ -146,11 +146,6 @@ pub fn validate(
         return Err(ModelError::TooShort { what: "validation", expected: shortest, found: rows.len() });
     }
     let (count, middle) = forecaster.blueprint().levels.shape();
-    let standardised: Vec<Vec<f64>> = columns
-        .iter()
-        .zip(forecaster.columns())
-        .map(|(values, column)| values[..rows.end].iter().map(|&value| column.standardise(value)).collect())
-        .collect();
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let mut by_horizon: Vec<Sums> = horizons.iter().map(|&horizon| Sums::new(horizon)).collect();
     let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS).max(1);
@@ -164,8 +159,9 @@ pub fn validate(
                 // By the window's first row, so that every horizon has all parts.
                 let windows = rows.len() - sums.linear.len() + 1;
                 let part = if windows < PARTS { column % PARTS } else { (row + 1 - rows.start) * PARTS / windows };
-                let truth = &standardised[column][row + 1..][..sums.linear.len()];
-                for (step, &truth) in truth.iter().enumerate().filter(|(_, truth)| !truth.is_nan()) {
+                let truth = history[column][row + 1..][..sums.linear.len()].iter();
+                let truth = truth.map(|&value| forecaster.columns()[column].standardise(value));
+                for (step, truth) in truth.enumerate().filter(|(_, truth)| !truth.is_nan()) {
                     sums.values += 1;
                     sums.spoken[part] += u64::from(parts.linear_spoke);
                     let median = parts.network[step * count + middle];

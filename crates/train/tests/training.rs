@@ -1,7 +1,7 @@
 //! The training loop: it learns, repeats itself bit for bit, resumes, and says what is wrong.
 
 use foretoken_model::{Column, Covariates, ForecasterConfig, ModelError, linear_expert::LinearWeights};
-use foretoken_train::{Checkpoint, Group, NotFinite, Schedule, StepReport, Task, TrainConfig, Trainer};
+use foretoken_train::{Checkpoint, Group, NotFinite, Sampling, Schedule, StepReport, Task, TrainConfig, Trainer, loader::Loader};
 use std::ops::ControlFlow;
 
 const ROWS: usize = 700;
@@ -373,6 +373,10 @@ fn what_cannot_be_trained_is_an_error() {
     check(TrainConfig { learning_rate: f64::NAN, ..config() }, &["train.learning_rate", "finite"]);
     check(TrainConfig { clip_norm: 0.0, ..config() }, &["train.clip_norm", "> 0"]);
     check(TrainConfig { burn_in: 60, ..config() }, &["train.burn_in", "window"]);
+    check(TrainConfig { steps: Some(0), ..config() }, &["train.steps", "at least 1"]);
+    let sampling = |power: f64, name: &str| Some(Sampling { power, weights: [(name.to_string(), 1.0)].into() });
+    check(TrainConfig { sampling: sampling(f64::NAN, "a"), ..config() }, &["train.sampling.power", "NaN"]);
+    check(TrainConfig { sampling: sampling(1.0, "c"), ..config() }, &["train.sampling.weights", "names of series", "`c`"]);
     check(TrainConfig { window: 600, ..config() }, &["training", "606", "520"]);
     let mut diverging = Trainer::new(&model(""), &TrainConfig { learning_rate: 1e30, ..config() }, task(&values)).unwrap();
     let error = (0..4).find_map(|_| diverging.train_epoch(|_| {}).err()).expect("not finite").to_string();
@@ -420,6 +424,55 @@ fn an_ensemble_of_every_family_trains_carried_saves_and_streams_the_same_bits() 
     assert!(after(1) == whole && after(7) == whole && after(100) == whole);
     let used = loaded.network().mixtures()[0].live_usage().read();
     assert!(used.chosen.iter().filter(|&&chosen| chosen > 0).count() > 1, "{:?}", used.chosen);
+}
+
+/// Targets and features of a lesson, as bits.
+fn lesson_bits(lesson: &foretoken_train::loader::Lesson) -> Vec<u32> {
+    lesson.targets_mh.iter().chain(&lesson.batch.features_nk).map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn an_epoch_may_be_entered_anywhere() {
+    use foretoken_model::{Blueprint, Registry};
+    let (model, values) = (model(""), columns());
+    let blueprint = Blueprint::new(&model, &Registry::default()).unwrap();
+    let sampling = Some(Sampling { power: 0.5, ..Sampling::default() });
+    for config in [config(), TrainConfig { sampling, steps: Some(9), ..config() }] {
+        let loader = Loader::new(&blueprint, &task(&values), &config).unwrap();
+        let all: Vec<Vec<u32>> = loader.epoch(3, 100, None).map(|lesson| lesson_bits(&lesson)).collect();
+        assert_eq!(all.len() as u64, loader.steps());
+        for skipped in [0, 1, all.len() - 1, all.len()] {
+            let rest: Vec<Vec<u32>> = loader.epoch(3, 100, None).skip(skipped).map(|lesson| lesson_bits(&lesson)).collect();
+            assert!(rest == all[skipped..], "{skipped}");
+        }
+        assert!(loader.epoch(4, 100, None).map(|lesson| lesson_bits(&lesson)).ne(all), "another epoch, other windows");
+    }
+}
+
+#[test]
+fn a_series_without_weight_is_not_learned_from() {
+    let mut values = columns();
+    let config = TrainConfig {
+        sampling: Some(Sampling { power: 0.0, weights: [("b".to_string(), 0.0)].into() }),
+        steps: Some(5),
+        epochs: 1,
+        ..config()
+    };
+    for carry in [false, true] {
+        let config = TrainConfig { carry, ..config.clone() };
+        let weights = |values: &[Vec<f64>; 2]| {
+            let mut trainer = Trainer::new(&model(""), &config, task(values)).unwrap();
+            assert_eq!(trainer.steps_an_epoch(), 5);
+            trainer.train_epoch(|_| {}).unwrap();
+            trainer.checkpoint().arenas[0].clone()
+        };
+        let before = weights(&values);
+        values[1].iter_mut().for_each(|value| *value += 0.5);
+        assert!(before == weights(&values), "the other series' values do not matter");
+        values[0].iter_mut().for_each(|value| *value += 0.01);
+        values[0][77] = 2.0;
+        assert!(before != weights(&values));
+    }
 }
 
 #[test]
