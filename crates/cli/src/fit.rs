@@ -3,11 +3,12 @@
 use crate::{
     error::CliError,
     run::{Prepared, Run},
+    score::Judge,
 };
 use foretoken_data::Ranges;
 use foretoken_eval::Ridge;
 use foretoken_model::{ModelError, linear_expert::LinearWeights};
-use foretoken_train::{EpochReport, StepReport, Task, Trainer};
+use foretoken_train::{EpochReport, Shipped, StepReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{ops::ControlFlow, path::Path};
 
@@ -26,12 +27,33 @@ pub fn trainer<'a>(
         values: data.signal.slice(0..ranges.validation.end),
         train: ranges.train.clone(),
         validation: ranges.validation.clone(),
-        linear: expert.map(|ridge| LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone() }),
+        linear: expert.map(linear),
     };
     Trainer::new(&run.model, &run.train, task).map_err(|error| match error {
         error @ ModelError::TooShort { .. } => CliError::file(&data.path, error),
         error => in_file(path, error),
     })
+}
+
+fn linear(ridge: &Ridge) -> LinearWeights {
+    LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone() }
+}
+
+/// Fits what is shipped once more, on training and validation rows, if the run wants it so.
+pub fn again(
+    run: &Run,
+    trainer: &Trainer<'_>,
+    judge: &Judge<'_>,
+    expert: Option<&Ridge>,
+    shipped: Shipped,
+    bar: &ProgressBar,
+) -> Result<Shipped, CliError> {
+    if !run.train.refit {
+        return Ok(shipped);
+    }
+    let expert = run.model.linear.as_ref().zip(expert);
+    let expert = expert.map(|(options, ridge)| judge.expert_again(options, ridge)).transpose()?;
+    Ok(trainer.refit(shipped, expert.as_ref().map(linear), |step| show(bar, &step))?)
 }
 
 /// Who looks on while a trainer trains; each call says whether to go on.

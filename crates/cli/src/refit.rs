@@ -16,7 +16,7 @@ use crate::{
 };
 use foretoken_eval::Origins;
 use foretoken_model::Forecaster;
-use foretoken_train::{EpochReport, StepReport, Trainer};
+use foretoken_train::{EpochReport, Shipped, StepReport, Trainer};
 use indicatif::ProgressBar;
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
@@ -91,14 +91,18 @@ impl Refit<'_> {
         if self.alone {
             let alone =
                 trainer.linear_alone()?.ok_or_else(|| CliError::file(self.path, "model.linear: expected one, found none"))?;
-            return Ok((alone, "the linear expert alone".into()));
+            let shipped = Shipped { forecaster: alone, selected: None, unshipped: None, gain: None };
+            let again = fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar)?;
+            return Ok((again.forecaster, "the linear expert alone".into()));
         }
         let done = bar.position();
         let steps = trainer.steps_an_epoch() * self.run.train.epochs as u64;
         bar.set_length(done + left * steps);
         let mut watch = Progress { bar, mse: f64::NAN };
         fit::train(&mut trainer, &mut watch)?;
-        Ok((Arc::new(trainer.best()?), format!("validation MSE {:.4}", watch.mse)))
+        let shipped = Shipped { forecaster: Arc::new(trainer.best()?), selected: None, unshipped: None, gain: None };
+        let again = fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar)?;
+        Ok((again.forecaster, format!("validation MSE {:.4}", watch.mse)))
     }
 }
 

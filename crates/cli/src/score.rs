@@ -77,14 +77,15 @@ impl<'a> Judge<'a> {
         let mut horizons = horizons.to_vec();
         horizons.sort_unstable();
         horizons.dedup();
-        let train: Vec<&[f64]> = data.standardised.iter().map(|column| &column[data.ranges.train.clone()]).collect();
+        let past = data.ranges.train.start..data.ranges.validation.end;
+        let past: Vec<&[f64]> = data.standardised.iter().map(|column| &column[past.clone()]).collect();
         Self {
             data,
             ranges: data.ranges.clone(),
             suffix: "",
             horizons,
             levels: levels.to_vec(),
-            scales: naive_scales(&train, season),
+            scales: naive_scales(&past, season),
             season,
             every: 1,
             thinned: (1, None),
@@ -166,11 +167,17 @@ impl<'a> Judge<'a> {
         let Some(options) = linear else { return Ok(None) };
         let fitted: Result<Vec<Ridge>, EvalError> =
             members(options).into_iter().map(|inputs| self.fit(inputs, options.folds)).collect();
-        let mean = Ridge::mean(&fitted.map_err(|error| self.named(error))?);
-        Ok(Some(match options.reversion {
-            Some(time) => mean.reverting(time),
-            None => mean,
-        }))
+        fitted.map(|fitted| Some(whole(options, &fitted))).map_err(|error| self.named(error))
+    }
+
+    /// A linear expert once more, with the strengths it was picked with, on training and validation rows.
+    pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
+        let rows = self.ranges.train.start..self.ranges.validation.end;
+        let each = members(options).into_iter().zip(expert.strengths.chunks(self.horizons.len()));
+        let fitted: Result<Vec<Ridge>, EvalError> = each
+            .map(|(inputs, strengths)| Ridge::fit_with(&self.data.standardised, &rows, inputs, &self.horizons, strengths))
+            .collect();
+        fitted.map(|fitted| whole(options, &fitted)).map_err(|error| self.named(error))
     }
 
     /// The ridge baseline; none where the rows are too few for it.
@@ -253,9 +260,12 @@ impl<'a> Judge<'a> {
         Ok((name, boards.map_err(|error| self.named(error))?))
     }
 
-    /// The model, and its network alone where it is not all or nothing of the model; the stream runs from the first row of the data.
-    pub fn model(&self, forecaster: &Arc<Forecaster>, origins: &Origins) -> Result<Boards, CliError> {
-        self.stream(predictor(forecaster), origins, &mut None)
+    /// The model, and its network alone where it is not all or nothing of the model; the stream runs from the first row of the data. Experts' usage is
+    /// counted or not.
+    pub fn model(&self, forecaster: &Arc<Forecaster>, origins: &Origins, counted: bool) -> Result<Boards, CliError> {
+        let mut predictor = predictor(forecaster);
+        predictor.count_usage(counted);
+        self.stream(predictor, origins, &mut None)
     }
 
     /// The same for a stream at its beginning.
@@ -301,6 +311,15 @@ impl<'a> Judge<'a> {
         )?;
         file.as_mut().map_or(Ok(()), ForecastFile::check)?;
         Ok(boards)
+    }
+}
+
+/// The linear expert that these ridges make.
+fn whole(linear: &LinearConfig, members: &[Ridge]) -> Ridge {
+    let mean = Ridge::mean(members);
+    match linear.reversion {
+        Some(time) => mean.reverting(time),
+        None => mean,
     }
 }
 

@@ -27,13 +27,25 @@ pub fn tell(shipped: &Shipped) {
     );
 }
 
-/// Sums of errors of what is shipped, as `model`; of the trained network alone, as `network`; and of both together where they are not shipped, as `blend`.
-pub fn boards(shipped: &Shipped, judge: &Judge<'_>, origins: &Origins) -> Result<Boards, CliError> {
-    let mut boards = judge.model(&shipped.forecaster, origins)?;
+/// Sums of errors of what is shipped, as `model`; of what was selected, as `selected`, where it was fitted once more; of the trained network alone, as
+/// `network`; and of both together where they are not shipped, as `blend`. Usage of the experts of what is shipped is counted or not.
+pub fn boards(shipped: &Shipped, judge: &Judge<'_>, origins: &Origins, counted: bool) -> Result<Boards, CliError> {
+    let mut boards = judge.model(&shipped.forecaster, origins, counted)?;
+    if let Some(selected) = &shipped.selected {
+        let of_model = judge.model(selected, origins, false)?.into_iter().filter(|(name, _)| name == "model");
+        boards.extend(of_model.map(|(_, board)| ("selected".into(), board)));
+    }
     if let Some(unshipped) = &shipped.unshipped {
-        let mut trained = judge.model(unshipped, origins)?;
+        let mut trained = judge.model(unshipped, origins, false)?;
         trained.iter_mut().filter(|(name, _)| name == "model").for_each(|(name, _)| *name = "blend".into());
         boards.extend(trained);
     }
     Ok(boards)
+}
+
+/// The same on validation rows, which what was fitted once more has seen: of what was selected. No usage is counted.
+pub fn validated(shipped: &Shipped, judge: &Judge<'_>, origins: &Origins) -> Result<Boards, CliError> {
+    let forecaster = shipped.selected.as_ref().unwrap_or(&shipped.forecaster).clone();
+    let selected = Shipped { forecaster, selected: None, unshipped: shipped.unshipped.clone(), gain: shipped.gain };
+    boards(&selected, judge, origins, false)
 }

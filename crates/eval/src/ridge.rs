@@ -215,6 +215,18 @@ fn blocks(columns: usize, origins: Range<usize>, stride: usize) -> Vec<(usize, V
     (0..columns).flat_map(|column| origins.chunks(BLOCK).map(move |block| (column, block.to_vec()))).collect()
 }
 
+/// A block of the horizon, while it is fitted.
+struct Block<'a> {
+    index: usize,
+    /// Its steps, and the end of the last.
+    steps: Range<usize>,
+    end: usize,
+    /// Where training windows may begin, and how far apart those lie that are taken.
+    origins: Range<usize>,
+    stride: usize,
+    sums: &'a Sums,
+}
+
 impl Ridge {
     /// Fits on the windows that lie in `train`, and picks the strengths on those whose forecast rows lie in `validation`. `cuts` are the ends of
     /// the blocks of the horizon, the horizon last. With `folds` above 0 the training rows, cut into so many parts in order of time, have their say as
@@ -232,14 +244,71 @@ impl Ridge {
     ) -> Result<Self, EvalError> {
         let too_short = |what, expected, found| Err(EvalError::TooShort { what, expected, found });
         let (span, horizon) = (inputs.span(), cuts.last().copied().unwrap_or(0));
-        if train.len() < span + horizon {
-            return too_short("training windows of the ridge", span + horizon, train.len());
-        }
         if validation.len() < horizon {
             return too_short("validation windows of the ridge", horizon, validation.len());
         }
         if validation.start < span {
             return too_short("look-back of the ridge", span, validation.start);
+        }
+        Self::fit_by(columns, train, inputs, cuts, |block, candidates| {
+            let Block { end, steps, origins, stride, sums, .. } = block;
+            let held_out = validation.start..validation.end - end + 1;
+            let mut score = Self::squares(candidates, columns, held_out, steps)
+                .ok_or(EvalError::Missing { what: "validation windows of the ridge" })?;
+            for fold in 0..folds {
+                let at = |fold: usize| train.start + train.len() * fold / folds;
+                let part = at(fold)..at(fold + 1);
+                // On the grid of the sums.
+                let grid = |row: usize| origins.start + (row.max(origins.start) - origins.start).div_ceil(*stride) * stride;
+                let touched = grid((part.start + 1).saturating_sub(*end))..(part.end + span).min(origins.end);
+                let mut rest = sum(columns, &blocks(columns.len(), touched, *stride), &inputs, *end);
+                rest.complement(sums);
+                let scored = part.start.max(origins.start)..(part.end + 1).saturating_sub(*end);
+                if rest.windows == 0 || scored.is_empty() {
+                    continue;
+                }
+                if let Some(squares) = Self::squares(&Self::candidates(inputs, &rest, steps)?, columns, scored, steps) {
+                    score.iter_mut().zip(squares).for_each(|(score, more)| *score += more);
+                }
+            }
+            let best = (0..score.len()).filter(|&at| score[at].is_finite()).min_by(|&a, &b| score[a].total_cmp(&score[b]));
+            best.ok_or(EvalError::NotFinite)
+        })
+    }
+
+    /// Fits on the windows that lie in `train`, with strengths that were picked before, one a block.
+    ///
+    /// # Errors
+    /// Too few rows, too many missing values, or values that are not finite.
+    ///
+    /// # Panics
+    /// A strength that no ridge is ever picked with, or not one a block.
+    pub fn fit_with(
+        columns: &[Vec<f64>],
+        train: &Range<usize>,
+        inputs: Inputs,
+        cuts: &[usize],
+        strengths: &[f64],
+    ) -> Result<Self, EvalError> {
+        assert_eq!(strengths.len(), cuts.len(), "a strength a block");
+        Self::fit_by(columns, train, inputs, cuts, |block, candidates| {
+            let found = candidates.iter().position(|each| each.strengths[0] == strengths[block.index]);
+            Ok(found.expect("one of the strengths there are"))
+        })
+    }
+
+    /// Fits every block of the horizon with the strength that `pick` picks of the candidates.
+    fn fit_by(
+        columns: &[Vec<f64>],
+        train: &Range<usize>,
+        inputs: Inputs,
+        cuts: &[usize],
+        pick: impl Fn(&Block<'_>, &[Self]) -> Result<usize, EvalError>,
+    ) -> Result<Self, EvalError> {
+        let (span, horizon) = (inputs.span(), cuts.last().copied().unwrap_or(0));
+        if train.len() < span + horizon {
+            let what = "training windows of the ridge";
+            return Err(EvalError::TooShort { what, expected: span + horizon, found: train.len() });
         }
         let origins = |cut: usize| train.start + span..train.end - cut + 1;
         let stride = stride(columns.len(), &origins(cuts[0]), MOST_WINDOWS);
@@ -257,28 +326,9 @@ impl Ridge {
             }
             let steps = if index == 0 { 0..end } else { cuts[index - 1]..end };
             let mut candidates = Self::candidates(inputs, &sums, &steps)?;
-            let held_out = validation.start..validation.end - end + 1;
-            let mut score = Self::squares(&candidates, columns, held_out, &steps)
-                .ok_or(EvalError::Missing { what: "validation windows of the ridge" })?;
-            for fold in 0..folds {
-                let at = |fold: usize| train.start + train.len() * fold / folds;
-                let part = at(fold)..at(fold + 1);
-                let all = origins(end);
-                // On the grid of the sums.
-                let grid = |row: usize| all.start + (row.max(all.start) - all.start).div_ceil(stride) * stride;
-                let touched = grid((part.start + 1).saturating_sub(end))..(part.end + span).min(all.end);
-                let mut rest = sum(columns, &blocks(columns.len(), touched, stride), &inputs, end);
-                rest.complement(&sums);
-                let scored = part.start.max(all.start)..(part.end + 1).saturating_sub(end);
-                if rest.windows == 0 || scored.is_empty() {
-                    continue;
-                }
-                if let Some(squares) = Self::squares(&Self::candidates(inputs, &rest, &steps)?, columns, scored, &steps) {
-                    score.iter_mut().zip(squares).for_each(|(score, more)| *score += more);
-                }
-            }
-            let best = (0..score.len()).filter(|&at| score[at].is_finite()).min_by(|&a, &b| score[a].total_cmp(&score[b]));
-            fitted.push((steps.start, candidates.swap_remove(best.ok_or(EvalError::NotFinite)?)));
+            let picked =
+                pick(&Block { index, end, steps: steps.clone(), origins: origins(end), stride, sums: &sums }, &candidates)?;
+            fitted.push((steps.start, candidates.swap_remove(picked)));
             known = Some(sums);
         }
         fitted.reverse();

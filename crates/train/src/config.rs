@@ -58,6 +58,9 @@ pub struct TrainConfig {
     pub horizons: Vec<usize>,
     /// Whether the network is shipped even where it adds nothing to the linear expert on the validation rows.
     pub keep_network: bool,
+    /// Whether all is fitted once more on training and validation rows, as it was selected: the network as many epochs as its best had, its
+    /// shares and the calibration as they are. What is shipped then was never scored on rows it did not see, but for the test rows.
+    pub refit: bool,
     /// Steps from one checkpoint to the next, beside those after every epoch. Changes no weight.
     pub checkpoint_steps: u64,
     /// Batches made ahead on a thread of their own; 0 makes each when it is needed. Changes no weight.
@@ -101,6 +104,7 @@ impl Default for TrainConfig {
             evenness: 0.0,
             horizons: Vec::new(),
             keep_network: false,
+            refit: false,
             checkpoint_steps: 1000,
             prefetch: 2,
         }
@@ -165,7 +169,7 @@ impl TrainConfig {
 
     /// What of this shapes the weights: all but what is done beside the training.
     pub(crate) fn of_the_weights(&self) -> Self {
-        let Self { keep_network, checkpoint_steps, prefetch, not_finite, .. } = Self::default();
-        Self { keep_network, checkpoint_steps, prefetch, not_finite, ..self.clone() }
+        let Self { keep_network, refit, checkpoint_steps, prefetch, not_finite, .. } = Self::default();
+        Self { keep_network, refit, checkpoint_steps, prefetch, not_finite, ..self.clone() }
     }
 }

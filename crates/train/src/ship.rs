@@ -2,10 +2,10 @@
 
 use crate::{
     calibrate::calibrate,
-    trainer::Trainer,
+    trainer::{StepReport, Task, Trainer},
     validate::{Gain, validate},
 };
-use foretoken_model::{Forecaster, ModelError};
+use foretoken_model::{Forecaster, ModelError, linear_expert::LinearWeights};
 use std::sync::Arc;
 
 /// What a run ships.
@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Shipped {
     /// To be saved and used; its quantiles are calibrated on the validation rows.
     pub forecaster: Arc<Forecaster>,
+    /// What was selected on the validation rows, where it was fitted once more since.
+    pub selected: Option<Arc<Forecaster>>,
     /// What was trained, where that is another.
     pub unshipped: Option<Arc<Forecaster>>,
     /// What the network adds on the validation rows; none without a linear expert that could stand alone.
@@ -38,13 +40,44 @@ impl Trainer<'_> {
     /// # Errors
     /// What the model refuses.
     pub fn ship(&self) -> Result<Shipped, ModelError> {
-        let trained = Arc::new(self.best()?);
         let task = self.task();
-        let gain = validate(&trained, &task.values, &task.beside, task.validation.clone(), self.horizons())?.gain;
+        let gain = || {
+            let medians = Arc::new(self.best_uncalibrated()?.medians()?);
+            Ok(validate(&medians, &task.values, &task.beside, task.validation.clone(), self.horizons())?.gain)
+        };
+        let (trained, gain) = rayon::join(|| self.best(), gain);
+        let (trained, gain): (_, Option<Gain>) = (Arc::new(trained?), gain?);
         let pays = self.config().keep_network || gain.is_none_or(|gain| gain.pays());
         Ok(match if pays { None } else { self.linear_alone()? } {
-            Some(alone) => Shipped { forecaster: alone, unshipped: Some(trained), gain },
-            None => Shipped { forecaster: trained, unshipped: None, gain },
+            Some(alone) => Shipped { forecaster: alone, selected: None, unshipped: Some(trained), gain },
+            None => Shipped { forecaster: trained, selected: None, unshipped: None, gain },
         })
+    }
+
+    /// Fits what is shipped once more, on training and validation rows: `linear` is the expert fitted there, the network learns from the beginning for as many
+    /// epochs as its best had. Shares and calibration stay those of rows that what was selected did not see.
+    ///
+    /// # Errors
+    /// As [`Trainer::train_epoch`].
+    pub fn refit(
+        &self,
+        shipped: Shipped,
+        linear: Option<LinearWeights>,
+        report: impl FnMut(StepReport),
+    ) -> Result<Shipped, ModelError> {
+        let (task, selected) = (self.task(), shipped.forecaster);
+        let again = match linear {
+            Some(linear) if selected.is_linear_alone() => {
+                Forecaster::linear_alone(self.model(), task.columns.clone(), task.covariates.clone(), linear)?
+            }
+            linear => {
+                let train = task.train.start..task.validation.end;
+                let mut trainer = Trainer::new(self.model(), self.config(), Task { train, linear, ..task.clone() })?;
+                trainer.train_blindly(self.best_epoch(), report)?;
+                trainer.of_mean(selected.network_share().to_vec())?
+            }
+        };
+        let again = again.calibrated(selected.calibration().cloned());
+        Ok(Shipped { forecaster: Arc::new(again), selected: Some(selected), ..shipped })
     }
 }

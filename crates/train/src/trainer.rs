@@ -249,9 +249,33 @@ impl<'a> Trainer<'a> {
     /// As [`Trainer::train_epoch`]. The weights are those of the step before.
     pub fn train_until(
         &mut self,
-        mut after: impl FnMut(&Self, &StepReport) -> ControlFlow<()>,
+        after: impl FnMut(&Self, &StepReport) -> ControlFlow<()>,
     ) -> Result<Option<EpochReport>, ModelError> {
-        let (started, begun) = (Instant::now(), self.progress.epoch_step);
+        let (started, left) = (Instant::now(), self.steps_an_epoch() - self.progress.epoch_step);
+        if self.pass(after)?.is_break() {
+            return Ok(None);
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let rows = left as usize * self.config.accumulate * self.loader.rows_a_lesson();
+        Ok(Some(self.end_epoch(rows as f64 / seconds)?))
+    }
+
+    /// So many epochs without a validation, from the beginning.
+    pub(crate) fn train_blindly(&mut self, epochs: u64, mut report: impl FnMut(StepReport)) -> Result<(), ModelError> {
+        for _ in 0..epochs {
+            let _: ControlFlow<()> = self.pass(|_, step| {
+                report(*step);
+                ControlFlow::Continue(())
+            })?;
+            self.progress.epoch += 1;
+            (self.progress.epoch_step, self.progress.epoch_loss, self.progress.epoch_skipped) = (0, 0.0, 0);
+        }
+        Ok(())
+    }
+
+    /// The steps of the epoch, or those that are left of it.
+    fn pass(&mut self, mut after: impl FnMut(&Self, &StepReport) -> ControlFlow<()>) -> Result<ControlFlow<()>, ModelError> {
+        let begun = self.progress.epoch_step;
         if begun == 0 {
             self.epoch_weights.clone_from(&self.weights);
         }
@@ -263,27 +287,31 @@ impl<'a> Trainer<'a> {
         };
         let first = (self.progress.step - begun) * each;
         let lessons = loader.epoch(epoch, first, carried.as_ref()).skip((begun * each) as usize);
-        let broken_off = ahead(lessons, self.config.prefetch, |lessons| {
+        ahead(lessons, self.config.prefetch, |lessons| {
             while self.progress.epoch_step < steps {
                 let report = self.one_step(lessons.take(each as usize).collect())?;
                 if after(self, &report).is_break() {
-                    return Ok(true);
+                    return Ok(ControlFlow::Break(()));
                 }
             }
-            Ok(false)
-        })?;
-        if broken_off {
-            return Ok(None);
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        let rows = ((steps - begun) * each) as usize * self.loader.rows_a_lesson();
-        Ok(Some(self.end_epoch(rows as f64 / seconds)?))
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// The weights that are validated: as they are, or their mean.
+    fn validated(&self) -> &Vec<f32> {
+        if self.config.ema > 0.0 { &self.mean } else { &self.weights }
+    }
+
+    /// The forecaster of the weights that would be validated now.
+    pub(crate) fn of_mean(&self, share_h: Vec<f32>) -> Result<Forecaster, ModelError> {
+        self.forecaster(self.validated().clone(), share_h)
     }
 
     /// Validates, and keeps what is best.
     fn end_epoch(&mut self, rows_a_second: f64) -> Result<EpochReport, ModelError> {
-        let arena = if self.config.ema > 0.0 { &self.mean } else { &self.weights }.clone();
-        let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?);
+        let arena = self.validated().clone();
+        let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?.medians()?);
         let validation =
             validate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), &self.horizons)?;
         self.progress.epoch += 1;

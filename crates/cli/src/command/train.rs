@@ -64,7 +64,7 @@ fn minutes(text: &str) -> Result<f64, String> {
 /// `metrics.json`.
 #[derive(Serialize)]
 struct Metrics {
-    /// Scores on test rows at the longest horizon by forecaster: `model`, which is what is shipped, `network`, `blend` where linear expert and network
+    /// Scores on test rows at the longest horizon by forecaster: `model`, which is what is shipped, `selected`, which it was before it was fitted once more, `network`, `blend` where linear expert and network
     /// are not shipped, `linear`, `ridge`, `seasonal-naive`.
     test: BTreeMap<String, Scores>,
     /// The same on validation rows.
@@ -141,19 +141,28 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let rows_a_second = Session::train(&mut trainer, &run.train, arguments, &out, started)?;
     let shipped = trainer.ship()?;
     ship::tell(&shipped);
+    let bar = fit::bar("once more on training and validation rows, ");
+    bar.set_length(trainer.best_epoch() * trainer.steps_an_epoch());
+    let shipped = fit::again(&run, &trainer, &judge, ridges.expert.as_ref(), shipped, &bar)?;
+    bar.finish_and_clear();
     let forecaster = shipped.forecaster.clone();
     forecaster.save(&out.join("model.safetensors"))?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
-    let mut test = ship::boards(&shipped, &judge, &test)?;
+    // Streams are one thread's work each.
+    let validated = || {
+        let mut boards = ship::validated(&shipped, &judge, &validation)?;
+        boards.extend(judge.baselines(&ridges, &validation, &mut None)?);
+        Ok(boards)
+    };
+    let (tested, validated) = rayon::join(|| ship::boards(&shipped, &judge, &test, true), validated);
+    let (mut test, validated): (_, Result<_, CliError>) = (tested?, validated);
     test.extend(baselines);
     let test = judge.scores(&test);
     table::show(&test, "test", data.columns.len());
     let share = forecaster.network_share().iter().map(|&share| f64::from(share)).sum::<f64>() / run.model.horizon as f64;
     println!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
     let expert_usage = forecaster.network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
-    let mut validated = ship::boards(&shipped, &judge, &validation)?;
-    validated.extend(judge.baselines(&ridges, &validation, &mut None)?);
-    let validation = judge.scores(&validated);
+    let validation = judge.scores(&validated?);
     let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
     let longest = |scored: &ByHorizon| scored.last().map(|(_, rows)| by_name(rows)).unwrap_or_default();
     let metrics = Metrics {
