@@ -18,6 +18,7 @@ use crate::{
 };
 use foretoken_kernels::{
     attention::Window,
+    buffers::{self, Buffer},
     linear::{self, Panels},
     streams::{carve, carve_mut},
 };
@@ -170,8 +171,8 @@ struct AttentionEngine {
 
 struct Kept {
     /// What [`AttentionEngine::compute`] wrote.
-    buffers: Vec<f32>,
-    log_sum: Vec<f32>,
+    buffers: Buffer,
+    log_sum: Buffer,
     first: State,
 }
 
@@ -279,11 +280,11 @@ impl Engine for AttentionEngine {
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
         let shape = self.layer.shape;
         let mut kept = Kept {
-            buffers: vec![0.0; self.lens(rows.count()).iter().sum()],
-            log_sum: vec![0.0; rows.count() * shape.heads],
+            buffers: buffers::junk(self.lens(rows.count()).iter().sum()),
+            log_sum: buffers::junk(rows.count() * shape.heads),
             first: state.clone(),
         };
-        let mut scratch = vec![0.0; rows.streams() * shape.scratch_len()];
+        let mut scratch = buffers::junk(rows.streams() * shape.scratch_len());
         self.compute(rows, state, y_no, &mut kept.buffers, &mut scratch, Some(&mut kept.log_sum));
         Ok(Box::new(kept))
     }
@@ -295,7 +296,7 @@ impl Engine for AttentionEngine {
         let (width, kv_width) = (shape.width(), shape.kv_width());
         let lens = self.lens(rows.count());
         let [q, k, v, y] = carve(&kept.buffers, lens);
-        let mut gradients = vec![0.0; kept.buffers.len()];
+        let mut gradients = buffers::junk(kept.buffers.len());
         let [dq, dk, dv, dy] = carve_mut(&mut gradients, lens);
         linear::weight_gradient(y, dy_no, width, outputs, layer.out_wo.of_mut(gradient));
         linear::linear(dy_no, out_t, None, dy);

@@ -12,7 +12,10 @@ use crate::{
     plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight},
 };
-use foretoken_kernels::norm;
+use foretoken_kernels::{
+    buffers::{self, Buffer},
+    norm,
+};
 use serde::{Deserialize, Serialize};
 
 /// `type = "stack"`.
@@ -127,7 +130,7 @@ struct BlockEngine {
 }
 
 struct Kept {
-    x_nd: Vec<f32>,
+    x_nd: Buffer,
     layer: Saved,
 }
 
@@ -163,13 +166,13 @@ impl Engine for StackEngine {
 
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], pass: &mut Pass) -> Result<Saved, ModelError> {
         let x_nd = rows.x_nd;
-        let (mut h_nd, mut out_nd) = (vec![0.0; x_nd.len()], vec![0.0; x_nd.len()]);
+        let (mut h_nd, mut out_nd) = (buffers::junk(x_nd.len()), buffers::junk(x_nd.len()));
         let mut kept = Vec::with_capacity(self.blocks.len());
         y_nd.copy_from_slice(x_nd);
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
             norm::rms_norm(y_nd, &block.gain_d, &mut h_nd);
             let layer = block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass)?;
-            kept.push(Kept { x_nd: y_nd.to_vec(), layer });
+            kept.push(Kept { x_nd: buffers::copied(y_nd), layer });
             add(y_nd, &out_nd);
         }
         Ok(Box::new(kept))
@@ -185,7 +188,7 @@ impl Engine for StackEngine {
         pass: &BackwardPass,
     ) {
         let kept = saved.downcast::<Vec<Kept>>().expect("saved by this layer");
-        let (mut h_nd, mut dh_nd) = (vec![0.0; dx_nd.len()], vec![0.0; dx_nd.len()]);
+        let (mut h_nd, mut dh_nd) = (buffers::junk(dx_nd.len()), buffers::junk(dx_nd.len()));
         dx_nd.copy_from_slice(dy_nd);
         for (block, kept) in self.blocks.iter().zip(*kept).rev() {
             norm::rms_norm(&kept.x_nd, &block.gain_d, &mut h_nd);
