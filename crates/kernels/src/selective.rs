@@ -308,13 +308,22 @@ impl Task for Backward<'_> {
             }
             for t in start..end {
                 let (db, dc) = gradient.dx_nx[t * system.width()..][e..system.width()].split_at_mut(s);
-                for n in 0..s {
-                    let place = (t - start) * s + n;
-                    db[n] = simd.sum(load(simd, db_lanes, place));
-                    dc[n] = simd.sum(load(simd, dc_lanes, place));
-                }
+                sum_lanes(simd, &db_lanes[(t - start) * s * LANES..][..s * LANES], db);
+                sum_lanes(simd, &dc_lanes[(t - start) * s * LANES..][..s * LANES], dc);
             }
         }
+    }
+}
+
+/// The sum of every sixteen values.
+#[inline(always)]
+fn sum_lanes<S: Simd>(simd: S, lanes: &[f32], sums: &mut [f32]) {
+    for (lanes, sums) in lanes.chunks(LANES * LANES).zip(sums.chunks_mut(LANES)) {
+        let mut all = [simd.splat(0.0); LANES];
+        for i in 0..sums.len() {
+            all[i] = load(simd, lanes, i);
+        }
+        write(simd, simd.sums(&all), sums, 0);
     }
 }
 
@@ -336,80 +345,203 @@ fn stretch_backward<S: Simd>(
     let (e, s, first, own, zero) = (system.channels, system.states, block * LANES, system.own, simd.splat(0.0));
     let a = &system.a[block * own * LANES..][..own * LANES];
     let sums = &mut gradient.sums[block * (own + 1) * LANES..][..(own + 1) * LANES];
-    let (mut step, mut fed, mut dy) = ([zero; STRETCH], [zero; STRETCH], [zero; STRETCH]);
-    let (mut dstep, mut dfed) = ([zero; STRETCH], [zero; STRETCH]);
     let rows_here = end - start;
+    let mut here = Stretch {
+        rows: rows_here,
+        step: [zero; STRETCH],
+        fed: [zero; STRETCH],
+        dy: [zero; STRETCH],
+        missed: [0.0; STRETCH],
+        decay: [zero; STRETCH],
+        gone: [zero; STRETCH],
+        last: load(simd, &saved[system.blocks() * s * LANES..], block),
+        dfed: [zero; STRETCH],
+        through: [zero; STRETCH],
+        through_gap: [zero; STRETCH],
+        dstep: [zero; STRETCH],
+        dlast: zero,
+    };
     for t in 0..rows_here {
-        step[t] = read(simd, &rows.step_ne[(start + t) * e..][..e], first);
-        fed[t] = simd.mul(step[t], read(simd, system.row(rows.x_nx, start + t).0, first));
-        dy[t] = read(simd, &dy_ne[(start + t) * e..][..e], first);
+        here.step[t] = read(simd, &rows.step_ne[(start + t) * e..][..e], first);
+        here.fed[t] = simd.mul(here.step[t], read(simd, system.row(rows.x_nx, start + t).0, first));
+        here.dy[t] = read(simd, &dy_ne[(start + t) * e..][..e], first);
+        here.missed[t] = rows.gap(start + t) as f32;
+        if own == 1 {
+            here.decay[t] = exp_product(simd, here.step[t], load(simd, a, 0));
+            if here.missed[t] > 0.0 {
+                here.gone[t] = exp_product(simd, simd.mul(simd.splat(here.missed[t]), here.before(t)), load(simd, a, 0));
+            }
+        }
     }
-    let last = load(simd, &saved[system.blocks() * s * LANES..], block);
-    let before = |t: usize| if t == 0 { last } else { step[t - 1] };
-    // What reaches the last Δ of the stretch before.
-    let mut dlast = zero;
-    let (mut h, mut decay) = ([zero; STRETCH + 1], [zero; STRETCH]);
-    for n in 0..s {
-        let a_n = load(simd, a, if own == 1 { 0 } else { n });
-        let mut da = load(simd, sums, if own == 1 { 0 } else { n });
-        // The states again, h[t] before row t.
-        h[0] = load(simd, &saved[block * s * LANES..], n);
-        for t in 0..rows_here {
-            let gap = rows.gap(start + t);
-            let mut start_h = h[t];
-            if gap > 0 {
-                start_h = simd.mul(exp_product(simd, simd.mul(simd.splat(gap as f32), before(t)), a_n), start_h);
-            }
-            decay[t] = exp_product(simd, step[t], a_n);
-            let b = simd.splat(system.row(rows.x_nx, start + t).1[n]);
-            h[t + 1] = simd.fma(decay[t], start_h, simd.mul(fed[t], b));
-        }
-        let mut g = load(simd, adjoint, n);
+    let states = &saved[block * s * LANES..][..s * LANES];
+    let x_nx = &rows.x_nx[start * system.width()..];
+    let grouped = if S::TILE > 1 { s / BACK * BACK } else { 0 };
+    for n in (0..grouped).step_by(BACK) {
+        group_backward::<S, BACK>(simd, system, x_nx, n, a, states, adjoint, sums, &mut here, db_lanes, dc_lanes);
+    }
+    for n in grouped..s {
+        group_backward::<S, 1>(simd, system, x_nx, n, a, states, adjoint, sums, &mut here, db_lanes, dc_lanes);
+    }
+    if own == 1 {
+        let (a, mut da) = (load(simd, a, 0), load(simd, sums, 0));
         for t in (0..rows_here).rev() {
-            let place = t * s + n;
-            let (_, b, c) = system.row(rows.x_nx, start + t);
-            let (b, c) = (simd.splat(b[n]), simd.splat(c[n]));
-            store(simd, simd.fma(h[t + 1], dy[t], load(simd, dc_lanes, place)), dc_lanes, place);
-            g = simd.fma(c, dy[t], g);
-            store(simd, simd.fma(g, fed[t], load(simd, db_lanes, place)), db_lanes, place);
-            dfed[t] = simd.fma(g, b, dfed[t]);
-            let gap = rows.gap(start + t);
-            let missed = simd.splat(gap as f32);
-            let gone = if gap > 0 { exp_product(simd, simd.mul(missed, before(t)), a_n) } else { simd.splat(1.0) };
-            let start_h = simd.mul(gone, h[t]);
-            // Through exp(Δ·A) to Δ and A.
-            let inner = simd.mul(simd.mul(g, start_h), decay[t]);
-            dstep[t] = simd.fma(inner, a_n, dstep[t]);
-            da = simd.fma(inner, step[t], da);
-            g = simd.mul(g, decay[t]);
-            if gap > 0 {
-                let inner = simd.mul(simd.mul(g, start_h), missed);
-                let reached = simd.mul(inner, a_n);
-                da = simd.fma(inner, before(t), da);
-                match t {
-                    0 => dlast = simd.add(dlast, reached),
-                    _ => dstep[t - 1] = simd.add(dstep[t - 1], reached),
-                }
-                g = simd.mul(g, gone);
+            let inner = simd.mul(here.through[t], here.decay[t]);
+            here.dstep[t] = simd.fma(inner, a, here.dstep[t]);
+            da = simd.fma(inner, here.step[t], da);
+            if here.missed[t] > 0.0 {
+                let inner = simd.mul(here.through_gap[t], simd.splat(here.missed[t]));
+                da = simd.fma(inner, here.before(t), da);
+                here.reach_before(simd, t, simd.mul(inner, a));
             }
         }
-        store(simd, g, adjoint, n);
-        store(simd, da, sums, if own == 1 { 0 } else { n });
+        store(simd, da, sums, 0);
     }
     let skip = load(simd, &system.skip, block);
     let mut dskip = load(simd, sums, own);
     for t in 0..rows_here {
         let u = read(simd, system.row(rows.x_nx, start + t).0, first);
-        dskip = simd.fma(dy[t], u, dskip);
-        let du = simd.fma(dfed[t], step[t], simd.mul(skip, dy[t]));
+        dskip = simd.fma(here.dy[t], u, dskip);
+        let du = simd.fma(here.dfed[t], here.step[t], simd.mul(skip, here.dy[t]));
         write(simd, du, &mut gradient.dx_nx[(start + t) * system.width()..][..e], first);
         let to = &mut gradient.dstep_ne[(start + t) * e..][..e];
-        let own = simd.fma(dfed[t], u, dstep[t]);
+        let own = simd.fma(here.dfed[t], u, here.dstep[t]);
         write(simd, simd.add(read(simd, to, first), own), to, first);
     }
     store(simd, dskip, sums, own);
     if start > 0 {
         let to = &mut gradient.dstep_ne[(start - 1) * e..][..e];
-        write(simd, simd.add(read(simd, to, first), dlast), to, first);
+        write(simd, simd.add(read(simd, to, first), here.dlast), to, first);
+    }
+}
+
+/// States of a block that go backwards together.
+const BACK: usize = 4;
+
+/// What the states of a block share over a stretch.
+struct Stretch<F> {
+    rows: usize,
+    step: [F; STRETCH],
+    fed: [F; STRETCH],
+    dy: [F; STRETCH],
+    missed: [f32; STRETCH],
+    /// exp(Δ·A), and that of the gap before, where A is shared.
+    decay: [F; STRETCH],
+    gone: [F; STRETCH],
+    /// The Δ before the stretch.
+    last: F,
+    dfed: [F; STRETCH],
+    /// Σ g·h over states, where A is shared: through exp(Δ·A), and through that of the gap.
+    through: [F; STRETCH],
+    through_gap: [F; STRETCH],
+    dstep: [F; STRETCH],
+    /// What reaches the last Δ of the stretch before.
+    dlast: F,
+}
+
+impl<F: Copy> Stretch<F> {
+    #[inline(always)]
+    fn before(&self, t: usize) -> F {
+        if t == 0 { self.last } else { self.step[t - 1] }
+    }
+
+    #[inline(always)]
+    fn reach_before<S: Simd<F = F>>(&mut self, simd: S, t: usize, part: F) {
+        match t {
+            0 => self.dlast = simd.add(self.dlast, part),
+            _ => self.dstep[t - 1] = simd.add(self.dstep[t - 1], part),
+        }
+    }
+}
+
+/// `G` states of a block from `n` on, backwards over a stretch.
+#[inline(always)]
+fn group_backward<S: Simd, const G: usize>(
+    simd: S,
+    system: &Selective,
+    x_nx: &[f32],
+    n: usize,
+    a: &[f32],
+    states: &[f32],
+    adjoint: &mut [f32],
+    sums: &mut [f32],
+    here: &mut Stretch<S::F>,
+    db_lanes: &mut [f32],
+    dc_lanes: &mut [f32],
+) {
+    let (s, shared, zero) = (system.states, system.own == 1, simd.splat(0.0));
+    let (mut own, mut da, mut h, mut g) = ([zero; G], [zero; G], [zero; G], [zero; G]);
+    for i in 0..G {
+        if !shared {
+            own[i] = load(simd, a, n + i);
+            da[i] = load(simd, sums, n + i);
+        }
+        h[i] = load(simd, states, n + i);
+        g[i] = load(simd, adjoint, n + i);
+    }
+    // The states again: before every row, its gap gone by.
+    let (mut started, mut decay, mut gone) = ([[zero; G]; STRETCH], [[zero; G]; STRETCH], [[zero; G]; STRETCH]);
+    for t in 0..here.rows {
+        let (_, b, _) = system.row(x_nx, t);
+        let b = &b[n..n + G];
+        let dc = &mut dc_lanes[(t * s + n) * LANES..][..G * LANES];
+        for i in 0..G {
+            if here.missed[t] > 0.0 {
+                gone[t][i] = match shared {
+                    true => here.gone[t],
+                    false => exp_product(simd, simd.mul(simd.splat(here.missed[t]), here.before(t)), own[i]),
+                };
+                h[i] = simd.mul(gone[t][i], h[i]);
+            }
+            started[t][i] = h[i];
+            if shared {
+                h[i] = simd.fma(here.decay[t], h[i], simd.mul(here.fed[t], simd.splat(b[i])));
+            } else {
+                decay[t][i] = exp_product(simd, here.step[t], own[i]);
+                h[i] = simd.fma(decay[t][i], h[i], simd.mul(here.fed[t], simd.splat(b[i])));
+            }
+            store(simd, simd.fma(h[i], here.dy[t], load(simd, dc, i)), dc, i);
+        }
+    }
+    for t in (0..here.rows).rev() {
+        let (_, b, c) = system.row(x_nx, t);
+        let (b, c) = (&b[n..n + G], &c[n..n + G]);
+        let db = &mut db_lanes[(t * s + n) * LANES..][..G * LANES];
+        let (dy, fed) = (here.dy[t], here.fed[t]);
+        let (mut dfed, mut through, mut dstep) = (here.dfed[t], here.through[t], here.dstep[t]);
+        for i in 0..G {
+            g[i] = simd.fma(simd.splat(c[i]), dy, g[i]);
+            store(simd, simd.fma(g[i], fed, load(simd, db, i)), db, i);
+            dfed = simd.fma(g[i], simd.splat(b[i]), dfed);
+            if shared {
+                through = simd.fma(g[i], started[t][i], through);
+                g[i] = simd.mul(g[i], here.decay[t]);
+            } else {
+                // Through exp(Δ·A) to Δ and A.
+                g[i] = simd.mul(g[i], decay[t][i]);
+                let inner = simd.mul(g[i], started[t][i]);
+                dstep = simd.fma(inner, own[i], dstep);
+                da[i] = simd.fma(inner, here.step[t], da[i]);
+            }
+        }
+        (here.dfed[t], here.through[t], here.dstep[t]) = (dfed, through, dstep);
+        if here.missed[t] > 0.0 {
+            for i in 0..G {
+                let inner = simd.mul(g[i], started[t][i]);
+                if shared {
+                    here.through_gap[t] = simd.add(here.through_gap[t], inner);
+                } else {
+                    let inner = simd.mul(inner, simd.splat(here.missed[t]));
+                    da[i] = simd.fma(inner, here.before(t), da[i]);
+                    here.reach_before(simd, t, simd.mul(inner, own[i]));
+                }
+                g[i] = simd.mul(g[i], gone[t][i]);
+            }
+        }
+    }
+    for i in 0..G {
+        store(simd, g[i], adjoint, n + i);
+        if !shared {
+            store(simd, da[i], sums, n + i);
+        }
     }
 }
