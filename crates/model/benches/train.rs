@@ -2,7 +2,7 @@
 //!
 //! Samples a second of a step of training (packing the weights, forward, loss, backward, AdamW) of four layers 128 wide on 16 windows of 512
 //! samples, with sixteen outputs at every sample; the shape of `reference/peers/bench_train.py`. One line a figure; a family on one thread and
-//! on two, and the most memory it took, each family in a process of its own. Best of several steps; on one thread by the processor's time, which
+//! on two, once more with checkpointing, and the most memory it took, each family in a process of its own. Best of several steps; on one thread by the processor's time, which
 //! says the same on a busy machine, and by the clock (`_wall`); on two by the clock.
 
 use cpu_time::ProcessTime;
@@ -94,7 +94,7 @@ impl AdamW {
 }
 
 /// Best seconds of a step, and best seconds of the processor.
-fn seconds(family: &str) -> [f64; 2] {
+fn seconds(family: &str, checkpointing: bool) -> [f64; 2] {
     let mut layout = Layout::default();
     let levels = Levels::new(&[0.5]).expect("levels");
     let (registry, covariates) = (Registry::default(), CovariateConfig::default());
@@ -114,7 +114,7 @@ fn seconds(family: &str) -> [f64; 2] {
         let (began, cpu) = (Instant::now(), ProcessTime::now());
         let engine = network.prepare(&arena, true);
         let heard = Heard { features_nk, offsets: &offsets, gaps: &[] };
-        let mut pass = Pass::training(1, step as u64);
+        let mut pass = Pass::training(1, step as u64).with_checkpointing(checkpointing);
         let state = engine.state(BATCH);
         let kept = engine.forward(heard, state, &positions, &[], &mut quantiles, &mut pass).expect("finite");
         let scale = 2.0 / quantiles.len() as f32;
@@ -185,19 +185,22 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
 
 fn main() {
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [one, threads, family] = &arguments[..]
+    if let [one, threads, checkpointing, family] = &arguments[..]
         && one == "--one"
     {
         let threads: usize = threads.parse().expect("a number of threads");
-        let [wall, cpu] = with_threads(threads, || seconds(family)).map(|seconds| (BATCH * WINDOW) as f64 / seconds);
+        let checkpointing: bool = checkpointing.parse().expect("true or false");
+        let best = with_threads(threads, || seconds(family, checkpointing));
+        let [wall, cpu] = best.map(|seconds| (BATCH * WINDOW) as f64 / seconds);
         if threads > 1 {
             println!("train.{family}_{threads}_threads {wall:.0} samples/s");
             return;
         }
-        println!("train.{family} {cpu:.0} samples/s");
-        println!("train.{family}_wall {wall:.0} samples/s");
+        let name = if checkpointing { format!("{family}_checkpointing") } else { family.clone() };
+        println!("train.{name} {cpu:.0} samples/s");
+        println!("train.{name}_wall {wall:.0} samples/s");
         if let Some(peak) = peak_mib() {
-            println!("train.{family}_peak {peak:.0} MiB");
+            println!("train.{name}_peak {peak:.0} MiB");
         }
         return;
     }
@@ -209,9 +212,9 @@ fn main() {
         arguments = FAMILIES.iter().map(|(name, _)| (*name).to_string()).collect();
     }
     for family in arguments {
-        for threads in ["1", "2"] {
+        for (threads, checkpointing) in [("1", "false"), ("1", "true"), ("2", "false")] {
             let own = std::env::current_exe().expect("this program");
-            let status = Command::new(own).args(["--one", threads, &family]).status().expect("this program runs");
+            let status = Command::new(own).args(["--one", threads, checkpointing, &family]).status().expect("this program runs");
             assert!(status.success(), "{family}");
         }
     }

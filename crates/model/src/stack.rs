@@ -131,7 +131,14 @@ struct BlockEngine {
 
 struct Kept {
     x_nd: Buffer,
-    layer: Saved,
+    layer: Layered,
+}
+
+/// What backward needs of a block's layer.
+enum Layered {
+    Saved(Saved),
+    /// The state it began with and its pass, to go forward once more.
+    Again(State, Pass),
 }
 
 fn add(y: &mut [f32], x: &[f32]) {
@@ -171,7 +178,15 @@ impl Engine for StackEngine {
         y_nd.copy_from_slice(x_nd);
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
             norm::rms_norm(y_nd, &block.gain_d, &mut h_nd);
-            let layer = block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass)?;
+            let layer = if pass.checkpointing && !block.layer.checkpoints() {
+                let again = Layered::Again(state.clone(), pass.again());
+                pass.checkpointing = false;
+                let done = block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass);
+                pass.checkpointing = true;
+                done.map(|_| again)
+            } else {
+                block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass).map(Layered::Saved)
+            }?;
             kept.push(Kept { x_nd: buffers::copied(y_nd), layer });
             add(y_nd, &out_nd);
         }
@@ -192,9 +207,21 @@ impl Engine for StackEngine {
         dx_nd.copy_from_slice(dy_nd);
         for (block, kept) in self.blocks.iter().zip(*kept).rev() {
             norm::rms_norm(&kept.x_nd, &block.gain_d, &mut h_nd);
-            block.layer.backward(rows.with(&h_nd), kept.layer, dx_nd, &mut dh_nd, gradient, pass);
+            let saved = match kept.layer {
+                Layered::Saved(saved) => saved,
+                // What it gives is known already.
+                Layered::Again(mut state, mut own) => {
+                    let again = block.layer.forward(rows.with(&h_nd), &mut state, &mut dh_nd, &mut own);
+                    again.expect("what was computed once can be computed again")
+                }
+            };
+            block.layer.backward(rows.with(&h_nd), saved, dx_nd, &mut dh_nd, gradient, pass);
             norm::rms_norm_backward(&kept.x_nd, &block.gain_d, &dh_nd, dx_nd, block.span.of_mut(gradient));
         }
+    }
+
+    fn checkpoints(&self) -> bool {
+        true
     }
 
     fn is_sound(&self, state: &State) -> bool {

@@ -273,7 +273,7 @@ impl Engine for MixtureEngine {
         }
         let mut deal = Deal { order: &mut kept.order, place: &mut kept.place, spans: &mut kept.spans, gaps: &mut kept.gaps };
         let routed = (&kept.router.choice_nk[..], &kept.router.weights_nk[..], &kept.router.margins_n[..]);
-        let usage = pass.training.then_some(&*self.trained);
+        let usage = (pass.training && pass.count).then_some(&*self.trained);
         self.deal(rows, routed, &mut state.counters, usage, &mut deal);
         experts::gather(rows.x_nd, input, k, deal.order, &mut kept.grouped_ad);
         let mut all_no = vec![0.0; self.beside(n * output)];
