@@ -94,6 +94,9 @@ fn row<'a>(place: usize, taps: usize, c: usize, state: &'a [f32], x: &'a [f32], 
     }
 }
 
+/// Taps whose gradients the registers hold together.
+const FEW: usize = 4;
+
 struct Backward<'a> {
     conv: Conv<'a>,
     x: &'a [f32],
@@ -114,24 +117,40 @@ impl Task for Backward<'_> {
         let Self { conv, x, stride, start, state, dy_nc, dx, dtaps_kc, dbias_c } = self;
         let (c, taps) = (conv.channels(), conv.taps());
         let rows = dy_nc.len() / c;
-        for t in 0..rows {
-            let dy = &dy_nc[t * c..][..c];
+        // A few taps at once, over all rows: their sums rest in registers.
+        for few in (0..taps).step_by(FEW) {
+            let here = FEW.min(taps - few);
             for first in (0..c).step_by(LANES) {
-                let step = read(simd, dy, first);
-                write(simd, simd.add(read(simd, dbias_c, first), step), dbias_c, first);
-                let mut total = simd.splat(0.0);
-                for k in 0..taps {
-                    let dtap = &mut dtaps_kc[k * c..][..c];
-                    let x = read(simd, row(t + k, taps, c, state, x, stride, start), first);
-                    write(simd, simd.fma(step, x, read(simd, dtap, first)), dtap, first);
-                    // x_t was tap k of row t + K − 1 − k.
-                    let later = t + taps - 1 - k;
-                    if later < rows {
-                        let tap = read(simd, &conv.taps_kc[k * c..][..c], first);
-                        total = simd.fma(tap, read(simd, &dy_nc[later * c..][..c], first), total);
-                    }
+                let mut dbias = read(simd, dbias_c, first);
+                let (mut tap, mut dtap) = ([simd.splat(0.0); FEW], [simd.splat(0.0); FEW]);
+                for i in 0..here {
+                    tap[i] = read(simd, &conv.taps_kc[(few + i) * c..][..c], first);
+                    dtap[i] = read(simd, &dtaps_kc[(few + i) * c..][..c], first);
                 }
-                write(simd, total, &mut dx[t * stride + start..][..c], first);
+                for t in 0..rows {
+                    let step = read(simd, &dy_nc[t * c..][..c], first);
+                    let dx = &mut dx[t * stride + start..][..c];
+                    let mut total = if few == 0 { simd.splat(0.0) } else { read(simd, dx, first) };
+                    dbias = simd.add(dbias, step);
+                    for i in 0..FEW {
+                        if i < here {
+                            let x = read(simd, row(t + few + i, taps, c, state, x, stride, start), first);
+                            dtap[i] = simd.fma(step, x, dtap[i]);
+                            // x_t was tap k of row t + K − 1 − k.
+                            let later = t + taps - 1 - few - i;
+                            if later < rows {
+                                total = simd.fma(tap[i], read(simd, &dy_nc[later * c..][..c], first), total);
+                            }
+                        }
+                    }
+                    write(simd, total, dx, first);
+                }
+                if few == 0 {
+                    write(simd, dbias, dbias_c, first);
+                }
+                for i in 0..here {
+                    write(simd, dtap[i], &mut dtaps_kc[(few + i) * c..][..c], first);
+                }
             }
         }
     }

@@ -13,6 +13,7 @@
 //! router      scores → choice → weights            experts  grouping rows by expert
 //! balance     losses that keep experts in use      evidence a filter over models of the signal
 //! adamw       an optimiser's step, in one pass
+//! buffers     what training passes take and give back
 //! plain       definitions, generic over f32 and f64: the oracle
 //! ```
 //! Every sum runs in one order, whatever the instruction set, the number of rows in a call or the number of threads; so a
@@ -24,6 +25,7 @@ pub mod activation;
 pub mod adamw;
 pub mod attention;
 pub mod balance;
+pub mod buffers;
 pub mod conv;
 pub mod evidence;
 pub mod experts;
@@ -40,16 +42,3 @@ pub mod s5;
 pub mod selective;
 pub mod simd;
 pub mod streams;
-
-use rayon::prelude::*;
-
-/// Values from which on zeros are worth a second thread.
-const SPLIT: usize = 1 << 18;
-
-/// `len` zeros, written by all threads if there are many: a training pass asks for tens of megabytes.
-pub fn zeros(len: usize) -> Vec<f32> {
-    if len < SPLIT || rayon::current_num_threads() < 2 {
-        return vec![0.0; len];
-    }
-    rayon::iter::repeat_n(0.0, len).with_min_len(SPLIT / 4).collect()
-}

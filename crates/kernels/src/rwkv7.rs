@@ -359,12 +359,25 @@ fn step_backward<S: Simd>(
             write(simd, through, g, place);
         }
     }
-    for j in 0..size {
-        let total = |sums: &[f32]| simd.sum(read(simd, sums, j * LANES));
-        gradient.r[own.start + j] = total(sum_r);
-        gradient.log_w[own.start + j] += w[j] * total(sum_w);
-        gradient.k[own.start + j] = total(sum_k);
-        gradient.z[own.start + j] = total(sum_z);
-        gradient.b[own.start + j] = total(sum_b);
+    for first in (0..size).step_by(LANES) {
+        let keys = LANES.min(size - first);
+        let own = own.start + first..own.start + first + keys;
+        write(simd, sum_keys(simd, sum_r, first, keys), &mut gradient.r[own.clone()], 0);
+        write(simd, sum_keys(simd, sum_k, first, keys), &mut gradient.k[own.clone()], 0);
+        write(simd, sum_keys(simd, sum_z, first, keys), &mut gradient.z[own.clone()], 0);
+        write(simd, sum_keys(simd, sum_b, first, keys), &mut gradient.b[own.clone()], 0);
+        let dlog_w = &mut gradient.log_w[own];
+        let slope = simd.fma(read(simd, &w[..size], first), sum_keys(simd, sum_w, first, keys), read(simd, dlog_w, 0));
+        write(simd, slope, dlog_w, 0);
     }
+}
+
+/// The sums over lanes of some keys from `first` on.
+#[inline(always)]
+fn sum_keys<S: Simd>(simd: S, sums: &[f32], first: usize, keys: usize) -> S::F {
+    let mut all = [simd.splat(0.0); LANES];
+    for i in 0..keys {
+        all[i] = read(simd, sums, (first + i) * LANES);
+    }
+    simd.sums(&all)
 }

@@ -138,8 +138,7 @@ impl Selective {
 
     /// Scratch of [`Selective::backward`].
     pub fn scratch_len(&self) -> usize {
-        let adjoint = self.blocks() * self.states * LANES;
-        adjoint + 2 * STRETCH * self.states * LANES
+        self.blocks() * self.states * LANES
     }
 }
 
@@ -284,132 +283,355 @@ impl Task for Backward<'_> {
         let Self { system, rows, saved, dy_ne, mut gradient, scratch } = self;
         let (e, s, len) = (system.channels, system.states, system.state_len());
         let count = dy_ne.len() / e;
-        let (adjoint, lanes) = scratch.split_at_mut(system.blocks() * s * LANES);
-        let (db_lanes, dc_lanes) = lanes.split_at_mut(STRETCH * s * LANES);
-        adjoint.fill(0.0);
+        scratch.fill(0.0);
+        let x_nx = rows.x_nx;
+        let mut blocks = vec![Stretch::new(simd); system.blocks()];
+        let mut wide = Group::<S::F, BACK>::new(simd.splat(0.0));
+        let mut narrow = Group::<S::F, 1>::new(simd.splat(0.0));
+        let grouped = if S::TILE > 1 { s / BACK * BACK } else { 0 };
         for (index, saved) in saved.chunks_exact(len).enumerate().rev() {
             let (start, end) = (index * STRETCH, count.min((index + 1) * STRETCH));
-            db_lanes.fill(0.0);
-            dc_lanes.fill(0.0);
-            for block in 0..system.blocks() {
-                stretch_backward(
-                    simd,
-                    system,
-                    &rows,
-                    (start, end),
-                    block,
-                    saved,
-                    &mut adjoint[block * s * LANES..][..s * LANES],
-                    dy_ne,
-                    &mut gradient,
-                    db_lanes,
-                    dc_lanes,
-                );
+            for (block, here) in blocks.iter_mut().enumerate() {
+                here.begin(simd, system, &rows, (start, end), block, saved, dy_ne);
             }
-            for t in start..end {
-                let (db, dc) = gradient.dx_nx[t * system.width()..][e..system.width()].split_at_mut(s);
-                for n in 0..s {
-                    let place = (t - start) * s + n;
-                    db[n] = simd.sum(load(simd, db_lanes, place));
-                    dc[n] = simd.sum(load(simd, dc_lanes, place));
-                }
+            let x_nx = &x_nx[start * system.width()..end * system.width()];
+            let dx_nx = &mut gradient.dx_nx[start * system.width()..end * system.width()];
+            for n in (0..grouped).step_by(BACK) {
+                wide.backward(simd, system, x_nx, n, saved, scratch, gradient.sums, &mut blocks, dx_nx);
+            }
+            for n in grouped..s {
+                narrow.backward(simd, system, x_nx, n, saved, scratch, gradient.sums, &mut blocks, dx_nx);
+            }
+            for (block, here) in blocks.iter_mut().enumerate() {
+                here.end(simd, system, &rows, start, block, &mut gradient);
             }
         }
     }
 }
 
-/// One block of channels over rows `start..end`, backwards.
-#[inline(always)]
-fn stretch_backward<S: Simd>(
-    simd: S,
-    system: &Selective,
-    rows: &Selected<'_>,
-    (start, end): (usize, usize),
-    block: usize,
-    saved: &[f32],
-    adjoint: &mut [f32],
-    dy_ne: &[f32],
-    gradient: &mut SelectedGradient<'_>,
-    db_lanes: &mut [f32],
-    dc_lanes: &mut [f32],
-) {
-    let (e, s, first, own, zero) = (system.channels, system.states, block * LANES, system.own, simd.splat(0.0));
-    let a = &system.a[block * own * LANES..][..own * LANES];
-    let sums = &mut gradient.sums[block * (own + 1) * LANES..][..(own + 1) * LANES];
-    let (mut step, mut fed, mut dy) = ([zero; STRETCH], [zero; STRETCH], [zero; STRETCH]);
-    let (mut dstep, mut dfed) = ([zero; STRETCH], [zero; STRETCH]);
-    let rows_here = end - start;
-    for t in 0..rows_here {
-        step[t] = read(simd, &rows.step_ne[(start + t) * e..][..e], first);
-        fed[t] = simd.mul(step[t], read(simd, system.row(rows.x_nx, start + t).0, first));
-        dy[t] = read(simd, &dy_ne[(start + t) * e..][..e], first);
-    }
-    let last = load(simd, &saved[system.blocks() * s * LANES..], block);
-    let before = |t: usize| if t == 0 { last } else { step[t - 1] };
-    // What reaches the last Δ of the stretch before.
-    let mut dlast = zero;
-    let (mut h, mut decay) = ([zero; STRETCH + 1], [zero; STRETCH]);
-    for n in 0..s {
-        let a_n = load(simd, a, if own == 1 { 0 } else { n });
-        let mut da = load(simd, sums, if own == 1 { 0 } else { n });
-        // The states again, h[t] before row t.
-        h[0] = load(simd, &saved[block * s * LANES..], n);
-        for t in 0..rows_here {
-            let gap = rows.gap(start + t);
-            let mut start_h = h[t];
-            if gap > 0 {
-                start_h = simd.mul(exp_product(simd, simd.mul(simd.splat(gap as f32), before(t)), a_n), start_h);
-            }
-            decay[t] = exp_product(simd, step[t], a_n);
-            let b = simd.splat(system.row(rows.x_nx, start + t).1[n]);
-            h[t + 1] = simd.fma(decay[t], start_h, simd.mul(fed[t], b));
+/// States of a block that go backwards together. Blocks go by inside them, so that what is summed over blocks stays in the nearest cache.
+const BACK: usize = 8;
+
+/// What the states of a block share over a stretch.
+#[derive(Clone)]
+struct Stretch<F> {
+    rows: usize,
+    step: [F; STRETCH],
+    fed: [F; STRETCH],
+    dy: [F; STRETCH],
+    missed: [f32; STRETCH],
+    /// exp(Δ·A), and that of the gap before, where A is shared.
+    decay: [F; STRETCH],
+    gone: [F; STRETCH],
+    /// The Δ before the stretch.
+    last: F,
+    dfed: [F; STRETCH],
+    /// Σ g·h over states, where A is shared: through exp(Δ·A), and through that of the gap.
+    through: [F; STRETCH],
+    through_gap: [F; STRETCH],
+    dstep: [F; STRETCH],
+    /// What reaches the last Δ of the stretch before.
+    dlast: F,
+}
+
+impl<F: Copy> Stretch<F> {
+    #[inline(always)]
+    fn new<S: Simd<F = F>>(simd: S) -> Self {
+        let (zero, zeros) = (simd.splat(0.0), [simd.splat(0.0); STRETCH]);
+        Self {
+            rows: 0,
+            step: zeros,
+            fed: zeros,
+            dy: zeros,
+            missed: [0.0; STRETCH],
+            decay: zeros,
+            gone: zeros,
+            last: zero,
+            dfed: zeros,
+            through: zeros,
+            through_gap: zeros,
+            dstep: zeros,
+            dlast: zero,
         }
-        let mut g = load(simd, adjoint, n);
-        for t in (0..rows_here).rev() {
-            let place = t * s + n;
-            let (_, b, c) = system.row(rows.x_nx, start + t);
-            let (b, c) = (simd.splat(b[n]), simd.splat(c[n]));
-            store(simd, simd.fma(h[t + 1], dy[t], load(simd, dc_lanes, place)), dc_lanes, place);
-            g = simd.fma(c, dy[t], g);
-            store(simd, simd.fma(g, fed[t], load(simd, db_lanes, place)), db_lanes, place);
-            dfed[t] = simd.fma(g, b, dfed[t]);
-            let gap = rows.gap(start + t);
-            let missed = simd.splat(gap as f32);
-            let gone = if gap > 0 { exp_product(simd, simd.mul(missed, before(t)), a_n) } else { simd.splat(1.0) };
-            let start_h = simd.mul(gone, h[t]);
-            // Through exp(Δ·A) to Δ and A.
-            let inner = simd.mul(simd.mul(g, start_h), decay[t]);
-            dstep[t] = simd.fma(inner, a_n, dstep[t]);
-            da = simd.fma(inner, step[t], da);
-            g = simd.mul(g, decay[t]);
-            if gap > 0 {
-                let inner = simd.mul(simd.mul(g, start_h), missed);
-                let reached = simd.mul(inner, a_n);
-                da = simd.fma(inner, before(t), da);
-                match t {
-                    0 => dlast = simd.add(dlast, reached),
-                    _ => dstep[t - 1] = simd.add(dstep[t - 1], reached),
+    }
+
+    /// Reads rows `start..end`.
+    #[inline(always)]
+    fn begin<S: Simd<F = F>>(
+        &mut self,
+        simd: S,
+        system: &Selective,
+        rows: &Selected<'_>,
+        (start, end): (usize, usize),
+        block: usize,
+        saved: &[f32],
+        dy_ne: &[f32],
+    ) {
+        let (e, first, zero) = (system.channels, block * LANES, simd.splat(0.0));
+        self.rows = end - start;
+        self.last = load(simd, &saved[system.blocks() * system.states * LANES..], block);
+        self.dlast = zero;
+        for t in 0..self.rows {
+            self.step[t] = read(simd, &rows.step_ne[(start + t) * e..][..e], first);
+            self.fed[t] = simd.mul(self.step[t], read(simd, system.row(rows.x_nx, start + t).0, first));
+            self.dy[t] = read(simd, &dy_ne[(start + t) * e..][..e], first);
+            self.missed[t] = rows.gap(start + t) as f32;
+            (self.dfed[t], self.through[t], self.through_gap[t], self.dstep[t]) = (zero, zero, zero, zero);
+            if system.own == 1 {
+                let a = load(simd, &system.a, block);
+                self.decay[t] = exp_product(simd, self.step[t], a);
+                if self.missed[t] > 0.0 {
+                    self.gone[t] = exp_product(simd, simd.mul(simd.splat(self.missed[t]), self.before(t)), a);
                 }
-                g = simd.mul(g, gone);
             }
         }
-        store(simd, g, adjoint, n);
-        store(simd, da, sums, if own == 1 { 0 } else { n });
     }
-    let skip = load(simd, &system.skip, block);
-    let mut dskip = load(simd, sums, own);
-    for t in 0..rows_here {
-        let u = read(simd, system.row(rows.x_nx, start + t).0, first);
-        dskip = simd.fma(dy[t], u, dskip);
-        let du = simd.fma(dfed[t], step[t], simd.mul(skip, dy[t]));
-        write(simd, du, &mut gradient.dx_nx[(start + t) * system.width()..][..e], first);
-        let to = &mut gradient.dstep_ne[(start + t) * e..][..e];
-        let own = simd.fma(dfed[t], u, dstep[t]);
-        write(simd, simd.add(read(simd, to, first), own), to, first);
+
+    /// From what the states have added up to the gradients of rows `start..`.
+    #[inline(always)]
+    fn end<S: Simd<F = F>>(
+        &mut self,
+        simd: S,
+        system: &Selective,
+        rows: &Selected<'_>,
+        start: usize,
+        block: usize,
+        gradient: &mut SelectedGradient<'_>,
+    ) {
+        let (e, own, first) = (system.channels, system.own, block * LANES);
+        let sums = &mut gradient.sums[block * (own + 1) * LANES..][..(own + 1) * LANES];
+        if own == 1 {
+            let (a, mut da) = (load(simd, &system.a, block), load(simd, sums, 0));
+            for t in (0..self.rows).rev() {
+                let inner = simd.mul(self.through[t], self.decay[t]);
+                self.dstep[t] = simd.fma(inner, a, self.dstep[t]);
+                da = simd.fma(inner, self.step[t], da);
+                if self.missed[t] > 0.0 {
+                    let inner = simd.mul(self.through_gap[t], simd.splat(self.missed[t]));
+                    da = simd.fma(inner, self.before(t), da);
+                    self.reach_before(simd, t, simd.mul(inner, a));
+                }
+            }
+            store(simd, da, sums, 0);
+        }
+        let skip = load(simd, &system.skip, block);
+        let mut dskip = load(simd, sums, own);
+        for t in 0..self.rows {
+            let u = read(simd, system.row(rows.x_nx, start + t).0, first);
+            dskip = simd.fma(self.dy[t], u, dskip);
+            let du = simd.fma(self.dfed[t], self.step[t], simd.mul(skip, self.dy[t]));
+            write(simd, du, &mut gradient.dx_nx[(start + t) * system.width()..][..e], first);
+            let to = &mut gradient.dstep_ne[(start + t) * e..][..e];
+            let own = simd.fma(self.dfed[t], u, self.dstep[t]);
+            write(simd, simd.add(read(simd, to, first), own), to, first);
+        }
+        store(simd, dskip, sums, own);
+        if start > 0 {
+            let to = &mut gradient.dstep_ne[(start - 1) * e..][..e];
+            write(simd, simd.add(read(simd, to, first), self.dlast), to, first);
+        }
     }
-    store(simd, dskip, sums, own);
-    if start > 0 {
-        let to = &mut gradient.dstep_ne[(start - 1) * e..][..e];
-        write(simd, simd.add(read(simd, to, first), dlast), to, first);
+
+    #[inline(always)]
+    fn before(&self, t: usize) -> F {
+        if t == 0 { self.last } else { self.step[t - 1] }
+    }
+
+    #[inline(always)]
+    fn reach_before<S: Simd<F = F>>(&mut self, simd: S, t: usize, part: F) {
+        match t {
+            0 => self.dlast = simd.add(self.dlast, part),
+            _ => self.dstep[t - 1] = simd.add(self.dstep[t - 1], part),
+        }
+    }
+}
+
+/// `G` states, backwards over a stretch, of all blocks.
+struct Group<F, const G: usize> {
+    /// States before every row, its gap gone by, and exp(Δ·A) of the row and of the gap where A is not shared.
+    started: [[F; G]; STRETCH],
+    decay: [[F; G]; STRETCH],
+    gone: [[F; G]; STRETCH],
+    /// Lanes of the gradients of B and C.
+    db: [[F; G]; STRETCH],
+    dc: [[F; G]; STRETCH],
+}
+
+impl<F: Copy, const G: usize> Group<F, G> {
+    #[inline(always)]
+    fn new(zero: F) -> Self {
+        let zeros = [[zero; G]; STRETCH];
+        Self { started: zeros, decay: zeros, gone: zeros, db: zeros, dc: zeros }
+    }
+
+    /// The states from `n` on.
+    #[inline(always)]
+    fn backward<S: Simd<F = F>>(
+        &mut self,
+        simd: S,
+        system: &Selective,
+        x_nx: &[f32],
+        n: usize,
+        saved: &[f32],
+        adjoint: &mut [f32],
+        sums: &mut [f32],
+        blocks: &mut [Stretch<F>],
+        dx_nx: &mut [f32],
+    ) {
+        let (e, s, own, zero) = (system.channels, system.states, system.own, simd.splat(0.0));
+        for t in 0..STRETCH {
+            for i in 0..G {
+                (self.db[t][i], self.dc[t][i]) = (zero, zero);
+            }
+        }
+        for (block, here) in blocks.iter_mut().enumerate() {
+            let (a, sums) = (&system.a[block * own * LANES..], &mut sums[block * (own + 1) * LANES..]);
+            let (states, adjoint) = (&saved[block * s * LANES..], &mut adjoint[block * s * LANES..]);
+            if own == 1 {
+                self.shared(simd, system, x_nx, n, states, adjoint, here);
+            } else {
+                self.apart(simd, system, x_nx, n, a, states, adjoint, sums, here);
+            }
+        }
+        for t in 0..x_nx.len() / system.width() {
+            let (db, dc) = dx_nx[t * system.width()..][e..system.width()].split_at_mut(s);
+            let (db, dc) = (&mut db[n..n + G], &mut dc[n..n + G]);
+            if 2 * G == LANES {
+                let (mut all, mut lanes) = ([zero; LANES], [0.0; LANES]);
+                for i in 0..G {
+                    (all[i], all[G + i]) = (self.db[t][i], self.dc[t][i]);
+                }
+                simd.store(simd.sums(&all), &mut lanes);
+                db.copy_from_slice(&lanes[..G]);
+                dc.copy_from_slice(&lanes[G..]);
+            } else {
+                for i in 0..G {
+                    (db[i], dc[i]) = (simd.sum(self.db[t][i]), simd.sum(self.dc[t][i]));
+                }
+            }
+        }
+    }
+
+    /// One block whose states share A.
+    #[inline(always)]
+    fn shared<S: Simd<F = F>>(
+        &mut self,
+        simd: S,
+        system: &Selective,
+        x_nx: &[f32],
+        n: usize,
+        states: &[f32],
+        adjoint: &mut [f32],
+        here: &mut Stretch<F>,
+    ) {
+        let (mut h, mut g) = ([simd.splat(0.0); G], [simd.splat(0.0); G]);
+        for i in 0..G {
+            (h[i], g[i]) = (load(simd, states, n + i), load(simd, adjoint, n + i));
+        }
+        for t in 0..here.rows {
+            let b = &system.row(x_nx, t).1[n..n + G];
+            let (dy, fed, decay) = (here.dy[t], here.fed[t], here.decay[t]);
+            if here.missed[t] > 0.0 {
+                for i in 0..G {
+                    h[i] = simd.mul(here.gone[t], h[i]);
+                }
+            }
+            for i in 0..G {
+                self.started[t][i] = h[i];
+                h[i] = simd.fma(decay, h[i], simd.mul(fed, simd.splat(b[i])));
+                self.dc[t][i] = simd.fma(h[i], dy, self.dc[t][i]);
+            }
+        }
+        for t in (0..here.rows).rev() {
+            let (_, b, c) = system.row(x_nx, t);
+            let (b, c) = (&b[n..n + G], &c[n..n + G]);
+            let (dy, fed, decay) = (here.dy[t], here.fed[t], here.decay[t]);
+            let (mut dfed, mut through) = (here.dfed[t], here.through[t]);
+            for i in 0..G {
+                g[i] = simd.fma(simd.splat(c[i]), dy, g[i]);
+                self.db[t][i] = simd.fma(g[i], fed, self.db[t][i]);
+                dfed = simd.fma(g[i], simd.splat(b[i]), dfed);
+                through = simd.fma(g[i], self.started[t][i], through);
+                g[i] = simd.mul(g[i], decay);
+            }
+            (here.dfed[t], here.through[t]) = (dfed, through);
+            if here.missed[t] > 0.0 {
+                for i in 0..G {
+                    here.through_gap[t] = simd.fma(g[i], self.started[t][i], here.through_gap[t]);
+                    g[i] = simd.mul(g[i], here.gone[t]);
+                }
+            }
+        }
+        for i in 0..G {
+            store(simd, g[i], adjoint, n + i);
+        }
+    }
+
+    /// One block whose states have an A each.
+    #[inline(always)]
+    fn apart<S: Simd<F = F>>(
+        &mut self,
+        simd: S,
+        system: &Selective,
+        x_nx: &[f32],
+        n: usize,
+        a: &[f32],
+        states: &[f32],
+        adjoint: &mut [f32],
+        sums: &mut [f32],
+        here: &mut Stretch<F>,
+    ) {
+        let zero = simd.splat(0.0);
+        let (mut own, mut da, mut h, mut g) = ([zero; G], [zero; G], [zero; G], [zero; G]);
+        for i in 0..G {
+            (own[i], da[i]) = (load(simd, a, n + i), load(simd, sums, n + i));
+            (h[i], g[i]) = (load(simd, states, n + i), load(simd, adjoint, n + i));
+        }
+        for t in 0..here.rows {
+            let b = &system.row(x_nx, t).1[n..n + G];
+            let (dy, fed, step) = (here.dy[t], here.fed[t], here.step[t]);
+            if here.missed[t] > 0.0 {
+                let missed = simd.mul(simd.splat(here.missed[t]), here.before(t));
+                for i in 0..G {
+                    self.gone[t][i] = exp_product(simd, missed, own[i]);
+                    h[i] = simd.mul(self.gone[t][i], h[i]);
+                }
+            }
+            for i in 0..G {
+                let decay = exp_product(simd, step, own[i]);
+                (self.started[t][i], self.decay[t][i]) = (h[i], decay);
+                h[i] = simd.fma(decay, h[i], simd.mul(fed, simd.splat(b[i])));
+                self.dc[t][i] = simd.fma(h[i], dy, self.dc[t][i]);
+            }
+        }
+        for t in (0..here.rows).rev() {
+            let (_, b, c) = system.row(x_nx, t);
+            let (b, c) = (&b[n..n + G], &c[n..n + G]);
+            let (dy, fed, step) = (here.dy[t], here.fed[t], here.step[t]);
+            let (mut dfed, mut dstep) = (here.dfed[t], here.dstep[t]);
+            for i in 0..G {
+                g[i] = simd.fma(simd.splat(c[i]), dy, g[i]);
+                self.db[t][i] = simd.fma(g[i], fed, self.db[t][i]);
+                dfed = simd.fma(g[i], simd.splat(b[i]), dfed);
+                // Through exp(Δ·A) to Δ and A.
+                g[i] = simd.mul(g[i], self.decay[t][i]);
+                let inner = simd.mul(g[i], self.started[t][i]);
+                dstep = simd.fma(inner, own[i], dstep);
+                da[i] = simd.fma(inner, step, da[i]);
+            }
+            (here.dfed[t], here.dstep[t]) = (dfed, dstep);
+            if here.missed[t] > 0.0 {
+                for i in 0..G {
+                    let inner = simd.mul(simd.mul(g[i], self.started[t][i]), simd.splat(here.missed[t]));
+                    da[i] = simd.fma(inner, here.before(t), da[i]);
+                    here.reach_before(simd, t, simd.mul(inner, own[i]));
+                    g[i] = simd.mul(g[i], self.gone[t][i]);
+                }
+            }
+        }
+        for i in 0..G {
+            store(simd, g[i], adjoint, n + i);
+            store(simd, da[i], sums, n + i);
+        }
     }
 }

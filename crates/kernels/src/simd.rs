@@ -86,6 +86,16 @@ pub trait Simd: Copy {
         }
         lanes[0]
     }
+
+    /// The sums of sixteen vectors, one a lane, each as [`Simd::sum`] gives it.
+    #[inline(always)]
+    fn sums(self, all: &[Self::F; LANES]) -> Self::F {
+        let mut lanes = [0.0; LANES];
+        for i in 0..LANES {
+            lanes[i] = self.sum(all[i]);
+        }
+        self.load(&lanes)
+    }
 }
 
 /// Reads the `index`-th sixteen values; there must be so many.

@@ -18,6 +18,7 @@ use crate::{
 };
 use foretoken_kernels::{
     attention::Window,
+    buffers::{self, Buffer},
     linear::{self, Panels},
     streams::{carve, carve_mut},
 };
@@ -170,8 +171,8 @@ struct AttentionEngine {
 
 struct Kept {
     /// What [`AttentionEngine::compute`] wrote.
-    buffers: Vec<f32>,
-    log_sum: Vec<f32>,
+    buffers: Buffer,
+    log_sum: Buffer,
     first: State,
 }
 
@@ -182,6 +183,7 @@ struct Stream<'a> {
     k: &'a mut [f32],
     v: &'a mut [f32],
     y: &'a mut [f32],
+    angles: &'a mut [f32],
     scratch: &'a mut [f32],
     log_sum: Option<&'a mut [f32]>,
     ring: &'a mut [f32],
@@ -192,10 +194,10 @@ struct Stream<'a> {
 const SPLIT: usize = 1 << 19;
 
 impl AttentionEngine {
-    /// Queries, keys, values, and what attention gives.
-    fn lens(&self, rows: usize) -> [usize; 4] {
+    /// Queries, keys, values, what attention gives, and the rows' angles.
+    fn lens(&self, rows: usize) -> [usize; 5] {
         let (width, kv_width) = (self.layer.shape.width(), self.layer.shape.kv_width());
-        [width, kv_width, kv_width, width].map(|width| width * rows)
+        [width, kv_width, kv_width, width, self.layer.shape.size].map(|width| width * rows)
     }
 
     fn compute(
@@ -208,7 +210,7 @@ impl AttentionEngine {
         mut log_sum: Option<&mut [f32]>,
     ) {
         let shape = self.layer.shape;
-        let [mut q, mut k, mut v, y] = carve_mut(buffers, self.lens(rows.count()));
+        let [mut q, mut k, mut v, y, mut angles] = carve_mut(buffers, self.lens(rows.count()));
         linear::linear(rows.x_nd, &self.panels[0], None, q);
         linear::linear(rows.x_nd, &self.panels[1], None, k);
         linear::linear(rows.x_nd, &self.panels[2], None, v);
@@ -224,6 +226,7 @@ impl AttentionEngine {
                 k: cut(&mut k, count * shape.kv_width()),
                 v: cut(&mut v, count * shape.kv_width()),
                 y: cut(&mut attended, count * shape.width()),
+                angles: cut(&mut angles, count * shape.size),
                 scratch: cut(&mut scratch, shape.scratch_len()),
                 log_sum,
                 ring,
@@ -231,13 +234,13 @@ impl AttentionEngine {
             }
         });
         let run = |stream: Stream<'_>| {
-            let Stream { rows: range, q, k, v, y, scratch, log_sum, ring, counters } = stream;
+            let Stream { rows: range, q, k, v, y, angles, scratch, log_sum, ring, counters } = stream;
             let gaps = rows.gaps_of(range.clone());
-            for (t, position) in Window::positions(counters[0], gaps, range.len()).enumerate() {
-                let turn = |row: &mut [f32]| shape.rotate(&self.layer.frequencies, position, false, row);
-                turn(&mut q[t * shape.width()..][..shape.width()]);
-                turn(&mut k[t * shape.kv_width()..][..shape.kv_width()]);
+            for (angles, position) in angles.chunks_exact_mut(shape.size).zip(Window::positions(counters[0], gaps, range.len())) {
+                Window::angles(&self.layer.frequencies, position, angles);
             }
+            shape.rotate(angles, false, q);
+            shape.rotate(angles, false, k);
             shape.run((q, k, v), gaps, ring, counters, y, log_sum, scratch);
         };
         if rows.streams() > 1 && rows.count() * shape.work() >= SPLIT && rayon::current_num_threads() > 1 {
@@ -279,11 +282,11 @@ impl Engine for AttentionEngine {
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
         let shape = self.layer.shape;
         let mut kept = Kept {
-            buffers: vec![0.0; self.lens(rows.count()).iter().sum()],
-            log_sum: vec![0.0; rows.count() * shape.heads],
+            buffers: buffers::junk(self.lens(rows.count()).iter().sum()),
+            log_sum: buffers::junk(rows.count() * shape.heads),
             first: state.clone(),
         };
-        let mut scratch = vec![0.0; rows.streams() * shape.scratch_len()];
+        let mut scratch = buffers::junk(rows.streams() * shape.scratch_len());
         self.compute(rows, state, y_no, &mut kept.buffers, &mut scratch, Some(&mut kept.log_sum));
         Ok(Box::new(kept))
     }
@@ -294,9 +297,9 @@ impl Engine for AttentionEngine {
         let (layer, shape, (inputs, outputs)) = (&self.layer, self.layer.shape, self.widths());
         let (width, kv_width) = (shape.width(), shape.kv_width());
         let lens = self.lens(rows.count());
-        let [q, k, v, y] = carve(&kept.buffers, lens);
-        let mut gradients = vec![0.0; kept.buffers.len()];
-        let [dq, dk, dv, dy] = carve_mut(&mut gradients, lens);
+        let [q, k, v, y, angles] = carve(&kept.buffers, lens);
+        let mut gradients = buffers::junk(lens[..4].iter().sum());
+        let [dq, dk, dv, dy] = carve_mut(&mut gradients, [lens[0], lens[1], lens[2], lens[3]]);
         linear::weight_gradient(y, dy_no, width, outputs, layer.out_wo.of_mut(gradient));
         linear::linear(dy_no, out_t, None, dy);
         let (mut dq_left, mut dk_left, mut dv_left) = (&mut *dq, &mut *dk, &mut *dv);
@@ -317,11 +320,12 @@ impl Engine for AttentionEngine {
             let gaps = rows.gaps_of(range.clone());
             let log_sum = &kept.log_sum[range.start * shape.heads..range.end * shape.heads];
             let turned = (&q[wide.clone()], &k[narrow.clone()], &v[narrow]);
-            shape.backward(turned, gaps, first, log_sum, (&y[wide.clone()], &dy[wide]), (dq, dk, dv));
-            for (t, position) in Window::positions(first.1[0], gaps, range.len()).enumerate() {
-                shape.rotate(&layer.frequencies, position, true, &mut dq[t * width..][..width]);
-                shape.rotate(&layer.frequencies, position, true, &mut dk[t * kv_width..][..kv_width]);
-            }
+            let mut scratch = buffers::junk(shape.backward_len(range.len()));
+            let into = (&mut *dq, &mut *dk, dv);
+            shape.backward(turned, gaps, first, log_sum, (&y[wide.clone()], &dy[wide]), into, &mut scratch);
+            let angles = &angles[range.start * shape.size..range.end * shape.size];
+            shape.rotate(angles, true, dq);
+            shape.rotate(angles, true, dk);
         });
         linear::weight_gradient(rows.x_nd, dq, inputs, width, layer.query_dw.of_mut(gradient));
         linear::weight_gradient(rows.x_nd, dk, inputs, kv_width, layer.key_dk.of_mut(gradient));

@@ -214,6 +214,11 @@ pub trait Engine: Send + Sync {
     /// Gradients: `dx_nd` is overwritten; the weights' are added to `gradient`, an arena of the layout's length.
     fn backward(&self, rows: Rows<'_>, saved: Saved, dy_nd: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], pass: &BackwardPass);
 
+    /// Whether [`Pass::checkpointing`] is this layer's own concern: it then keeps little, and whoever holds it need not run it again.
+    fn checkpoints(&self) -> bool {
+        false
+    }
+
     /// Whether a state of the right shape, from outside, could be one of this layer's.
     fn is_sound(&self, _state: &State) -> bool {
         true
@@ -413,6 +418,10 @@ pub struct Pass {
     pub step: u64,
     /// Draws noise, drops experts and counts usage; off, `forward` computes what `run` does.
     pub training: bool,
+    /// Whether mixtures count what they do in their statistics of training.
+    pub count: bool,
+    /// Keep only what each block of a stack got and its state, and compute the rest again in backward: the same bits in less memory and more time.
+    pub checkpointing: bool,
     /// Sum of the auxiliary losses, each with its coefficient.
     pub auxiliary: f32,
     /// Changes of weights that are not the gradient's: to be added after the optimiser's step.
@@ -453,9 +462,28 @@ impl Pass {
         Self { seed, step, training: true, ..Self::quiet() }
     }
 
+    /// The same with [`Pass::checkpointing`].
+    pub fn with_checkpointing(self, checkpointing: bool) -> Self {
+        Self { checkpointing, ..self }
+    }
+
+    /// This pass once more, for what was not kept: the same draws and choices, nothing counted, and what it collects is for nobody.
+    pub(crate) fn again(&self) -> Self {
+        Self { count: false, checkpointing: false, auxiliary: 0.0, nudges: Vec::new(), replay: self.replay.clone(), ..*self }
+    }
+
     /// A pass without noise and dropout.
     pub fn quiet() -> Self {
-        Self { seed: 0, step: 0, training: false, auxiliary: 0.0, nudges: Vec::new(), replay: None }
+        Self {
+            seed: 0,
+            step: 0,
+            training: false,
+            count: true,
+            checkpointing: false,
+            auxiliary: 0.0,
+            nudges: Vec::new(),
+            replay: None,
+        }
     }
 }
 

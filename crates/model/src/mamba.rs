@@ -19,6 +19,7 @@ use crate::{
 };
 use foretoken_kernels::{
     activation,
+    buffers::{self, Buffer},
     linear::{self, Panels},
     norm,
     selective::Selective,
@@ -217,8 +218,8 @@ struct Training {
 
 struct Kept {
     /// What [`MambaEngine::compute`] wrote.
-    buffers: Vec<f32>,
-    saved: Vec<f32>,
+    buffers: Buffer,
+    saved: Buffer,
     first: Vec<f32>,
 }
 
@@ -291,8 +292,8 @@ impl Engine for MambaEngine {
 
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
         let mut kept = Kept {
-            buffers: vec![0.0; self.lens(rows.count()).iter().sum()],
-            saved: vec![0.0; self.core.saved_len(rows.offsets)],
+            buffers: buffers::junk(self.lens(rows.count()).iter().sum()),
+            saved: buffers::junk(self.core.saved_len(rows.offsets)),
             first: state.floats.clone(),
         };
         self.compute(rows, state, y_no, &mut kept.buffers, &mut kept.saved);
@@ -307,8 +308,11 @@ impl Engine for MambaEngine {
         let (layer, (inputs, outputs)) = (&self.layer, self.widths());
         let lens = self.lens(rows.count());
         let [uz, conv, u, select, step_r, before, step, x, y, gated] = carve(&kept.buffers, lens);
-        let mut gradients = vec![0.0; kept.buffers.len()];
+        let mut gradients = buffers::junk(kept.buffers.len());
         let [duz, dconv, du, dselect, dstep_r, dbefore, dstep, dx, dy, dgated] = carve_mut(&mut gradients, lens);
+        // What is added to.
+        dstep.fill(0.0);
+        dselect.fill(0.0);
         linear::weight_gradient(gated, dy_no, e, outputs, layer.out_eo.of_mut(gradient));
         linear::linear(dy_no, out_t, None, dgated);
         let rows_of = |values: &mut [f32]| values.len() / e;

@@ -19,6 +19,7 @@ use crate::{
 };
 use foretoken_kernels::{
     activation,
+    buffers::{self, Buffer},
     linear::{self, Panels},
     norm,
     selective::Selective,
@@ -217,8 +218,8 @@ struct Training {
 
 struct Kept {
     /// What [`Mamba2Engine::compute`] wrote.
-    buffers: Vec<f32>,
-    saved: Vec<f32>,
+    buffers: Buffer,
+    saved: Buffer,
     first: Vec<f32>,
 }
 
@@ -283,8 +284,8 @@ impl Engine for Mamba2Engine {
 
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
         let mut kept = Kept {
-            buffers: vec![0.0; self.lens(rows.count()).iter().sum()],
-            saved: vec![0.0; self.core.saved_len(rows.offsets)],
+            buffers: buffers::junk(self.lens(rows.count()).iter().sum()),
+            saved: buffers::junk(self.core.saved_len(rows.offsets)),
             first: state.floats.clone(),
         };
         self.compute(rows, state, y_no, &mut kept.buffers, &mut kept.saved);
@@ -298,8 +299,10 @@ impl Engine for Mamba2Engine {
         let (layer, (inputs, outputs), width) = (&self.layer, self.widths(), self.width());
         let lens = self.lens(rows.count());
         let [zxbcd, conv, x, before, _, step, y, gated, normal] = carve(&kept.buffers, lens);
-        let mut gradients = vec![0.0; kept.buffers.len()];
+        let mut gradients = buffers::junk(kept.buffers.len());
         let [dzxbcd, dconv, dx, dbefore, dstep_h, dstep, dy, dgated, dnormal] = carve_mut(&mut gradients, lens);
+        // What is added to.
+        [&mut *dstep_h, &mut *dstep, &mut *dgated].into_iter().for_each(|values| values.fill(0.0));
         linear::weight_gradient(normal, dy_no, e, outputs, layer.out_eo.of_mut(gradient));
         linear::linear(dy_no, out_t, None, dnormal);
         norm::rms_norm_backward(gated, &self.gain_e, dnormal, dgated, layer.gain_e.of_mut(gradient));

@@ -19,6 +19,7 @@ use crate::{
     weights::{Init, Layout, Weight, fan_in},
 };
 use foretoken_kernels::{
+    buffers::{self, Buffer},
     linear::{self, Panels},
     norm,
 };
@@ -198,11 +199,11 @@ impl<'a> Heard<'a> {
 
 /// What a training pass keeps.
 pub struct NetworkKept {
-    x_nd: Vec<f32>,
-    stack_nd: Vec<f32>,
+    x_nd: Buffer,
+    stack_nd: Buffer,
     stack: Saved,
-    hidden_md: Vec<f32>,
-    raw_mq: Vec<f32>,
+    hidden_md: Buffer,
+    raw_mq: Buffer,
     decoder: Option<DecoderKept>,
 }
 
@@ -275,17 +276,20 @@ impl NetworkEngine {
         pass: &mut Pass,
     ) -> Result<NetworkKept, ModelError> {
         let (rows, width) = (heard.offsets[heard.offsets.len() - 1], self.width());
-        let (mut x_nd, mut stack_nd) = (vec![0.0; rows * width], vec![0.0; rows * width]);
+        let (mut x_nd, mut stack_nd) = (buffers::junk(rows * width), buffers::junk(rows * width));
         linear::linear(heard.features_nk, &self.embed, Some(&self.embed_bias_d), &mut x_nd);
         all_finite("embed", &x_nd)?;
         let stack = self.stack.forward(heard.rows(&x_nd), &mut state, &mut stack_nd, pass)?;
-        let picked_md: Vec<f32> = positions.iter().flat_map(|&row| &stack_nd[row * width..][..width]).copied().collect();
-        let mut hidden_md = vec![0.0; picked_md.len()];
+        let mut picked_md = buffers::junk(positions.len() * width);
+        for (&row, picked) in positions.iter().zip(picked_md.chunks_exact_mut(width)) {
+            picked.copy_from_slice(&stack_nd[row * width..][..width]);
+        }
+        let mut hidden_md = buffers::junk(picked_md.len());
         norm::rms_norm(&picked_md, &self.gain_d, &mut hidden_md);
-        let mut raw_mq = vec![0.0; positions.len() * self.outputs()];
+        let mut raw_mq = buffers::junk(positions.len() * self.outputs());
         linear::linear(&hidden_md, &self.heads.panels, Some(&self.heads.bias_q), &mut raw_mq);
         let decoder = self.heads.decoder.as_ref().map(|decoder| decoder.forward(&hidden_md, known_mk, &mut raw_mq));
-        self.heads.levels.forward(&raw_mq, &mut vec![0.0; quantiles_mq.len()], quantiles_mq);
+        self.heads.levels.forward(&raw_mq, &mut buffers::junk(quantiles_mq.len()), quantiles_mq);
         all_finite("head", quantiles_mq)?;
         Ok(NetworkKept { x_nd, stack_nd: picked_md, stack, hidden_md, raw_mq, decoder })
     }
@@ -303,22 +307,22 @@ impl NetworkEngine {
     ) {
         let [embed, embed_bias, gain, head, head_bias] = &self.spans;
         let (width, outputs) = (self.width(), self.outputs());
-        let mut draw_mq = vec![0.0; dquantiles_mq.len()];
+        let mut draw_mq = buffers::junk(dquantiles_mq.len());
         self.heads.levels.backward(&kept.raw_mq, dquantiles_mq, &mut draw_mq);
         linear::weight_gradient(&kept.hidden_md, &draw_mq, width, outputs, head.of_mut(gradient));
         linear::bias_gradient(&draw_mq, head_bias.of_mut(gradient));
-        let mut dhidden_md = vec![0.0; kept.hidden_md.len()];
+        let mut dhidden_md = buffers::junk(kept.hidden_md.len());
         linear::linear(&draw_mq, self.head_t.as_ref().expect("prepared for training"), None, &mut dhidden_md);
         if let (Some(decoder), Some(own)) = (&self.heads.decoder, &kept.decoder) {
             decoder.backward(&kept.hidden_md, known_mk, own, &draw_mq, &mut dhidden_md, gradient);
         }
-        let mut dpicked_md = vec![0.0; dhidden_md.len()];
+        let mut dpicked_md = buffers::zeroed(dhidden_md.len());
         norm::rms_norm_backward(&kept.stack_nd, &self.gain_d, &dhidden_md, &mut dpicked_md, gain.of_mut(gradient));
-        let mut dstack_nd = vec![0.0; kept.x_nd.len()];
+        let mut dstack_nd = buffers::zeroed(kept.x_nd.len());
         for (&row, dpicked) in positions.iter().zip(dpicked_md.chunks_exact(width)) {
             dstack_nd[row * width..][..width].iter_mut().zip(dpicked).for_each(|(total, part)| *total += part);
         }
-        let mut dx_nd = vec![0.0; kept.x_nd.len()];
+        let mut dx_nd = buffers::junk(kept.x_nd.len());
         self.stack.backward(heard.rows(&kept.x_nd), kept.stack, &dstack_nd, &mut dx_nd, gradient, pass);
         linear::weight_gradient(heard.features_nk, &dx_nd, self.inputs(), width, embed.of_mut(gradient));
         linear::bias_gradient(&dx_nd, embed_bias.of_mut(gradient));

@@ -13,6 +13,7 @@ use crate::{
     weights::{Init, Layout, Weight, positive},
 };
 use foretoken_kernels::{
+    buffers::{self, Buffer},
     linear::{self, Panels},
     streams::{self, Per, carve, carve_mut},
 };
@@ -137,7 +138,7 @@ struct RecurrentEngine {
 
 struct Kept {
     /// What [`RecurrentEngine::compute`] wrote.
-    buffers: Vec<f32>,
+    buffers: Buffer,
     first: Vec<f32>,
 }
 
@@ -235,7 +236,7 @@ impl Engine for RecurrentEngine {
     }
 
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
-        let mut buffers = vec![0.0; self.lens(rows.count()).iter().sum()];
+        let mut buffers = buffers::junk(self.lens(rows.count()).iter().sum());
         let first = state.floats.clone();
         self.compute(rows, state, y_no, &mut buffers, &mut vec![0.0; rows.streams() * self.together_len()]);
         Ok(Box::new(Kept { buffers, first }))
@@ -250,11 +251,11 @@ impl Engine for RecurrentEngine {
         let weights = &self.weights;
         linear::weight_gradient(hidden_nh, dy_no, hidden, outputs, weights.out_ho.of_mut(gradient));
         linear::bias_gradient(dy_no, weights.out_bias_o.of_mut(gradient));
-        let mut dhidden_nh = vec![0.0; hidden_nh.len()];
+        let mut dhidden_nh = buffers::junk(hidden_nh.len());
         linear::linear(dy_no, out_t, None, &mut dhidden_nh);
-        let mut before_nm = vec![0.0; s_nm.len()];
+        let mut before_nm = buffers::junk(s_nm.len());
         streams::rows_before(s_nm, memory, rows.offsets, &kept.first, (memory, 0), &mut before_nm);
-        let (mut dx_ng, mut dh_ng) = (vec![0.0; x_ng.len()], vec![0.0; h_ng.len()]);
+        let (mut dx_ng, mut dh_ng) = (buffers::junk(x_ng.len()), buffers::junk(h_ng.len()));
         let mut adjoints = vec![0.0; 2 * memory * rows.streams()];
         let mut together = vec![0.0; self.together_len() * rows.streams()];
         let read = [
@@ -289,8 +290,9 @@ impl Engine for RecurrentEngine {
                 }
             }
         });
-        let mut hidden_before_nh = Vec::with_capacity(hidden_nh.len());
-        before_nm.chunks_exact(memory).for_each(|row| hidden_before_nh.extend_from_slice(&row[..hidden]));
+        let mut hidden_before_nh = buffers::junk(hidden_nh.len());
+        let before = before_nm.chunks_exact(memory).zip(hidden_before_nh.chunks_exact_mut(hidden));
+        before.for_each(|(row, hidden_before)| hidden_before.copy_from_slice(&row[..hidden]));
         linear::weight_gradient(&hidden_before_nh, &dh_ng, hidden, gates, weights.hidden_hg.of_mut(gradient));
         linear::bias_gradient(&dh_ng, weights.hidden_bias_g.of_mut(gradient));
         linear::weight_gradient(rows.x_nd, &dx_ng, inputs, gates, weights.input_dg.of_mut(gradient));

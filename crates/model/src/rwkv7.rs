@@ -22,6 +22,7 @@ use crate::{
 };
 use foretoken_kernels::{
     activation,
+    buffers::{self, Buffer},
     linear::{self, Panels},
     norm,
     rwkv7::{Heads, Wkv, WkvGradient},
@@ -575,6 +576,15 @@ impl BlockEngine {
         linear::linear_add(f.ffn_square, &self.panels[FFN_VALUE], h);
     }
 
+    /// [`BlockEngine::compute`], and what it wrote.
+    fn forward(&self, rows: Rows<'_>, state: &mut State, h: &mut [f32], first_v: &mut [f32]) -> (Buffer, Buffer) {
+        let lens = self.lens(rows.count());
+        let mut buffers = buffers::junk(lens.iter().sum());
+        let mut saved = buffers::junk(Per::Stretch(self.heads.state_len()).len(rows.offsets));
+        self.compute(rows, state, h, first_v, Buffers::new(carve_mut(&mut buffers, lens)), &mut saved);
+        (buffers, saved)
+    }
+
     fn scan(&self, rows: Rows<'_>, state: &mut State, inputs: [&[f32]; 6], y: &mut [f32], saved: &mut [f32]) {
         let (heads, d, len) = (self.heads, self.width(), self.heads.state_len());
         let kept = if saved.is_empty() { 0 } else { len };
@@ -609,7 +619,7 @@ impl BlockEngine {
         let transposed = self.transposed.as_ref().expect("prepared for training");
         let lens = self.lens(rows.count());
         let f = Buffers::new(carve(&kept.buffers, lens));
-        let mut gradients = vec![0.0; kept.buffers.len()];
+        let mut gradients = buffers::zeroed(kept.buffers.len());
         let g = Buffers::new(carve_mut(&mut gradients, lens));
         // The gradient of a product's matrix, and of its input.
         let through = |x: &[f32], dy: &[f32], matrix: usize, span: Weight, gradient: &mut [f32], dx: &mut [f32]| {
@@ -692,9 +702,9 @@ impl BlockEngine {
     fn scan_backward(&self, rows: Rows<'_>, kept: &BlockKept, f: &Buffers<&[f32]>, dy: &[f32], into: [&mut [f32]; 6]) {
         let (heads, len) = (self.heads, self.heads.state_len());
         let row = Per::Row(heads.width());
-        let mut scratch = vec![0.0; heads.scratch_len() * rows.streams()];
+        let mut scratch = buffers::junk(heads.scratch_len() * rows.streams());
         let [dr, dlog_w, dk, dv, dz, db] = into;
-        let mut own = vec![0.0; 3 * dr.len()];
+        let mut own = buffers::junk(3 * dr.len());
         let [own_r, own_k, own_v] = carve_mut(&mut own, [dr.len(); 3]);
         let inputs = [
             (f.r, row),
@@ -782,10 +792,12 @@ fn norm_backward(
 
 struct BlockKept {
     /// What the block got.
-    h: Vec<f32>,
+    h: Buffer,
+    /// The state that it began with, where the rest is to be computed again.
+    first: Option<State>,
     /// What [`BlockEngine::compute`] wrote.
-    buffers: Vec<f32>,
-    saved: Vec<f32>,
+    buffers: Buffer,
+    saved: Buffer,
 }
 
 impl Engine for Rwkv7Engine {
@@ -814,34 +826,39 @@ impl Engine for Rwkv7Engine {
         Ok(())
     }
 
-    fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
-        let mut first_v = vec![0.0; rows.count() * self.blocks[0].heads.width()];
+    fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], pass: &mut Pass) -> Result<Saved, ModelError> {
+        let mut first_v = buffers::junk(rows.count() * self.blocks[0].heads.width());
         y_nd.copy_from_slice(rows.x_nd);
         let mut kept = Vec::with_capacity(self.blocks.len());
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
-            let lens = block.lens(rows.count());
-            let mut own = BlockKept {
-                h: y_nd.to_vec(),
-                buffers: vec![0.0; lens.iter().sum()],
-                saved: vec![0.0; Per::Stretch(block.heads.state_len()).len(rows.offsets)],
-            };
-            let buffers = Buffers::new(carve_mut(&mut own.buffers, lens));
-            block.compute(rows, state, y_nd, &mut first_v, buffers, &mut own.saved);
-            kept.push(own);
+            let first = pass.checkpointing.then(|| state.clone());
+            let h = buffers::copied(y_nd);
+            let (buffers, saved) = block.forward(rows, state, y_nd, &mut first_v);
+            kept.push(match first {
+                Some(_) => BlockKept { h, first, buffers: buffers::junk(0), saved: buffers::junk(0) },
+                None => BlockKept { h, first, buffers, saved },
+            });
         }
         y_nd.iter_mut().zip(rows.x_nd).for_each(|(y, x)| *y -= x);
         Ok(Box::new((kept, first_v)))
     }
 
     fn backward(&self, rows: Rows<'_>, saved: Saved, dy_nd: &[f32], dx_nd: &mut [f32], gradient: &mut [f32], _: &BackwardPass) {
-        let (kept, first_v) = *saved.downcast::<(Vec<BlockKept>, Vec<f32>)>().expect("saved by this layer");
-        let mut dfirst_v = vec![0.0; first_v.len()];
+        let (kept, mut first_v) = *saved.downcast::<(Vec<BlockKept>, Buffer)>().expect("saved by this layer");
+        let mut dfirst_v = buffers::zeroed(first_v.len());
         dx_nd.copy_from_slice(dy_nd);
-        for (block, kept) in self.blocks.iter().zip(&kept).rev() {
-            block.backward(rows, kept, &first_v, dx_nd, &mut dfirst_v, gradient);
+        for (block, mut kept) in self.blocks.iter().zip(kept).rev() {
+            if let Some(mut first) = kept.first.take() {
+                (kept.buffers, kept.saved) = block.forward(rows, &mut first, &mut buffers::copied(&kept.h), &mut first_v);
+            }
+            block.backward(rows, &kept, &first_v, dx_nd, &mut dfirst_v, gradient);
         }
         // y = h − x.
         dx_nd.iter_mut().zip(dy_nd).for_each(|(dx, dy)| *dx -= dy);
+    }
+
+    fn checkpoints(&self) -> bool {
+        true
     }
 
     fn is_sound(&self, state: &State) -> bool {

@@ -25,6 +25,7 @@ use crate::{
 };
 use foretoken_kernels::{
     activation,
+    buffers::{self, Buffer},
     linear::{self, Panels},
     plain::Real,
     s4d::{S4dGradient, S4dParameters, S4dSystem},
@@ -218,9 +219,9 @@ struct Training {
 }
 
 struct Kept {
-    s_nd: Vec<f32>,
-    ab_n2o: Vec<f32>,
-    checkpoints: Vec<f32>,
+    s_nd: Buffer,
+    ab_n2o: Buffer,
+    checkpoints: Buffer,
 }
 
 impl S4dEngine {
@@ -254,12 +255,12 @@ impl Engine for S4dEngine {
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
         let Rows { x_nd, offsets, gaps, .. } = rows;
         let mut kept = Kept {
-            s_nd: vec![0.0; x_nd.len()],
-            ab_n2o: vec![0.0; rows.count() * self.out.shape[1]],
-            checkpoints: vec![0.0; self.system.checkpoint_len(offsets)],
+            s_nd: buffers::junk(x_nd.len()),
+            ab_n2o: buffers::junk(rows.count() * self.out.shape[1]),
+            checkpoints: buffers::junk(self.system.checkpoint_len(offsets)),
         };
         self.system.scan_saved(x_nd, offsets, gaps, &mut state.floats, &mut kept.s_nd, &mut kept.checkpoints);
-        self.read_out(&kept.s_nd, &mut vec![0.0; x_nd.len()], &mut kept.ab_n2o, y_nd);
+        self.read_out(&kept.s_nd, &mut buffers::junk(x_nd.len()), &mut kept.ab_n2o, y_nd);
         Ok(Box::new(kept))
     }
 
@@ -268,8 +269,8 @@ impl Engine for S4dEngine {
         let kept = saved.downcast::<Kept>().expect("saved by this layer");
         let training = self.training.as_ref().expect("prepared for training");
         let [inputs, outputs] = self.out.shape;
-        let mut dab_n2o = vec![0.0; kept.ab_n2o.len()];
-        let (mut z_nd, mut dz_nd, mut ds_nd) = (vec![0.0; x_nd.len()], vec![0.0; x_nd.len()], vec![0.0; x_nd.len()]);
+        let mut dab_n2o = buffers::junk(kept.ab_n2o.len());
+        let [mut z_nd, mut dz_nd, mut ds_nd] = [(); 3].map(|()| buffers::junk(x_nd.len()));
         activation::glu_backward(&kept.ab_n2o, outputs / 2, dy_no, &mut dab_n2o);
         activation::silu(&kept.s_nd, &mut z_nd);
         linear::weight_gradient(&z_nd, &dab_n2o, inputs, outputs, self.out.of_mut(gradient));

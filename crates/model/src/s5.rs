@@ -24,6 +24,7 @@ use faer::{
 };
 use foretoken_kernels::{
     activation,
+    buffers::{self, Buffer},
     linear::{self, Panels},
     s5::S5System,
     streams::{self, Per, carve, carve_mut},
@@ -255,7 +256,7 @@ struct Training {
 
 struct Kept {
     /// What [`S5Engine::compute`] wrote.
-    buffers: Vec<f32>,
+    buffers: Buffer,
     first: Vec<f32>,
 }
 
@@ -309,7 +310,7 @@ impl Engine for S5Engine {
     }
 
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_no: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
-        let mut buffers = vec![0.0; self.lens(rows.count()).iter().sum()];
+        let mut buffers = buffers::junk(self.lens(rows.count()).iter().sum());
         let first = state.floats.clone();
         self.compute(rows, state, y_no, &mut buffers);
         Ok(Box::new(Kept { buffers, first }))
@@ -323,7 +324,7 @@ impl Engine for S5Engine {
         let states = len / 2;
         let lens = self.lens(rows.count());
         let [x, s, z, ab] = carve(&kept.buffers, lens);
-        let mut gradients = vec![0.0; kept.buffers.len()];
+        let mut gradients = buffers::junk(kept.buffers.len());
         let [dx, ds, dz, dab] = carve_mut(&mut gradients, lens);
         activation::glu_backward(ab, outputs / 2, dy_no, dab);
         linear::weight_gradient(z, dab, inputs, outputs, layer.out_d2o.of_mut(gradient));

@@ -5,6 +5,7 @@ use crate::{
     weights::{Layout, Weight},
 };
 use foretoken_kernels::{
+    buffers,
     conv::Conv,
     selective::{Selected, SelectedGradient, Selective},
     streams::{self, Per},
@@ -111,7 +112,7 @@ impl Core {
     ) {
         let (scan, width, channels) = (&self.scan, self.scan.width(), dskip.len());
         let (own, scratch_len) = (scan.sums_len(), scan.scratch_len());
-        let (mut sums, mut scratch) = (vec![0.0; own * rows.streams()], vec![0.0; scratch_len * rows.streams()]);
+        let (mut sums, mut scratch) = (vec![0.0; own * rows.streams()], buffers::junk(scratch_len * rows.streams()));
         let inputs = [
             (x_nx, Per::Row(width)),
             (step_ne, Per::Row(channels)),

@@ -12,7 +12,10 @@ use crate::{
     plain::{self, PlainPass, PlainState, Sample},
     weights::{Init, Layout, Weight},
 };
-use foretoken_kernels::norm;
+use foretoken_kernels::{
+    buffers::{self, Buffer},
+    norm,
+};
 use serde::{Deserialize, Serialize};
 
 /// `type = "stack"`.
@@ -135,8 +138,15 @@ struct BlockEngine {
 }
 
 struct Kept {
-    x_nd: Vec<f32>,
-    layer: Saved,
+    x_nd: Buffer,
+    layer: Layered,
+}
+
+/// What backward needs of a block's layer.
+enum Layered {
+    Saved(Saved),
+    /// The state it began with and its pass, to go forward once more.
+    Again(State, Pass),
 }
 
 fn add(y: &mut [f32], x: &[f32]) {
@@ -171,15 +181,23 @@ impl Engine for StackEngine {
 
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], pass: &mut Pass) -> Result<Saved, ModelError> {
         let x_nd = rows.x_nd;
-        let (mut h_nd, mut out_nd) = (vec![0.0; x_nd.len()], vec![0.0; x_nd.len()]);
+        let (mut h_nd, mut out_nd) = (buffers::junk(x_nd.len()), buffers::junk(x_nd.len()));
         let mut kept = Vec::with_capacity(self.blocks.len());
         y_nd.copy_from_slice(x_nd);
         for (block, state) in self.blocks.iter().zip(&mut state.children) {
             norm::rms_norm(y_nd, &block.gain_d, &mut h_nd);
-            let layer = block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass);
+            let layer = if pass.checkpointing && !block.layer.checkpoints() {
+                let again = Layered::Again(state.clone(), pass.again());
+                pass.checkpointing = false;
+                let done = block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass);
+                pass.checkpointing = true;
+                done.map(|_| again)
+            } else {
+                block.layer.forward(rows.with(&h_nd), state, &mut out_nd, pass).map(Layered::Saved)
+            };
             let layer = layer.map_err(|error| error.under(&block.place))?;
             all_finite(&block.place, &out_nd)?;
-            kept.push(Kept { x_nd: y_nd.to_vec(), layer });
+            kept.push(Kept { x_nd: buffers::copied(y_nd), layer });
             add(y_nd, &out_nd);
         }
         Ok(Box::new(kept))
@@ -195,13 +213,25 @@ impl Engine for StackEngine {
         pass: &BackwardPass,
     ) {
         let kept = saved.downcast::<Vec<Kept>>().expect("saved by this layer");
-        let (mut h_nd, mut dh_nd) = (vec![0.0; dx_nd.len()], vec![0.0; dx_nd.len()]);
+        let (mut h_nd, mut dh_nd) = (buffers::junk(dx_nd.len()), buffers::junk(dx_nd.len()));
         dx_nd.copy_from_slice(dy_nd);
         for (block, kept) in self.blocks.iter().zip(*kept).rev() {
             norm::rms_norm(&kept.x_nd, &block.gain_d, &mut h_nd);
-            block.layer.backward(rows.with(&h_nd), kept.layer, dx_nd, &mut dh_nd, gradient, pass);
+            let saved = match kept.layer {
+                Layered::Saved(saved) => saved,
+                // What it gives is known already.
+                Layered::Again(mut state, mut own) => {
+                    let again = block.layer.forward(rows.with(&h_nd), &mut state, &mut dh_nd, &mut own);
+                    again.expect("what was computed once can be computed again")
+                }
+            };
+            block.layer.backward(rows.with(&h_nd), saved, dx_nd, &mut dh_nd, gradient, pass);
             norm::rms_norm_backward(&kept.x_nd, &block.gain_d, &dh_nd, dx_nd, block.span.of_mut(gradient));
         }
+    }
+
+    fn checkpoints(&self) -> bool {
+        true
     }
 
     fn is_sound(&self, state: &State) -> bool {

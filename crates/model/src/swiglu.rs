@@ -13,8 +13,9 @@ use crate::{
 };
 use foretoken_kernels::{
     activation,
+    buffers::{self, Buffer},
     linear::{self, Panels},
-    plain, zeros,
+    plain,
 };
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +142,7 @@ impl SwigluEngine {
             );
             return;
         }
-        let mut z = vec![0.0; BLOCK.min(x_nd.len() / inputs) * hidden];
+        let mut z = buffers::junk(BLOCK.min(x_nd.len() / inputs) * hidden);
         let kept = gate_nh.chunks_mut(BLOCK * hidden).zip(up_nh.chunks_mut(BLOCK * hidden));
         for ((x, y), (gate, up)) in x_nd.chunks(BLOCK * inputs).zip(y_no.chunks_mut(BLOCK * outputs)).zip(kept) {
             let len = gate.len();
@@ -166,7 +167,7 @@ impl SwigluEngine {
         }
         let [gate_t, up_t, down_t] = self.transposed.as_ref().expect("prepared for training");
         let size = BLOCK.min(dx_nd.len() / inputs) * hidden;
-        let (mut dz, mut dgate, mut dup) = (vec![0.0; size], vec![0.0; size], vec![0.0; size]);
+        let [mut dz, mut dgate, mut dup] = [(); 3].map(|()| buffers::junk(size));
         let kept = gate_nh.chunks_mut(BLOCK * hidden).zip(up_nh.chunks_mut(BLOCK * hidden)).zip(z_nh.chunks_mut(BLOCK * hidden));
         for ((dx, dy), ((gate, up), z)) in dx_nd.chunks_mut(BLOCK * inputs).zip(dy_no.chunks(BLOCK * outputs)).zip(kept) {
             let len = gate.len();
@@ -187,8 +188,8 @@ fn halves(rows: usize) -> Option<usize> {
 }
 
 struct Kept {
-    gate_nh: Vec<f32>,
-    up_nh: Vec<f32>,
+    gate_nh: Buffer,
+    up_nh: Buffer,
 }
 
 impl Engine for SwigluEngine {
@@ -211,7 +212,7 @@ impl Engine for SwigluEngine {
 
     fn forward(&self, rows: Rows<'_>, _: &mut State, y_nd: &mut [f32], _: &mut Pass) -> Result<Saved, ModelError> {
         let len = rows.count() * self.hidden();
-        let mut kept = Kept { gate_nh: zeros(len), up_nh: zeros(len) };
+        let mut kept = Kept { gate_nh: buffers::junk(len), up_nh: buffers::junk(len) };
         self.blocks_kept(rows.x_nd, &mut kept.gate_nh, &mut kept.up_nh, y_nd);
         Ok(Box::new(kept))
     }
@@ -220,7 +221,7 @@ impl Engine for SwigluEngine {
         let mut kept = saved.downcast::<Kept>().expect("saved by this layer");
         let [gate, up, down] = &self.weights;
         let ([inputs, hidden], outputs) = (gate.shape, down.shape[1]);
-        let mut z_nh = zeros(kept.gate_nh.len());
+        let mut z_nh = buffers::junk(kept.gate_nh.len());
         self.blocks_backward(&mut kept.gate_nh, &mut kept.up_nh, &mut z_nh, dy_no, dx_nd);
         linear::weight_gradient(&z_nh, dy_no, hidden, outputs, down.of_mut(gradient));
         linear::weight_gradient(rows.x_nd, &kept.gate_nh, inputs, hidden, gate.of_mut(gradient));

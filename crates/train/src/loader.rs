@@ -210,7 +210,7 @@ impl<'a> Loader<'a> {
                 state: None,
                 positions: Vec::with_capacity(windows.len() * positions),
                 known_mk: vec![0.0; windows.len() * positions * self.horizon * self.known],
-                pass: Pass::training(seed, step),
+                pass: Pass::training(seed, step).with_checkpointing(self.config.checkpointing),
             },
             targets_mh: Vec::with_capacity(windows.len() * positions * self.horizon),
             deviations_m: Vec::with_capacity(windows.len() * positions),

@@ -8,6 +8,7 @@ mod covariates;
 mod families;
 mod mixture;
 mod moe;
+mod train;
 
 use crate::{Failure, root, run};
 use serde_json::Value;
@@ -79,13 +80,14 @@ pub struct Options {
 
 use Bound::{About, AtLeast, AtMost};
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     accuracy::GROUP,
     covariates::GROUP,
     families::GROUP,
     mixture::REGIMES,
     mixture::COLLAPSE,
     moe::GROUP,
+    train::GROUP,
     Group {
         figures: &[
             figure("etth1.windows", "windows", About(2785.0, 0.0)),
@@ -283,9 +285,14 @@ fn bench(name: &str) -> Result<Measured, Failure> {
 fn bench_of(name: &str, arguments: &[&str]) -> Result<Measured, Failure> {
     let mut command = Command::new("cargo");
     command.args(["bench", "--quiet", "--workspace", "--bench", name, "--"]).args(arguments);
+    figures_of(&mut command)
+}
+
+/// The figures that a command prints, run at the root of the repository.
+fn figures_of(command: &mut Command) -> Result<Measured, Failure> {
     let output = command.current_dir(root()).output()?;
     if !output.status.success() {
-        return Err(format!("the bench `{name}` failed").into());
+        return Err(format!("{command:?} failed").into());
     }
     let text = String::from_utf8(output.stdout)?;
     let line = |line: &str| {

@@ -99,6 +99,32 @@ impl Simd for Avx512 {
     fn select_less(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes) }
     }
+    #[inline(always)]
+    fn sums(self, all: &[__m512; LANES]) -> __m512 {
+        // The tree of `sum`, of several vectors at once: each step leaves half the lanes of each, side by side.
+        unsafe {
+            let mut halves = [_mm512_setzero_ps(); 8];
+            for i in 0..8 {
+                let (a, b) = (all[2 * i], all[2 * i + 1]);
+                halves[i] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
+            }
+            let mut quarters = [_mm512_setzero_ps(); 4];
+            for i in 0..4 {
+                let (a, b) = (halves[2 * i], halves[2 * i + 1]);
+                quarters[i] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+            }
+            let mut eighths = [_mm512_setzero_ps(); 2];
+            for i in 0..2 {
+                let (a, b) = (quarters[2 * i], quarters[2 * i + 1]);
+                eighths[i] = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
+            }
+            let [a, b] = eighths;
+            let sums = _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xdd>(a, b));
+            // They lie in columns of four.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_permutexvar_ps(order, sums)
+        }
+    }
 }
 
 #[inline(always)]

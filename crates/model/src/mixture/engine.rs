@@ -12,9 +12,10 @@ use crate::{
     weights::Weight,
 };
 use foretoken_kernels::{
-    activation, experts,
+    activation,
+    buffers::{self, Buffer},
+    experts,
     linear::{self, Panels},
-    zeros,
 };
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -57,8 +58,8 @@ struct Kept {
     spans: Vec<usize>,
     gaps: Vec<usize>,
     segments: Vec<Vec<usize>>,
-    grouped_ad: Vec<f32>,
-    out_ao: Vec<f32>,
+    grouped_ad: Buffer,
+    out_ao: Buffer,
     experts: Vec<Option<Saved>>,
     shared: Vec<(Saved, Vec<f32>)>,
     shared_gate_n: Vec<f32>,
@@ -254,8 +255,8 @@ impl Engine for MixtureEngine {
             spans: vec![0; count + 1],
             gaps: vec![0; self.gap_len(n)],
             segments: Vec::with_capacity(count),
-            grouped_ad: zeros(n * k * input),
-            out_ao: zeros(n * k * output),
+            grouped_ad: buffers::junk(n * k * input),
+            out_ao: buffers::junk(n * k * output),
             experts: Vec::with_capacity(count),
             shared: Vec::with_capacity(self.shared.len()),
             shared_gate_n: vec![0.0; n],
@@ -272,7 +273,7 @@ impl Engine for MixtureEngine {
         }
         let mut deal = Deal { order: &mut kept.order, place: &mut kept.place, spans: &mut kept.spans, gaps: &mut kept.gaps };
         let routed = (&kept.router.choice_nk[..], &kept.router.weights_nk[..], &kept.router.margins_n[..]);
-        let usage = pass.training.then_some(&*self.trained);
+        let usage = (pass.training && pass.count).then_some(&*self.trained);
         self.deal(rows, routed, &mut state.counters, usage, &mut deal);
         experts::gather(rows.x_nd, input, k, deal.order, &mut kept.grouped_ad);
         let mut all_no = vec![0.0; self.beside(n * output)];
@@ -328,7 +329,7 @@ impl Engine for MixtureEngine {
         let mut kept = *saved.downcast::<Kept>().expect("saved by this layer");
         let (n, k) = (rows.count(), self.top_k());
         let (input, output) = self.widths();
-        let (mut dout_ao, mut dgrouped_ad) = (zeros(n * k * output), zeros(n * k * input));
+        let (mut dout_ao, mut dgrouped_ad) = (buffers::junk(n * k * output), buffers::zeroed(n * k * input));
         let mut dweights_nk = vec![0.0; n * k];
         experts::combine_backward(
             &kept.out_ao,

@@ -71,7 +71,8 @@ impl Case {
     pub fn of(kind: &str, options: &str, widths: (usize, usize)) -> Self {
         let config = LayerConfig { kind: kind.into(), options: toml::from_str(options).expect("TOML") };
         let mut layout = Layout::default();
-        let layer = registry().build(&config, widths.0, widths.1, &mut layout).expect("it builds");
+        let build = |layout: &mut Layout| registry().build(&config, widths.0, widths.1, layout);
+        let layer = layout.with_context(CONTEXT, build).expect("it builds");
         Self::new(format!("{kind} [{options}]"), layout, layer, widths)
     }
 

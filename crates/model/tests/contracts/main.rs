@@ -1,6 +1,7 @@
 //! The contracts of a layer, run over every registered kind, every option and a layer that a stranger added.
 
 mod case;
+mod checkpointing;
 mod gradients;
 mod leaky;
 
