@@ -33,7 +33,6 @@ pub struct ForecastFile<'a> {
     every: usize,
     writer: SerializedFileWriter<NamedTempFile>,
     series: Vec<ByteArray>,
-    stamps: Vec<ByteArray>,
     forecasters: Vec<ByteArray>,
     rows: Rows,
     failed: Result<(), ParquetError>,
@@ -96,7 +95,6 @@ impl<'a> ForecastFile<'a> {
             every,
             writer,
             series: texts(&data.signal.names),
-            stamps: texts(&data.signal.stamps),
             forecasters: Vec::new(),
             rows: Rows::new(levels.len()),
             failed: Ok(()),
@@ -149,15 +147,16 @@ impl<'a> ForecastFile<'a> {
     fn write(&mut self) -> Result<(), ParquetError> {
         let mut group = self.writer.next_row_group()?;
         let rows = &mut self.rows;
-        texts(&mut group, &self.series, &mut rows.series)?;
-        texts(&mut group, &self.stamps, &mut rows.cutoffs)?;
-        texts(&mut group, &self.stamps, &mut rows.stamps)?;
+        let stamp = |row: usize| ByteArray::from(self.data.signal.stamps.at(row).as_str());
+        texts(&mut group, |place| self.series[place].clone(), &mut rows.series)?;
+        texts(&mut group, stamp, &mut rows.cutoffs)?;
+        texts(&mut group, stamp, &mut rows.stamps)?;
         let mut steps = group.next_column()?.expect("a column of the schema");
         steps.typed::<Int32Type>().write_batch(&rows.steps, None, None)?;
         steps.close()?;
         rows.steps.clear();
         numbers(&mut group, &mut rows.truths)?;
-        texts(&mut group, &self.forecasters, &mut rows.forecasters)?;
+        texts(&mut group, |place| self.forecasters[place].clone(), &mut rows.forecasters)?;
         numbers(&mut group, &mut rows.points)?;
         rows.quantiles.iter_mut().try_for_each(|level| numbers(&mut group, level))?;
         group.close().map(|_| ())
@@ -182,10 +181,10 @@ impl Rows {
 /// Writes and clears a column of texts.
 fn texts(
     group: &mut SerializedRowGroupWriter<'_, NamedTempFile>,
-    texts: &[ByteArray],
+    text: impl Fn(usize) -> ByteArray,
     places: &mut Vec<u32>,
 ) -> Result<(), ParquetError> {
-    let values: Vec<ByteArray> = places.drain(..).map(|place| texts[place as usize].clone()).collect();
+    let values: Vec<ByteArray> = places.drain(..).map(|place| text(place as usize)).collect();
     let mut column = group.next_column()?.expect("a column of the schema");
     column.typed::<ByteArrayType>().write_batch(&values, None, None)?;
     column.close()

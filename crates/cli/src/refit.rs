@@ -69,7 +69,7 @@ impl Refit<'_> {
                 "refit {done} of {}, on the {} rows before {}: {what}  {}, about {} left",
                 chunks.len(),
                 chunk.first(),
-                judge.data().signal.stamps[chunk.first()],
+                judge.data().signal.stamps.at(chunk.first()),
                 table::duration(seconds),
                 table::duration(left),
             );

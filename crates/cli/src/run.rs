@@ -2,8 +2,8 @@
 
 use crate::error::CliError;
 use foretoken_data::{
-    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, calendar, mean_and_deviation,
-    next_stamps, read,
+    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, mean_and_deviation,
+    read,
 };
 use foretoken_eval::naive_scales;
 use foretoken_model::{Beside, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
@@ -32,7 +32,7 @@ pub struct Run {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// A CSV file; a relative path starts at the run's TOML.
+    /// A CSV or Parquet file; a relative path starts at the run's TOML.
     pub path: PathBuf,
     /// How it is laid out, and what of it is missing.
     #[serde(default)]
@@ -99,7 +99,7 @@ pub struct Prepared {
     /// What was found in the file.
     pub audit: Audit,
     /// Its columns, standardised.
-    pub standardised: Vec<Vec<f64>>,
+    pub standardised: Vec<Values>,
     /// Names and statistics.
     pub columns: Vec<Column>,
     /// Those of the covariates.
@@ -142,7 +142,7 @@ impl Prepared {
 pub fn beside(signal: &Signal) -> Beside<'_> {
     let kind = |known: bool| {
         let own = signal.covariates.iter().filter(move |covariate| covariate.known == known);
-        own.map(|covariate| covariate.values.iter().map(Vec::as_slice).collect()).collect()
+        own.map(|covariate| covariate.values.iter().map(|values| &values[..]).collect()).collect()
     };
     Beside { past: kind(false), known: kind(true) }
 }
@@ -176,10 +176,8 @@ pub fn read_for(model: &Path, path: &Path, names: &[String], ahead: usize) -> Re
 
 /// Puts the calendar beside a signal, `ahead` rows beyond its end.
 fn add_calendar(path: &Path, signal: &mut Signal, features: &[CalendarFeature], ahead: usize) -> Result<(), CliError> {
-    if !features.is_empty() {
-        let stamps = [&signal.stamps[..], &next_stamps(&signal.stamps, ahead)].concat();
-        signal.covariates.extend(calendar(&stamps, features).map_err(|error| CliError::file(path, error))?);
-    }
+    let mapped = signal.columns.iter().any(Values::is_mapped);
+    signal.covariates.extend(calendar(&signal.stamps, ahead, features, mapped).map_err(|error| CliError::file(path, error))?);
     Ok(())
 }
 
@@ -233,9 +231,11 @@ impl DataConfig {
         }
         let columns = columns(&signal, ranges.train.clone()).map_err(named)?;
         let covariates = covariates(&signal, &ranges.train);
-        let standardise =
-            |(column, values): (&Column, &Vec<f64>)| values.iter().map(|&value| column.standardise(value)).collect();
-        let standardised = columns.iter().zip(&signal.columns).map(standardise).collect();
+        // Where the values themselves lie.
+        let mapped = signal.columns.iter().any(Values::is_mapped);
+        let standardised = Values::table(columns.len(), signal.len(), mapped, |index, to| {
+            to.iter_mut().zip(&*signal.columns[index]).for_each(|(to, &value)| *to = columns[index].standardise(value));
+        })?;
         Ok(Prepared { path: self.path.clone(), standardised, signal, audit, columns, covariates, ranges })
     }
 }
@@ -243,20 +243,20 @@ impl DataConfig {
 /// Names of a signal's covariates, and their statistics over the training rows, or over the series. One that never changes, or has no value, is given a
 /// deviation of 1.
 fn covariates(signal: &Signal, train: &Range<usize>) -> Covariates {
-    let column = |name: &str, values: &mut dyn Iterator<Item = &f64>| {
-        let there: Vec<f64> = values.copied().filter(|value| !value.is_nan()).collect();
-        let (mean, deviation) = if there.is_empty() { (0.0, 1.0) } else { mean_and_deviation(&there) };
+    fn column<'v>(name: &str, values: impl Iterator<Item = &'v f64> + Clone) -> Column {
+        let there = values.copied().filter(|value| !value.is_nan());
+        let (mean, deviation) = if there.clone().next().is_none() { (0.0, 1.0) } else { mean_and_deviation(there) };
         Column { name: name.into(), mean, deviation: if deviation > 0.0 { deviation } else { 1.0 } }
-    };
+    }
     let kind = |known: bool| {
         let own = signal.covariates.iter().filter(move |covariate| covariate.known == known);
-        own.map(|each| column(&each.name, &mut each.values.iter().flat_map(|values| &values[train.clone()]))).collect()
+        own.map(|each| column(&each.name, each.values.iter().flat_map(|values| &values[train.clone()]))).collect()
     };
     let statics = signal.statics.iter();
     Covariates {
         past: kind(false),
         known: kind(true),
-        statics: statics.clone().map(|each| column(&each.name, &mut each.values.iter())).collect(),
+        statics: statics.clone().map(|each| column(&each.name, each.values.iter())).collect(),
         values_cs: (0..signal.names.len()).flat_map(|series| statics.clone().map(move |each| each.values[series])).collect(),
     }
 }

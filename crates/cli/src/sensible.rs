@@ -1,7 +1,7 @@
 //! A model for data that has none: a run that suits its size and its step, trained within a budget and kept.
 
 use crate::{error::CliError, run::read_series};
-use foretoken_data::{Format, ReadOptions, Signal};
+use foretoken_data::{Format, ReadOptions, Signal, column_names};
 use foretoken_model::file::write_atomically;
 use std::{
     path::{Path, PathBuf},
@@ -40,12 +40,9 @@ pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliEr
 
 /// Long, if the header names what a long file has.
 fn format(data: &Path) -> Result<Format, CliError> {
-    let bytes = std::fs::read(data).map_err(CliError::io(data))?;
-    let header = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let header = String::from_utf8_lossy(header);
-    let names: Vec<&str> = header.trim().split(',').map(str::trim).collect();
+    let names = column_names(data)?;
     let ReadOptions { id, time, target, .. } = ReadOptions::default();
-    let long = [&id, &time, &target].iter().all(|name| names.contains(&name.as_str()));
+    let long = [&id, &time, &target].iter().all(|name| names.contains(name));
     Ok(if long { Format::Long } else { Format::Wide })
 }
 

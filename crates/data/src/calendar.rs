@@ -1,6 +1,7 @@
 //! What a stamp says by itself: covariates that are known for ever.
 
-use crate::{Covariate, DataError, stamps};
+use crate::{Covariate, DataError, Stamps, Values, stamps};
+use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 
@@ -18,47 +19,47 @@ pub enum CalendarFeature {
     Weekend,
 }
 
-/// Covariates of the calendar, known and shared by all series: `hour-of-day-sin`, `hour-of-day-cos`, …, `weekend`.
+/// Covariates of the calendar of some stamps and so many rows after them, known and shared by all series, `mapped` or in memory: `hour-of-day-sin`, `hour-of-day-cos`, …, `weekend`.
 ///
 /// # Errors
 /// A stamp that is not a date or a date and time, where a feature is asked for; integers have no calendar.
-pub fn calendar(stamps: &[String], features: &[CalendarFeature]) -> Result<Vec<Covariate>, DataError> {
+pub fn calendar(stamps: &Stamps, ahead: usize, features: &[CalendarFeature], mapped: bool) -> Result<Vec<Covariate>, DataError> {
     if features.is_empty() {
         return Ok(Vec::new());
     }
-    let civil = |(row, stamp): (usize, &String)| {
-        let time = stamps::parse(stamp).filter(|time| time.form != stamps::Form::Integer);
-        time.and_then(|time| stamps::civil(time.ticks))
-            .ok_or_else(|| DataError::Calendar { number: row + 1, found: stamp.clone() })
+    let (len, more) = (stamps.len(), stamps::next_stamps(&stamps.slice(stamps.len().saturating_sub(64)..stamps.len()), ahead));
+    let civil = |row: usize| if row < len { stamps.civil(row) } else { stamps::parse_civil(&more[row - len]) };
+    if let Some(row) = (0..len + more.len()).find(|&row| civil(row).is_none()) {
+        let found = if row < len { stamps.at(row) } else { more[row - len].clone() };
+        return Err(DataError::Calendar { number: row + 1, found });
+    }
+    let mut covariates = Vec::new();
+    let mut covariate = |name: String, value: &dyn Fn(DateTime) -> f64| {
+        let fill = |_, values: &mut [f64]| {
+            values.iter_mut().enumerate().for_each(|(row, to)| *to = civil(row).map_or(f64::NAN, value));
+        };
+        let values = Values::table(1, len + more.len(), mapped, fill)?;
+        covariates.push(Covariate { name, known: true, values });
+        Ok::<_, DataError>(())
     };
-    let times = stamps.iter().enumerate().map(civil).collect::<Result<Vec<_>, _>>()?;
-    let covariate = |name: &str, value: &dyn Fn(usize) -> f64| Covariate {
-        name: name.into(),
-        known: true,
-        values: vec![(0..times.len()).map(value).collect()],
-    };
-    let circle = |name: &str, share: &dyn Fn(usize) -> f64| {
-        vec![
-            covariate(&format!("{name}-sin"), &|row| (TAU * share(row)).sin()),
-            covariate(&format!("{name}-cos"), &|row| (TAU * share(row)).cos()),
-        ]
-    };
-    let weekday = |row: usize| f64::from(times[row].weekday().to_monday_zero_offset());
-    let second = |row: usize| {
-        let time = times[row];
-        (f64::from(time.hour()) * 60.0 + f64::from(time.minute())) * 60.0 + f64::from(time.second())
-    };
-    Ok(features
-        .iter()
-        .flat_map(|feature| match feature {
-            CalendarFeature::HourOfDay => circle("hour-of-day", &|row| second(row) / 86_400.0),
-            CalendarFeature::DayOfWeek => circle("day-of-week", &|row| weekday(row) / 7.0),
+    let weekday = |time: DateTime| f64::from(time.weekday().to_monday_zero_offset());
+    let second = |time: DateTime| (f64::from(time.hour()) * 60.0 + f64::from(time.minute())) * 60.0 + f64::from(time.second());
+    for feature in features {
+        let (name, share): (&str, &dyn Fn(DateTime) -> f64) = match feature {
+            CalendarFeature::HourOfDay => ("hour-of-day", &|time| second(time) / 86_400.0),
+            CalendarFeature::DayOfWeek => ("day-of-week", &|time| weekday(time) / 7.0),
             CalendarFeature::DayOfYear => {
-                circle("day-of-year", &|row| f64::from(times[row].day_of_year() - 1) / f64::from(times[row].days_in_year()))
+                ("day-of-year", &|time| f64::from(time.day_of_year() - 1) / f64::from(time.days_in_year()))
             }
-            CalendarFeature::Weekend => vec![covariate("weekend", &|row| f64::from(u8::from(weekday(row) >= 5.0)))],
-        })
-        .collect())
+            CalendarFeature::Weekend => {
+                covariate("weekend".into(), &|time| f64::from(u8::from(weekday(time) >= 5.0)))?;
+                continue;
+            }
+        };
+        covariate(format!("{name}-sin"), &|time| (TAU * share(time)).sin())?;
+        covariate(format!("{name}-cos"), &|time| (TAU * share(time)).cos())?;
+    }
+    Ok(covariates)
 }
 
 #[cfg(test)]
@@ -70,7 +71,7 @@ mod tests {
 
     fn check(feature: CalendarFeature, stamps: &[&str], expected: &[(&str, &[f64])]) {
         let stamps: Vec<String> = stamps.iter().map(|stamp| stamp.to_string()).collect();
-        let covariates = calendar(&stamps, &[feature]).expect("dates");
+        let covariates = calendar(&stamps.into(), 0, &[feature], false).expect("dates");
         assert_eq!(covariates.len(), expected.len());
         for (covariate, (name, values)) in covariates.iter().zip(expected) {
             assert!(covariate.known && covariate.name == *name && covariate.values.len() == 1, "{covariate:?}");
@@ -105,8 +106,10 @@ mod tests {
 
     #[test]
     fn integers_have_no_calendar() {
-        let error = calendar(&["2024-01-01".into(), "7".into()], &[CalendarFeature::Weekend]).expect_err("integer").to_string();
-        assert!(calendar(&["7".into()], &[]).expect("nothing asked for").is_empty());
+        let error = calendar(&vec!["2024-01-01".into(), "7".into()].into(), 0, &[CalendarFeature::Weekend], false)
+            .expect_err("integer")
+            .to_string();
+        assert!(calendar(&vec!["7".into()].into(), 0, &[], false).expect("nothing asked for").is_empty());
         assert_eq!(error, "calendar: expected a date or a date and time, found `7` as stamp 2");
         assert_eq!(
             toml::from_str::<std::collections::BTreeMap<String, Vec<CalendarFeature>>>("a = [\"hour-of-day\", \"weekend\"]")

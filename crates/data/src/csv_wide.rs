@@ -1,64 +1,82 @@
-//! Wide CSV: a stamp column first, then one column a series.
+//! Wide files, read strictly: a stamp column first, then one column a series.
 
-use crate::{CalendarFeature, DataError, Signal, calendar, number, stamps, table};
+use crate::{
+    CalendarFeature, DataError, Signal, Stamps, calendar, number, stamps,
+    table::{Rows, Table, fault},
+};
 use std::path::Path;
 
-/// Reads a wide CSV file, strictly: nothing is missing, nothing is repaired. [`read`](crate::read) is the forgiving one.
+/// Reads a wide file, CSV or Parquet, strictly: nothing is missing, nothing is repaired. [`read`](crate::read) is the forgiving one.
 ///
 /// # Errors
 /// A missing or empty file, no header, duplicate or empty names, ragged rows, text, NaN or nothing in a number column, stamps that
 /// do not parse or do not increase; each with file, line and column.
 pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    let (header, lines) = table::open(path, &text)?;
-    let names: Vec<String> = header.names.iter().skip(1).map(String::from).collect();
-    let mut signal = Signal { columns: vec![Vec::new(); names.len()], names, ..Signal::default() };
+    let table = Table::open(path)?;
+    let header = table.header();
+    let names = header.names[1..].to_vec();
+    let (mut columns, mut written) = (vec![Vec::new(); names.len()], Vec::new());
+    let all: Vec<usize> = (0..header.names.len()).collect();
+    let mut lines = table.rows(&all)?;
     let mut before = i64::MIN;
-    for line in lines {
-        let line = line?;
-        let time = stamps::parse(&line.fields[0]).ok_or_else(|| header.field(&line, 0, stamps::STAMP))?;
+    while let Some(line) = lines.advance()? {
+        let stamp = lines.field(0);
+        let time = stamp.time().ok_or_else(|| header.field(line, 0, stamps::STAMP, stamp))?;
         if time.ticks <= before {
-            return Err(header.field(&line, 0, "a stamp later than the one before"));
+            return Err(header.field(line, 0, "a stamp later than the one before", stamp));
         }
         before = time.ticks;
-        for (index, text) in line.fields.iter().enumerate().skip(1) {
-            let value = number::finite(text).ok_or_else(|| header.field(&line, index, number::NUMBER))?;
-            signal.columns[index - 1].push(value);
+        for (column, values) in columns.iter_mut().enumerate() {
+            let field = lines.field(column + 1);
+            values.push(field.finite().ok_or_else(|| header.field(line, column + 1, number::NUMBER, field))?);
         }
-        signal.stamps.push(line.fields[0].to_string());
+        written.push(stamp.text().into_owned());
     }
-    if signal.is_empty() {
-        return Err(table::fault(path, "rows under the header", "none"));
+    in_utf8(path, &*lines)?;
+    if written.is_empty() {
+        return Err(fault(path, "rows under the header", "none"));
     }
+    let columns = columns.into_iter().map(Into::into).collect();
+    let signal = Signal { stamps: written.into(), names, columns, ..Signal::default() };
     tracing::info!(path = %path.display(), rows = signal.len(), columns = signal.names.len(), "signal read");
     Ok(signal)
 }
 
-/// Reads covariates known ahead by `names`, `[covariate][row]`: columns of a wide CSV file, or quantities of the calendar, which come from its stamps. Other
+/// Refuses a file with bytes that are not UTF-8, once all of it was read.
+fn in_utf8(path: &Path, rows: &dyn Rows) -> Result<(), DataError> {
+    match rows.foreign() {
+        Some((count, line)) => Err(fault(path, "UTF-8", format!("{count} other bytes, the first on line {line}"))),
+        None => Ok(()),
+    }
+}
+
+/// Reads covariates known ahead by `names`, `[covariate][row]`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
 /// columns are passed over.
 ///
 /// # Errors
 /// As [`read_wide`]; a name that is neither.
 pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -> Result<Vec<Vec<f64>>, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    let (header, lines) = table::open(path, &text)?;
-    let days = calendar(&[], features)?;
+    let table = Table::open(path)?;
+    let header = table.header();
+    let days = calendar(&Stamps::default(), 0, features, false)?;
     let ours = |name: &&String| days.iter().any(|feature| feature.name == **name);
     let columns = names.iter().filter(|name| !ours(name)).map(|name| Ok((name, header.place(path, name, 1)?)));
     let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;
     let (mut stamps, mut values) = (Vec::new(), vec![Vec::new(); columns.len()]);
-    for line in lines {
-        let line = line?;
+    let places: Vec<usize> = std::iter::once(0).chain(columns.iter().map(|(_, place)| *place)).collect();
+    let mut lines = table.rows(&places)?;
+    while let Some(line) = lines.advance()? {
         for ((_, place), values) in columns.iter().zip(&mut values) {
-            values
-                .push(number::finite_or_truth(&line.fields[*place]).ok_or_else(|| header.field(&line, *place, number::NUMBER))?);
+            let field = lines.field(*place);
+            values.push(field.finite_or_truth().ok_or_else(|| header.field(line, *place, number::NUMBER, field))?);
         }
-        stamps.push(line.fields[0].to_string());
+        stamps.push(lines.field(0).text().into_owned());
     }
-    let mut calendar = calendar(&stamps, features)?;
+    in_utf8(path, &*lines)?;
+    let calendar = calendar(&stamps.into(), 0, features, false)?;
     let mut of = |name: &String| match columns.iter().position(|(column, _)| *column == name) {
         Some(place) => std::mem::take(&mut values[place]),
-        None => calendar.iter_mut().find(|own| own.name == *name).map_or(Vec::new(), |own| std::mem::take(&mut own.values[0])),
+        None => calendar.iter().find(|own| own.name == *name).map_or(Vec::new(), |own| own.values[0].to_vec()),
     };
     Ok(names.iter().map(&mut of).collect())
 }

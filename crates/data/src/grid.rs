@@ -72,6 +72,11 @@ fn most_frequent(values: impl Iterator<Item = i64>) -> Option<i64> {
 }
 
 impl Grid {
+    /// The integers.
+    pub fn counting() -> Self {
+        Self { unit: Unit::Count, step: 1, phase: 0, anchor: (1, 0) }
+    }
+
     /// The grid of a group: its phase is the most frequent one.
     pub fn fit(unit: Unit, step: i64, group: &[&[i64]]) -> Self {
         let step = step.max(1);

@@ -1,6 +1,6 @@
 //! How a file is to be read.
 
-use crate::DataError;
+use crate::{Bytes, DataError};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -30,7 +30,9 @@ pub struct ReadOptions {
     pub past: Vec<String>,
     /// Columns of covariates that are known for the future, too.
     pub future: Vec<String>,
-    /// CSV of what does not change with time: the id column (names of columns, for a wide file) and columns of numbers, one line a
+    /// Most memory for values while and after the file is read; beyond it they lie in a temporary file that is mapped. All in memory if absent.
+    pub memory: Option<Bytes>,
+    /// File of what does not change with time: the id column (names of columns, for a wide file) and columns of numbers, one line a
     /// series. The path is used as it is.
     pub statics: Option<PathBuf>,
 }
@@ -82,6 +84,7 @@ impl Default for ReadOptions {
             align: Align::default(),
             past: Vec::new(),
             future: Vec::new(),
+            memory: None,
             statics: None,
         }
     }
@@ -125,7 +128,8 @@ mod tests {
     #[test]
     fn a_file_says_only_what_differs() {
         assert_eq!(toml::from_str::<ReadOptions>("").expect("parses"), ReadOptions::default());
-        let text = "format = \"long\"\nalign = \"end\"\noutliers = \"mask\"\nmissing = [-9999]\npast = [\"wind\"]";
+        let text =
+            "format = \"long\"\nalign = \"end\"\noutliers = \"mask\"\nmemory = \"64 MiB\"\nmissing = [-9999]\npast = [\"wind\"]";
         let options: ReadOptions = toml::from_str(text).expect("parses");
         let expected = ReadOptions {
             format: Format::Long,
@@ -133,6 +137,7 @@ mod tests {
             outliers: Outliers::Mask,
             missing: vec![-9999.0],
             past: vec!["wind".into()],
+            memory: Some(Bytes(64 << 20)),
             ..ReadOptions::default()
         };
         assert_eq!(options, expected);

@@ -1,30 +1,38 @@
 //! Files as they are: gaps, doubled rows and missing values, wide or long, with covariates. What is repaired is counted.
 
 use crate::{
-    Align, Audit, Covariate, DataError, FindingKind, Format, ReadOptions, Signal,
+    Align, Audit, Covariate, DataError, FindingKind, Format, ReadOptions, Signal, Stamps, Values,
     audit::Ledger,
     grid::{self, Grid},
-    number::{self, NUMBER_OR_MISSING},
+    number::NUMBER_OR_MISSING,
     stamps::{self, Form},
     statics,
-    table::{self, Header, Line},
-    track::{Row, Track, bounded, regularise},
+    table::{self, Field, Header, Table},
+    track::{Track, bounded, regularise},
+    values,
 };
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 /// Integer stamps stay below this, so that differences of them are integers, too.
 const LARGEST: u64 = 1 << 61;
-/// Values of a signal at most, 2 GiB: long series with little in common would fill any memory with missing values.
+/// Values of a signal in memory at most, 2 GiB: long series with little in common would fill any memory with missing values.
 const CELLS: u64 = 1 << 28;
 const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first";
 const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known for the future";
+const DAY: i64 = 86_400;
 
-/// Reads a CSV file, repairs what can be repaired, and says what it found.
+/// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
 ///
 /// Rows are put on a regular grid, whose step is the most frequent one (of months, if the stamps are months apart): a stamp off it
 /// moves to the nearest position, of rows with one position the last one on the grid stays, and a missing row is inserted without
 /// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
+///
+/// The file is read twice, to count its rows and to place their values, a little of it in memory at a time. With `options.memory` the values lie in mapped
+/// files where they are more than that; then a column at a time is in memory.
 ///
 /// # Errors
 /// An unreadable file, a header or options that do not fit it, ragged rows, text or infinity in a column of numbers, a known
@@ -33,18 +41,24 @@ const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known f
 pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataError> {
     options.check()?;
     let mut ledger = Ledger::default();
-    let bytes = std::fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    let text = decode(&bytes, &mut ledger);
-    let (header, lines) = table::open(path, &text)?;
-    let roles = Roles::find(path, &header, options)?;
-    let (mut tracks, form) = samples(path, &header, lines, &roles, options)?;
+    let table = Table::open(path)?;
+    let roles = Roles::find(path, table.header(), options)?;
+    let series = Series::count(path, &table, &roles, options)?;
+    let width = Track::OWN + roles.measured.len() + roles.known.len();
+    let budget = options.memory.map_or(u64::MAX, |memory| memory.0);
+    let words = series.rows.iter().sum::<usize>() * width;
+    // Beside these values there will be those of the signal.
+    let mut room = values::numbers(words, 8 * words as u64 > budget / 2)?;
+    let mut tracks = series.tracks(&mut room, width, &roles);
+    let form = samples(path, &table, &roles, &series.places, &mut tracks, options, &mut ledger)?;
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
     let grids = regularise(path, &mut tracks, &options.future, form != Form::Integer, options.align, &mut ledger)?;
     for track in &mut tracks {
         let names: Vec<String> = track.name.iter().chain(&roles.targets).chain(&options.past).cloned().collect();
         track.clean(&names, options, &mut ledger);
     }
-    let mut signal = assemble(path, &tracks, &grids, &roles, form, options, &mut ledger)?;
+    let held = if 8 * words as u64 > budget / 2 { 0 } else { 8 * words as u64 };
+    let mut signal = assemble(path, &tracks, &grids, &roles, form, options, budget - held, &mut ledger)?;
     if let Some(path) = &options.statics {
         signal.statics = statics::read(path, &options.id, &signal.names)?;
     }
@@ -54,18 +68,12 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     Ok((signal, audit))
 }
 
-/// UTF-8, with every byte that is not of it as Latin-1.
-fn decode(bytes: &[u8], ledger: &mut Ledger) -> String {
-    let (mut text, mut line) = (String::with_capacity(bytes.len()), 1);
-    for chunk in bytes.utf8_chunks() {
-        line += chunk.valid().matches('\n').count() as u64;
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|&byte| char::from(byte)));
-        if !chunk.invalid().is_empty() {
-            ledger.add(FindingKind::Latin1, None, chunk.invalid().len(), line);
-        }
-    }
-    text
+/// The names of a file's columns.
+///
+/// # Errors
+/// An unreadable file or a bad header.
+pub fn column_names(path: &Path) -> Result<Vec<String>, DataError> {
+    Ok(Table::open(path)?.header().names.clone())
 }
 
 /// What the columns of a file are.
@@ -93,91 +101,170 @@ impl Roles {
         if measured.is_empty() {
             return Err(table::fault(path, "at least one target column", "none"));
         }
-        let targets = if wide { measured.iter().map(|&at| header.names[at].to_string()).collect() } else { Vec::new() };
+        let targets = if wide { measured.iter().map(|&at| header.names[at].clone()).collect() } else { Vec::new() };
         measured.extend(past);
         Ok(Self { id, time, targets, measured, known })
     }
 }
 
-/// The rows of a file by their clock, in the order of the file, and the form of their stamps.
-fn samples(
-    path: &Path,
-    header: &Header,
-    lines: impl Iterator<Item = Result<Line, DataError>>,
-    roles: &Roles,
-    options: &ReadOptions,
-) -> Result<(Vec<Track>, Form), DataError> {
-    let track = |name: Option<String>| Track { name, rows: Vec::new(), targets: roles.targets.len().max(1) };
-    let kept = options.columns.iter().flatten().filter(|_| roles.id.is_some());
-    let mut tracks: Vec<Track> = kept.map(|name| track(Some(name.clone()))).collect();
-    let mut places: HashMap<String, usize> =
-        tracks.iter().enumerate().filter_map(|(place, track)| Some((track.name.clone()?, place))).collect();
-    let mut form = None;
-    for line in lines {
-        let line = line?;
-        let name = roles.id.map_or("", |id| &line.fields[id]);
-        if let (Some(id), "") = (roles.id, name) {
-            return Err(header.field(&line, id, "the name of a series"));
-        }
-        let place = match places.get(name) {
-            Some(&place) => place,
-            None if roles.id.is_some() && options.columns.is_some() => continue,
-            None => {
-                places.insert(name.into(), tracks.len());
-                tracks.push(track(roles.id.map(|_| name.into())));
-                tracks.len() - 1
+/// The series of a file, and how many rows each has. A wide file is one without a name.
+struct Series {
+    names: Vec<Option<String>>,
+    places: HashMap<String, usize>,
+    rows: Vec<usize>,
+}
+
+impl Series {
+    fn count(path: &Path, table: &Table, roles: &Roles, options: &ReadOptions) -> Result<Self, DataError> {
+        let kept = options.columns.as_ref().filter(|_| roles.id.is_some());
+        let mut series = Self { names: Vec::new(), places: HashMap::new(), rows: Vec::new() };
+        kept.into_iter().flatten().for_each(|name| _ = series.add(Some(name)));
+        match (roles.id, table.len()) {
+            (None, Some(rows)) => {
+                series.add(None);
+                series.rows[0] = rows;
             }
-        };
-        let stamp = &line.fields[roles.time];
-        let time = stamps::parse(stamp)
-            .filter(|time| time.whole && time.ticks.unsigned_abs() < LARGEST)
-            .filter(|time| (*form.get_or_insert(time.form) == Form::Integer) == (time.form == Form::Integer))
-            .ok_or_else(|| header.field(&line, roles.time, STAMP))?;
-        let rows = &mut tracks[place].rows;
-        if roles.id.is_none() && rows.last().is_some_and(|last| time.ticks < last.ticks) {
-            return Err(header.field(&line, roles.time, "a stamp not before the one above"));
+            (id, _) => {
+                let columns: Vec<usize> = id.into_iter().collect();
+                let mut rows = table.rows(&columns)?;
+                let mut last: Option<(String, usize)> = None;
+                while let Some(line) = rows.advance()? {
+                    let field = id.map_or(Field::Text(""), |id| rows.field(id));
+                    let name = field.text();
+                    if let (Some(id), "") = (id, &*name) {
+                        return Err(table.header().field(line, id, "the name of a series", field));
+                    }
+                    let place = match (&last, series.places.get(&*name)) {
+                        (Some((before, place)), _) if *before == name => *place,
+                        (_, Some(&place)) => place,
+                        _ if kept.is_some() => continue,
+                        _ => series.add(id.map(|_| &*name)),
+                    };
+                    series.rows[place] += 1;
+                    if last.as_ref().is_none_or(|(before, _)| *before != name) {
+                        last = Some((name.into_owned(), place));
+                    }
+                }
+            }
         }
-        let numbers = |columns: &[usize], parse: fn(&str) -> Option<f64>, expected| {
-            let number = |&at: &usize| parse(&line.fields[at]).ok_or_else(|| header.field(&line, at, expected));
-            columns.iter().map(number).collect::<Result<Vec<f64>, _>>()
-        };
-        let measured = numbers(&roles.measured, number::finite_or_missing, NUMBER_OR_MISSING)?;
-        let known = numbers(&roles.known, number::finite_or_truth, KNOWN)?;
-        if let Some(at) = known.iter().position(|value| options.missing.contains(value)) {
-            return Err(header.field(&line, roles.known[at], KNOWN));
+        let empty = series.names.iter().zip(&series.rows).find(|(_, rows)| **rows == 0).map(|(name, _)| name);
+        match empty {
+            Some(Some(name)) => Err(table::fault(path, format!("rows of series `{name}`"), "none")),
+            _ if series.rows.iter().all(|rows| *rows == 0) => Err(table::fault(path, "rows under the header", "none")),
+            _ => Ok(series),
         }
-        rows.push(Row { line: line.number, ticks: time.ticks, stamp: stamp.into(), measured, known, position: 0, met: true });
     }
-    let empty = |track: &&Track| track.rows.is_empty();
-    if let Some(name) = tracks.iter().find(empty).and_then(|track| track.name.as_ref()) {
-        return Err(table::fault(path, format!("rows of series `{name}`"), "none"));
+
+    fn add(&mut self, name: Option<&str>) -> usize {
+        self.places.insert(name.unwrap_or_default().into(), self.names.len());
+        self.names.push(name.map(String::from));
+        self.rows.push(0);
+        self.names.len() - 1
     }
-    match form {
-        Some(form) if !tracks.is_empty() => Ok((tracks, form)),
-        _ => Err(table::fault(path, "rows under the header", "none")),
+
+    /// A track for each, without rows, `width` columns of room for those that were counted.
+    fn tracks<'a>(&self, mut room: &'a mut [f64], width: usize, roles: &Roles) -> Vec<Track<'a>> {
+        let mut tracks = Vec::with_capacity(self.names.len());
+        for (name, rows) in self.names.iter().zip(&self.rows) {
+            let own;
+            (own, room) = room.split_at_mut(rows * width);
+            tracks.push(Track::new(name.clone(), own, roles.targets.len().max(1), roles.measured.len(), roles.known.len()));
+        }
+        tracks
     }
 }
 
-/// The signal over all rows that any track has.
+/// Fills the tracks in the order of the file, and gives the form of the stamps.
+fn samples(
+    path: &Path,
+    table: &Table,
+    roles: &Roles,
+    places: &HashMap<String, usize>,
+    tracks: &mut [Track<'_>],
+    options: &ReadOptions,
+    ledger: &mut Ledger,
+) -> Result<Form, DataError> {
+    let header = table.header();
+    let columns: Vec<usize> =
+        roles.id.into_iter().chain([roles.time]).chain(roles.measured.iter().chain(&roles.known).copied()).collect();
+    let mut rows = table.rows(&columns)?;
+    let changed = || table::fault(path, "a file that stays as it is while it is read", "other rows than before");
+    let (mut form, mut at_midnight) = (None, true);
+    let mut last: Option<(String, usize)> = None;
+    while let Some(line) = rows.advance()? {
+        let name = roles.id.map_or(Field::Text(""), |id| rows.field(id));
+        let name = name.text();
+        let place = match (&last, places.get(&*name)) {
+            (Some((before, place)), _) if *before == name => *place,
+            (_, Some(&place)) => place,
+            _ if options.columns.is_some() => continue,
+            _ => return Err(changed()),
+        };
+        if last.as_ref().is_none_or(|(before, _)| *before != name) {
+            last = Some((name.into_owned(), place));
+        }
+        let track = &mut tracks[place];
+        if track.is_full() {
+            return Err(changed());
+        }
+        let stamp = rows.field(roles.time);
+        let time = stamp
+            .time()
+            .filter(|time| time.whole && time.ticks.unsigned_abs() < LARGEST)
+            .filter(|time| (*form.get_or_insert(time.form) == Form::Integer) == (time.form == Form::Integer))
+            .filter(|time| time.form == Form::Integer || stamps::write(time.ticks, Form::Spaced).is_some())
+            .ok_or_else(|| header.field(line, roles.time, STAMP, stamp))?;
+        if roles.id.is_none() && track.rows > 0 && time.ticks < track.ticks[track.rows - 1] {
+            return Err(header.field(line, roles.time, "a stamp not before the one above", stamp));
+        }
+        let row = track.rows;
+        for (&at, column) in roles.measured.iter().zip(&mut track.measured) {
+            let field = rows.field(at);
+            column[row] = field.finite_or_missing().ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))?;
+        }
+        for (&at, column) in roles.known.iter().zip(&mut track.known) {
+            let field = rows.field(at);
+            let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
+            column[row] = value.ok_or_else(|| header.field(line, at, KNOWN, field))?;
+        }
+        at_midnight &= matches!(stamp, Field::Time(_)) && time.ticks % DAY == 0;
+        if !time.plain || form != Some(time.form) {
+            track.odd.insert(line as i64, stamp.text().into());
+        }
+        track.push(line, time.ticks);
+    }
+    if let Some((count, line)) = rows.foreign() {
+        ledger.add(FindingKind::Latin1, None, count, line);
+    }
+    match form {
+        Some(_) if tracks.iter().any(|track| !track.is_full()) => Err(changed()),
+        // Timestamps of days are shown as days.
+        Some(Form::Spaced) if at_midnight => Ok(Form::Date),
+        Some(form) => Ok(form),
+        None => Err(changed()),
+    }
+}
+
+/// The signal over all rows that any track has; in memory, if it takes no more than `budget`.
 fn assemble(
     path: &Path,
-    tracks: &[Track],
+    tracks: &[Track<'_>],
     grids: &[Grid],
     roles: &Roles,
     form: Form,
     options: &ReadOptions,
+    budget: u64,
     ledger: &mut Ledger,
 ) -> Result<Signal, DataError> {
-    let position = |track: &Track, row: usize| track.rows.get(row).map_or(0, |row| row.position);
     // The position that all tracks share, if they share only their end.
-    let origin = |track: &Track| match options.align {
+    let origin = |track: &Track<'_>| match options.align {
         Align::Stamp => 0,
-        Align::End => position(track, track.observed(&[]).saturating_sub(1)),
+        Align::End => track.ticks[track.observed(&[]).saturating_sub(1)],
     };
+    let origins: Vec<i64> = tracks.iter().map(origin).collect();
     let mut spans: Vec<(i64, i64, u64)> = Vec::with_capacity(tracks.len());
-    for track in tracks {
-        let (first, last) = (position(track, 0), position(track, track.rows.len() - 1));
-        spans.push((first - origin(track), last - origin(track), track.rows[0].line));
+    for (track, origin) in tracks.iter().zip(&origins) {
+        spans.push((track.ticks[0] - origin, track.ticks[track.rows - 1] - origin, track.line(0)));
     }
     spans.sort_unstable();
     let start = spans.first().map_or(0, |span| span.0);
@@ -192,56 +279,68 @@ fn assemble(
     }
     bounded(path, &grid::words(grids[0].unit, grids[0].step), reach + 1 - start - holes, holes)?;
     let length = (reach + 1 - start) as usize;
-    let values = tracks.len() * (tracks[0].targets + options.past.len() + options.future.len());
-    if (length as u64).saturating_mul(values as u64) > CELLS {
-        return Err(table::fault(path, format!("at most {CELLS} values"), format!("{length} rows of {values}")));
+    let (targets, past, future) = (tracks[0].targets, options.past.len(), options.future.len());
+    let (width, count) = (targets + past + future, tracks.len());
+    let cells = (length as u64).saturating_mul((count * width) as u64);
+    // Targets are there once more, standardised.
+    let standardised = (length as u64).saturating_mul((count * targets) as u64);
+    let mapped = cells.saturating_add(standardised).saturating_mul(8) > budget;
+    if cells > CELLS && !mapped {
+        let found = format!("{length} rows of {}, and no `memory` for values beyond them", count * width);
+        return Err(table::fault(path, format!("at most {CELLS} values in memory"), found));
     }
-
-    let mut stamps: Vec<Option<String>> = vec![None; length];
-    let mut columns = Vec::new();
-    let covariate = |name: &String, known| Covariate { name: name.clone(), known, values: Vec::new() };
-    let mut past: Vec<Covariate> = options.past.iter().map(|name| covariate(name, false)).collect();
-    let mut future: Vec<Covariate> = options.future.iter().map(|name| covariate(name, true)).collect();
-    for track in tracks {
-        let shift = origin(track) + start;
-        let index = |row: &Row| (row.position - shift) as usize;
-        let column = |value: &dyn Fn(&Row) -> f64| {
-            let mut values = vec![f64::NAN; length];
-            track.rows.iter().for_each(|row| values[index(row)] = value(row));
-            values
-        };
-        columns.extend((0..track.targets).map(|at| column(&|row| row.measured[at])));
-        for (at, covariate) in past.iter_mut().enumerate() {
-            covariate.values.push(column(&|row| row.measured[track.targets + at]));
-        }
-        for (at, covariate) in future.iter_mut().enumerate() {
-            let mut values = column(&|row| row.known[at]);
-            for pair in track.rows.windows(2) {
-                values[index(&pair[0])..index(&pair[1])].fill(pair[0].known[at]);
+    let fill = |column: usize, values: &mut [f64]| {
+        let (place, at) = (column / width, column % width);
+        let (track, shift) = (&tracks[place], origins[place] + start);
+        let index = |row: usize| (track.ticks[row] - shift) as usize;
+        values.fill(f64::NAN);
+        match at.checked_sub(targets + past) {
+            None => (0..track.rows).for_each(|row| values[index(row)] = track.measured[at][row]),
+            Some(at) => {
+                for row in 0..track.rows {
+                    let until = if row + 1 < track.rows { index(row + 1) } else { index(row) + 1 };
+                    values[index(row)..until].fill(track.known[at][row]);
+                }
             }
-            covariate.values.push(values);
-        }
-        for row in track.rows.iter().filter(|row| row.met) {
-            stamps[index(row)].get_or_insert_with(|| row.stamp.clone());
-        }
-    }
-    let stamp = |(row, stamp): (usize, Option<String>)| match (options.align, stamp) {
-        (Align::End, _) => Ok(row.to_string()),
-        (Align::Stamp, Some(stamp)) => Ok(stamp),
-        (Align::Stamp, None) => {
-            let written = grids[0].ticks(row as i64 + start).and_then(|ticks| stamps::write(ticks, form));
-            written.ok_or_else(|| table::fault(path, "stamps before the year 10000", format!("a gap at row {row}")))
         }
     };
+    let all = Values::table(count * width, length, mapped, fill)?;
+    let of = |at: usize| all.iter().skip(at).step_by(width).cloned().collect::<Vec<Values>>();
+    let covariate = |(at, name): (usize, &String), known| Covariate { name: name.clone(), known, values: of(targets + at) };
+    let covariates = options.past.iter().enumerate().map(|named| covariate(named, false));
+    let covariates = covariates.chain(options.future.iter().enumerate().map(|(at, name)| covariate((past + at, name), true)));
     let names =
         if roles.id.is_none() { roles.targets.clone() } else { tracks.iter().filter_map(|track| track.name.clone()).collect() };
+    let stamps = match options.align {
+        Align::End => Stamps::counted(length),
+        Align::Stamp => Stamps::regular(grids[0].clone(), start, length, form, odd(tracks, start, length))
+            .ok_or_else(|| table::fault(path, "stamps before the year 10000", "a gap beyond it"))?,
+    };
     Ok(Signal {
-        stamps: stamps.into_iter().enumerate().map(stamp).collect::<Result<_, _>>()?,
+        stamps,
         names,
-        columns,
-        covariates: past.into_iter().chain(future).collect(),
+        columns: all.chunks(width).flat_map(|own| own[..targets].to_vec()).collect(),
+        covariates: covariates.collect(),
         statics: Vec::new(),
     })
+}
+
+/// The stamps on the grid that are written in a form of their own, by row; the first track with a row has it.
+fn odd(tracks: &[Track<'_>], start: i64, length: usize) -> BTreeMap<usize, Box<str>> {
+    let mut odd = BTreeMap::new();
+    if tracks.iter().all(|track| track.odd.is_empty()) {
+        return odd;
+    }
+    let mut given = vec![false; length];
+    for track in tracks {
+        for row in (0..track.rows).filter(|&row| track.met(row)) {
+            let at = (track.ticks[row] - start) as usize;
+            if let (false, Some(text)) = (std::mem::replace(&mut given[at], true), track.odd.get(&(track.line(row) as i64))) {
+                odd.insert(at, text.clone());
+            }
+        }
+    }
+    odd
 }
 
 #[cfg(test)]
@@ -262,7 +361,7 @@ mod tests {
         let all = || signal.columns.iter().chain(signal.covariates.iter().flat_map(|covariate| &covariate.values));
         let row = |row: usize| {
             let values: Vec<String> = all().map(|values| number(values[row])).collect();
-            format!("{} {}", signal.stamps[row], values.join(","))
+            format!("{} {}", signal.stamps.at(row), values.join(","))
         };
         let rows: Vec<String> = (0..signal.len()).map(row).collect();
         assert!(all().all(|values| values.len() == signal.len()));
@@ -346,7 +445,7 @@ mod tests {
         check(text, options, "1 5,1; 2 -,2; 3 6,3; 4 -,4; 5 -,5", "Missing a 1 :3");
         let (signal, _) = read_bytes(text.as_bytes(), options).expect("reads");
         assert_eq!((signal.observed_len(), signal.len()), (3, 5));
-        let covariate = Covariate { name: "f".into(), known: true, values: vec![vec![1.0, 2.0, 3.0, 4.0, 5.0]] };
+        let covariate = Covariate { name: "f".into(), known: true, values: vec![vec![1.0, 2.0, 3.0, 4.0, 5.0].into()] };
         assert_eq!((signal.names, signal.covariates), (vec!["a".to_string()], vec![covariate]));
     }
 

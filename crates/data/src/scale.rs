@@ -1,6 +1,6 @@
 //! Standardisation by training statistics.
 
-use crate::{DataError, Signal};
+use crate::{DataError, Signal, Values};
 use std::ops::Range;
 
 /// Mean and population deviation of every column over the training rows; missing values do not count.
@@ -13,9 +13,10 @@ pub struct Standardiser {
 }
 
 /// Mean and population deviation of some values; NaN of none.
-pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
+pub fn mean_and_deviation(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let count = values.clone().count() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    let variance = values.map(|value| (value - mean).powi(2)).sum::<f64>() / count;
     (mean, variance.sqrt())
 }
 
@@ -27,11 +28,12 @@ impl Standardiser {
     pub fn fit(signal: &Signal, rows: Range<usize>) -> Result<Self, DataError> {
         let mut fitted = Self { means: Vec::new(), deviations: Vec::new() };
         for (name, values) in signal.names.iter().zip(signal.slice(rows)) {
-            let present: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-            if present.iter().all(|value| *value == present[0]) {
-                return Err(DataError::Constant { column: name.clone(), found: present.first().copied().unwrap_or(f64::NAN) });
+            let present = values.iter().copied().filter(|value| !value.is_nan());
+            let first = present.clone().next().unwrap_or(f64::NAN);
+            if present.clone().all(|value| value == first) {
+                return Err(DataError::Constant { column: name.clone(), found: first });
             }
-            let (mean, deviation) = mean_and_deviation(&present);
+            let (mean, deviation) = mean_and_deviation(present);
             fitted.means.push(mean);
             fitted.deviations.push(deviation);
         }
@@ -41,7 +43,7 @@ impl Standardiser {
     /// All columns, standardised; what is missing stays missing.
     pub fn apply(&self, signal: &Signal) -> Vec<Vec<f64>> {
         let scale = self.means.iter().zip(&self.deviations);
-        let column = |(values, (mean, deviation)): (&Vec<f64>, (&f64, &f64))| {
+        let column = |(values, (mean, deviation)): (&Values, (&f64, &f64))| {
             values.iter().map(|value| (value - mean) / deviation).collect()
         };
         signal.columns.iter().zip(scale).map(column).collect()
@@ -56,9 +58,9 @@ mod tests {
 
     fn signal(values: &[f64]) -> Signal {
         Signal {
-            stamps: (0..values.len()).map(|row| row.to_string()).collect(),
+            stamps: (0..values.len()).map(|row| row.to_string()).collect::<Vec<_>>().into(),
             names: vec!["a".into()],
-            columns: vec![values.to_vec()],
+            columns: vec![values.to_vec().into()],
             ..Signal::default()
         }
     }

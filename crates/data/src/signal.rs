@@ -1,6 +1,6 @@
-//! A signal in memory.
+//! A signal: in memory, or its values in a mapped file.
 
-use crate::stamps;
+use crate::{Stamps, Values};
 use std::ops::Range;
 
 /// Columns of equal length over one sequence of stamps.
@@ -9,11 +9,11 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signal {
     /// Time stamps as written in the file.
-    pub stamps: Vec<String>,
+    pub stamps: Stamps,
     /// Names of the columns.
     pub names: Vec<String>,
     /// `[column][row]`.
-    pub columns: Vec<Vec<f64>>,
+    pub columns: Vec<Values>,
     /// What is observed or known beside the columns.
     pub covariates: Vec<Covariate>,
     /// What does not change with time.
@@ -29,7 +29,7 @@ pub struct Covariate {
     /// last.
     pub known: bool,
     /// `[0][row]`, shared by all series, or `[series][row]`.
-    pub values: Vec<Vec<f64>>,
+    pub values: Vec<Values>,
 }
 
 /// A quantity of each series that does not change with time.
@@ -54,7 +54,7 @@ impl Signal {
 
     /// Number of rows up to the last one with a value in any column. The rows after it are the future that covariates know.
     pub fn observed_len(&self) -> usize {
-        let last = |column: &Vec<f64>| column.iter().rposition(|value| !value.is_nan()).map_or(0, |row| row + 1);
+        let last = |column: &Values| column.iter().rposition(|value| !value.is_nan()).map_or(0, |row| row + 1);
         self.columns.iter().map(last).max().unwrap_or(0)
     }
 
@@ -65,10 +65,8 @@ impl Signal {
 
     /// Seconds (or counts, for integer stamps) between rows, if they are all alike.
     pub fn step(&self) -> Option<i64> {
-        let times: Option<Vec<i64>> = self.stamps.iter().map(|stamp| stamps::parse(stamp).map(|time| time.ticks)).collect();
-        let times = times?;
-        let mut steps = times.windows(2).map(|pair| pair[1] - pair[0]);
-        let first = steps.next()?;
-        steps.all(|step| step == first).then_some(first)
+        let step = |row: usize| Some(self.stamps.ticks(row)? - self.stamps.ticks(row - 1)?);
+        let first = if self.len() < 2 { None } else { step(1) }?;
+        (2..self.len()).all(|row| step(row) == Some(first)).then_some(first)
     }
 }

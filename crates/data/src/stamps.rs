@@ -1,6 +1,8 @@
 //! Time stamps: integers, dates and civil date-times, kept in the form they came in.
 
+use crate::grid::Grid;
 use jiff::civil::{Date, DateTime};
+use std::{collections::BTreeMap, ops::Range};
 
 /// What a stamp must be.
 pub(crate) const STAMP: &str = "a date, a date and time, or an integer";
@@ -15,6 +17,8 @@ pub struct Time {
     pub whole: bool,
     /// How it was written.
     pub form: Form,
+    /// Whether [`write`] in this form gives what was read.
+    pub plain: bool,
 }
 
 /// How a stamp is written.
@@ -26,8 +30,12 @@ pub enum Form {
     Date,
     /// `2016-07-01 00:10:00`.
     Spaced,
+    /// `2016-07-01 00:10`.
+    SpacedMinute,
     /// `2016-07-01T00:10:00`.
     Iso,
+    /// `2016-07-01T00:10`.
+    IsoMinute,
     /// `2016-07-01T00:10:00Z`.
     Utc,
 }
@@ -35,7 +43,9 @@ pub enum Form {
 /// Reads a stamp; `None` if it is none of the forms.
 pub fn parse(stamp: &str) -> Option<Time> {
     if let Ok(ticks) = stamp.parse::<i64>() {
-        return Some(Time { ticks, whole: true, form: Form::Integer });
+        let digits = stamp.strip_prefix('-').unwrap_or(stamp);
+        let plain = stamp == "0" || !digits.starts_with(['0', '+']);
+        return Some(Time { ticks, whole: true, form: Form::Integer, plain });
     }
     let (civil, utc) = match stamp.strip_suffix('Z') {
         Some(civil) => (civil, true),
@@ -44,13 +54,35 @@ pub fn parse(stamp: &str) -> Option<Time> {
     let form = match civil.as_bytes().get(10) {
         None if utc => return None,
         None => Form::Date,
-        Some(b' ') if !utc => Form::Spaced,
         Some(_) if utc => Form::Utc,
+        Some(b' ') if civil.len() == MINUTES => Form::SpacedMinute,
+        Some(b' ') => Form::Spaced,
+        Some(_) if civil.len() == MINUTES => Form::IsoMinute,
         Some(_) => Form::Iso,
     };
     let time: DateTime = civil.parse().ok()?;
     let since = time.duration_since(EPOCH);
-    Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form })
+    Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form, plain: is_plain(civil, form) })
+}
+
+/// Characters of a date and a time to the minute.
+const MINUTES: usize = 16;
+
+/// Whether a civil time that was read is in just this form: signs where they are, and so digits elsewhere.
+fn is_plain(civil: &str, form: Form) -> bool {
+    let (len, separator) = match form {
+        Form::Integer => return true,
+        Form::Date => (10, b'-'),
+        Form::Spaced => (19, b' '),
+        Form::SpacedMinute => (MINUTES, b' '),
+        Form::IsoMinute => (MINUTES, b'T'),
+        Form::Iso | Form::Utc => (19, b'T'),
+    };
+    let signs = [(4, b'-'), (7, b'-'), (10, separator), (13, b':'), (16, b':')];
+    // A leap second is read as the one before it.
+    civil.len() == len
+        && signs.iter().all(|&(at, sign)| civil.as_bytes().get(at).is_none_or(|byte| *byte == sign))
+        && civil.as_bytes().get(17) != Some(&b'6')
 }
 
 /// The civil time at some seconds since 1970.
@@ -78,9 +110,11 @@ pub fn write(ticks: i64, form: Form) -> Option<String> {
     let time = civil(ticks)?;
     Some(match form {
         Form::Date => time.strftime("%Y-%m-%d").to_string(),
-        Form::Iso => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+        Form::SpacedMinute if time.second() == 0 => time.strftime("%Y-%m-%d %H:%M").to_string(),
+        Form::IsoMinute if time.second() == 0 => time.strftime("%Y-%m-%dT%H:%M").to_string(),
+        Form::Iso | Form::IsoMinute => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
         Form::Utc => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        Form::Spaced | Form::Integer => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Form::Spaced | Form::SpacedMinute | Form::Integer => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
     })
 }
 
@@ -96,9 +130,145 @@ pub fn next_stamps(stamps: &[String], count: usize) -> Vec<String> {
     next.unwrap_or_else(|| (1..=count).map(|ahead| format!("+{ahead}")).collect())
 }
 
+/// The stamps of a signal. Those of a regular grid are written when they are asked for; texts in another form are kept.
+#[derive(Clone, Debug)]
+pub struct Stamps(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Written(Vec<String>),
+    Regular { grid: Grid, first: i64, form: Form, len: usize, odd: BTreeMap<usize, Box<str>> },
+}
+
+impl Stamps {
+    /// `len` positions of a grid from `first` on, `odd` those of other texts; none where one would be beyond the year 9999.
+    pub(crate) fn regular(grid: Grid, first: i64, len: usize, form: Form, odd: BTreeMap<usize, Box<str>>) -> Option<Self> {
+        for position in [first, first.checked_add(len as i64)? - 1] {
+            write(grid.ticks(position)?, form)?;
+        }
+        Some(Self(Kind::Regular { grid, first, form, len, odd }))
+    }
+
+    /// The numbers from 0 on.
+    pub(crate) fn counted(len: usize) -> Self {
+        Self(Kind::Regular { grid: Grid::counting(), first: 0, form: Form::Integer, len, odd: BTreeMap::new() })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Kind::Written(stamps) => stamps.len(),
+            Kind::Regular { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The stamp of a row.
+    pub fn at(&self, row: usize) -> String {
+        assert!(row < self.len(), "row {row} of {}", self.len());
+        match &self.0 {
+            Kind::Written(stamps) => stamps[row].clone(),
+            Kind::Regular { odd, form, .. } => match odd.get(&row) {
+                Some(text) => text.to_string(),
+                None => self.ticks(row).and_then(|ticks| write(ticks, *form)).unwrap_or_default(),
+            },
+        }
+    }
+
+    /// Those of some rows.
+    pub fn slice(&self, rows: Range<usize>) -> Vec<String> {
+        rows.map(|row| self.at(row)).collect()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = String> + '_ {
+        (0..self.len()).map(|row| self.at(row))
+    }
+
+    /// Seconds since 1970 of a civil time, or the integer itself; none of what is neither.
+    pub(crate) fn ticks(&self, row: usize) -> Option<i64> {
+        match &self.0 {
+            Kind::Written(stamps) => parse(&stamps[row]).map(|time| time.ticks),
+            Kind::Regular { grid, first, .. } => grid.ticks(first.checked_add(row as i64)?),
+        }
+    }
+
+    /// The civil time of a row; integers have none.
+    pub(crate) fn civil(&self, row: usize) -> Option<DateTime> {
+        match &self.0 {
+            Kind::Written(stamps) => parse_civil(&stamps[row]),
+            Kind::Regular { form: Form::Integer, .. } => None,
+            Kind::Regular { .. } => civil(self.ticks(row)?),
+        }
+    }
+}
+
+/// The civil time of a stamp; integers have none.
+pub(crate) fn parse_civil(stamp: &str) -> Option<DateTime> {
+    parse(stamp).filter(|time| time.form != Form::Integer).and_then(|time| civil(time.ticks))
+}
+
+impl Default for Stamps {
+    fn default() -> Self {
+        Self(Kind::Written(Vec::new()))
+    }
+}
+
+impl From<Vec<String>> for Stamps {
+    fn from(stamps: Vec<String>) -> Self {
+        Self(Kind::Written(stamps))
+    }
+}
+
+/// As they are written.
+impl PartialEq for Stamps {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_plain_is_written_as_it_was_read() {
+        let plain = [
+            "0",
+            "7",
+            "-12",
+            "2016-07-01",
+            "2016-07-01 00:10:00",
+            "2016-07-01 00:10",
+            "2016-07-01T00:10:59",
+            "2016-07-01T23:10",
+            "2016-07-01T00:10:00Z",
+            "9999-12-31",
+        ];
+        let odd = [
+            "-0",
+            "+7",
+            "007",
+            "2016-07-01 00:10:00.0",
+            "2016-07-01t00:10:00",
+            "20160701T000000.000",
+            "2016-07-01T00:10Z",
+            "2016-12-31 23:59:60",
+        ];
+        for (stamps, expected) in [(&plain[..], true), (&odd[..], false)] {
+            for stamp in stamps {
+                let Some(time) = parse(stamp) else { continue };
+                let written = write(time.ticks, time.form);
+                assert_eq!(time.plain, expected, "{stamp}");
+                assert!(!time.plain || written.as_deref() == Some(stamp), "{stamp}: {written:?}");
+            }
+        }
+        assert!(plain.iter().all(|stamp| parse(stamp).is_some()));
+    }
 
     fn check(stamps: [&str; 2], expected: [&str; 2]) {
         assert_eq!(next_stamps(&stamps.map(String::from), 2), expected);
@@ -110,6 +280,7 @@ mod tests {
         check(["2016-02-27", "2016-02-28"], ["2016-02-29", "2016-03-01"]);
         check(["2016-02-28T23:40:00", "2016-02-28T23:50:00"], ["2016-02-29T00:00:00", "2016-02-29T00:10:00"]);
         check(["2016-02-28T23:40:00Z", "2016-02-28T23:50:00Z"], ["2016-02-29T00:00:00Z", "2016-02-29T00:10:00Z"]);
+        check(["2016-02-28 23:40", "2016-02-28 23:50"], ["2016-02-29 00:00", "2016-02-29 00:10"]);
         check(["7", "9"], ["11", "13"]);
         check(["monday", "tuesday"], ["+1", "+2"]);
     }

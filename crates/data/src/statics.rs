@@ -1,6 +1,9 @@
-//! What does not change with time, from a CSV with one line a series.
+//! What does not change with time, from a file with one line a series.
 
-use crate::{DataError, Static, number, table};
+use crate::{
+    DataError, Static, number,
+    table::{Table, fault},
+};
 use std::path::Path;
 
 /// Reads the statics of `series`, in their order. Lines of other series are passed over.
@@ -8,27 +11,32 @@ use std::path::Path;
 /// # Errors
 /// An unreadable file, no column `id`, a series with no line or two, or a field that is not a finite number.
 pub(crate) fn read(path: &Path, id: &str, series: &[String]) -> Result<Vec<Static>, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    let (header, lines) = table::open(path, &text)?;
+    let table = Table::open(path)?;
+    let header = table.header();
     let id = header.place(path, id, 0)?;
     let columns = || (0..header.names.len()).filter(|&column| column != id);
     let mut rows: Vec<Option<Vec<f64>>> = vec![None; series.len()];
     let places: std::collections::HashMap<&str, usize> =
         series.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
-    for line in lines {
-        let line = line?;
-        let Some(&place) = places.get(&line.fields[id]) else { continue };
+    let all: Vec<usize> = (0..header.names.len()).collect();
+    let mut lines = table.rows(&all)?;
+    while let Some(line) = lines.advance()? {
+        let name = lines.field(id);
+        let Some(&place) = places.get(&*name.text()) else { continue };
         if rows[place].is_some() {
-            return Err(header.field(&line, id, "one line a series"));
+            return Err(header.field(line, id, "one line a series", name));
         }
-        let value = |column| number::finite(&line.fields[column]).ok_or_else(|| header.field(&line, column, number::NUMBER));
+        let value = |column| {
+            let field = lines.field(column);
+            field.finite().ok_or_else(|| header.field(line, column, number::NUMBER, field))
+        };
         rows[place] = Some(columns().map(value).collect::<Result<_, _>>()?);
     }
     if let Some((name, _)) = series.iter().zip(&rows).find(|(_, row)| row.is_none()) {
-        return Err(table::fault(path, format!("a line for series `{name}`"), "none"));
+        return Err(fault(path, format!("a line for series `{name}`"), "none"));
     }
     let values = |at: usize| rows.iter().flatten().map(|row| row[at]).collect();
-    Ok(columns().enumerate().map(|(at, column)| Static { name: header.names[column].into(), values: values(at) }).collect())
+    Ok(columns().enumerate().map(|(at, column)| Static { name: header.names[column].clone(), values: values(at) }).collect())
 }
 
 #[cfg(test)]

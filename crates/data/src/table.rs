@@ -1,20 +1,94 @@
-//! CSV text as a checked header and lines of as many fields.
+//! A file as a checked header and rows of fields, whatever its format. It is read as often as is asked, a little of it in memory at a time.
 
-use crate::DataError;
-use crate::stamps;
-use std::path::Path;
+use crate::{
+    DataError, csv_table, number, parquet_table,
+    stamps::{self, Form, Time},
+};
+use std::{borrow::Cow, fs::File, io::Read, path::Path};
 
 /// The names of the columns, and the file they are from.
 pub(crate) struct Header {
-    pub names: csv::StringRecord,
+    /// The stamp column of a wide file first.
+    pub names: Vec<String>,
     source_name: String,
 }
 
-/// One line under the header, with as many fields.
-pub(crate) struct Line {
-    /// From 1.
-    pub number: u64,
-    pub fields: csv::StringRecord,
+/// Rows one after the other.
+pub(crate) trait Rows {
+    /// Goes to the next row and gives its number, from 1: its line, or that of the row where there are no lines. None at the end.
+    fn advance(&mut self) -> Result<Option<u64>, DataError>;
+
+    /// A field of the row.
+    fn field(&self, column: usize) -> Field<'_>;
+
+    /// Bytes so far that were not UTF-8 and read as Latin-1, and the line of the first.
+    fn foreign(&self) -> Option<(usize, u64)> {
+        None
+    }
+}
+
+/// What stands in a row and a column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Field<'a> {
+    Text(&'a str),
+    Number(f64),
+    Integer(i64),
+    Truth(bool),
+    Time(Time),
+    Nothing,
+}
+
+impl Field<'_> {
+    /// As it would be written; nothing is an empty text.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Number(value) => value.to_string().into(),
+            Self::Integer(value) => value.to_string().into(),
+            Self::Truth(truth) => truth.to_string().into(),
+            Self::Time(time) => stamps::write(time.ticks, time.form).unwrap_or_else(|| format!("second {}", time.ticks)).into(),
+            Self::Nothing => "".into(),
+        }
+    }
+
+    /// A finite number.
+    pub fn finite(&self) -> Option<f64> {
+        match *self {
+            Self::Text(text) => number::finite(text),
+            Self::Number(value) => Some(value).filter(|value| value.is_finite()),
+            Self::Integer(value) => Some(value as f64),
+            _ => None,
+        }
+    }
+
+    /// A finite number, or 1 and 0 for what is true and false.
+    pub fn finite_or_truth(&self) -> Option<f64> {
+        match *self {
+            Self::Text(text) => number::finite_or_truth(text),
+            Self::Truth(truth) => Some(f64::from(u8::from(truth))),
+            _ => self.finite(),
+        }
+    }
+
+    /// A finite number, or NaN for what is missing.
+    pub fn finite_or_missing(&self) -> Option<f64> {
+        match *self {
+            Self::Text(text) => number::finite_or_missing(text),
+            Self::Nothing => Some(f64::NAN),
+            Self::Number(value) if value.is_nan() => Some(f64::NAN),
+            _ => self.finite(),
+        }
+    }
+
+    /// A stamp.
+    pub fn time(&self) -> Option<Time> {
+        match *self {
+            Self::Text(text) => stamps::parse(text),
+            Self::Integer(ticks) => Some(Time { ticks, whole: true, form: Form::Integer, plain: true }),
+            Self::Time(time) => Some(time),
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with a whole file.
@@ -22,75 +96,89 @@ pub(crate) fn fault(path: &Path, expected: impl Into<String>, found: impl Into<S
     DataError::File { path: path.into(), expected: expected.into(), found: found.into() }
 }
 
-/// The header of a CSV text and its lines.
-///
-/// # Errors
-/// No text, no header, fewer than two columns, or names that are empty or doubled; a line with another number of fields.
-pub(crate) fn open<'a>(
-    path: &'a Path,
-    text: &'a str,
-) -> Result<(Header, impl Iterator<Item = Result<Line, DataError>> + 'a), DataError> {
-    if text.trim().is_empty() {
-        return Err(fault(path, "a header and rows", "an empty file"));
-    }
-    let mut reader = csv::ReaderBuilder::new().has_headers(true).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let names = reader.headers().map_err(|error| fault(path, "CSV", error.to_string()))?.clone();
-    if names.iter().skip(1).any(|name| name.parse::<f64>().is_ok())
-        || names.get(0).is_some_and(|first| stamps::parse(first).is_some())
-    {
-        let found = format!("`{}`", names.iter().collect::<Vec<_>>().join(","));
-        return Err(fault(path, "a header with column names on line 1", found));
-    }
-    if names.len() < 2 {
-        return Err(fault(path, "a stamp column and at least one value column", format!("{} column", names.len())));
-    }
-    for (index, name) in names.iter().enumerate().skip(1) {
-        if name.is_empty() || names.iter().skip(1).take(index - 1).any(|before| before == name) {
-            let found = format!("`{name}` as column {}", index + 1);
-            return Err(fault(path, "column names that are neither empty nor doubled", found));
-        }
-    }
-    let source_name = path.display().to_string();
-    let header = Header { names, source_name: source_name.clone() };
-    let count = header.names.len();
-    let lines = reader.into_records().map(move |record| {
-        let fields = record.map_err(|error| fault(path, "CSV in UTF-8", error.to_string()))?;
-        let number = fields.position().map_or(0, |start| line(text, start));
-        if fields.len() != count {
-            let (source_name, expected) = (source_name.clone(), count.to_string());
-            return Err(DataError::Ragged { source_name, line: number, expected, found: fields.len() });
-        }
-        Ok(Line { number, fields })
-    });
-    Ok((header, lines))
+/// A file of rows.
+pub(crate) enum Table {
+    Csv(csv_table::Csv),
+    Parquet(parquet_table::Parquet),
 }
 
-/// The line of a record. Its position is the end of the record before, which leaves out a line feed after a carriage return, and
-/// blank lines.
-fn line(text: &str, start: &csv::Position) -> u64 {
-    let rest = text.as_bytes().get(start.byte() as usize..).unwrap_or_default();
-    start.line() + rest.iter().take_while(|byte| b"\r\n".contains(byte)).filter(|&&byte| byte == b'\n').count() as u64
+impl Table {
+    /// # Errors
+    /// An unreadable or empty file, no header, fewer than two columns, or names that are empty or doubled.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let mut start = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut start));
+        read.map_err(|source| DataError::Io { path: path.into(), source })?;
+        let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+        if named || start == b"PAR1" {
+            return parquet_table::Parquet::open(path).map(Self::Parquet);
+        }
+        csv_table::Csv::open(path).map(Self::Csv)
+    }
+
+    /// The names of its columns.
+    pub fn header(&self) -> &Header {
+        match self {
+            Self::Csv(csv) => &csv.header,
+            Self::Parquet(parquet) => &parquet.header,
+        }
+    }
+
+    /// How many rows it has, if that stands in the file.
+    pub fn len(&self) -> Option<usize> {
+        match self {
+            Self::Csv(_) => None,
+            Self::Parquet(parquet) => Some(parquet.len()),
+        }
+    }
+
+    /// Its rows from the first on, of which these columns are asked for.
+    ///
+    /// # Errors
+    /// A column of a kind that is none of ours; then what is wrong with each row.
+    pub fn rows(&self, columns: &[usize]) -> Result<Box<dyn Rows + '_>, DataError> {
+        Ok(match self {
+            Self::Csv(csv) => Box::new(csv.rows()?),
+            Self::Parquet(parquet) => Box::new(parquet.rows(columns)?),
+        })
+    }
 }
 
 impl Header {
+    /// # Errors
+    /// Fewer than two names, or names that are empty or doubled.
+    pub fn new(path: &Path, names: Vec<String>) -> Result<Self, DataError> {
+        if names.len() < 2 {
+            return Err(fault(path, "a stamp column and at least one value column", format!("{} column", names.len())));
+        }
+        let mut known = std::collections::HashSet::new();
+        for (index, name) in names.iter().enumerate().skip(1) {
+            if name.is_empty() || !known.insert(name) {
+                let found = format!("`{name}` as column {}", index + 1);
+                return Err(fault(path, "column names that are neither empty nor doubled", found));
+            }
+        }
+        Ok(Self { names, source_name: path.display().to_string() })
+    }
+
     /// Where a column stands; the stamp column of a wide file, the first, is `from` 0.
     ///
     /// # Errors
     /// No such column.
     pub fn place(&self, path: &Path, name: &str, from: usize) -> Result<usize, DataError> {
         let place = self.names.iter().skip(from).position(|column| column == name);
-        let found = || self.names.iter().skip(from).collect::<Vec<_>>().join(", ");
+        let found = || self.names[from.min(self.names.len())..].join(", ");
         place.map(|place| place + from).ok_or_else(|| fault(path, format!("a column `{name}`"), found()))
     }
 
-    /// What is wrong with a field.
-    pub fn field(&self, line: &Line, column: usize, expected: &'static str) -> DataError {
+    /// What is wrong with a field of the row of this number.
+    pub fn field(&self, number: u64, column: usize, expected: &'static str, found: Field<'_>) -> DataError {
         DataError::Field {
             source_name: self.source_name.clone(),
-            line: line.number,
-            column: self.names[column].into(),
+            line: number,
+            column: self.names[column].clone(),
             expected,
-            found: line.fields[column].into(),
+            found: found.text().into(),
         }
     }
 }

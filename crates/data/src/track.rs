@@ -6,92 +6,140 @@ use crate::{
     grid::{self, Grid},
     outliers, table,
 };
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-/// One line of a file.
-pub(crate) struct Row {
-    pub line: u64,
-    pub ticks: i64,
-    pub stamp: String,
-    /// Targets, then covariates of the past.
-    pub measured: Vec<f64>,
-    /// Covariates that are known for the future.
-    pub known: Vec<f64>,
-    /// Position on the grid.
-    pub position: i64,
-    /// Whether its stamp is on the grid.
-    pub met: bool,
-}
-
-impl Row {
-    /// Whether both say the same of their stamp.
-    fn repeats(&self, other: &Self) -> bool {
-        let same = |one: &[f64], two: &[f64]| one.iter().zip(two).all(|(one, two)| one.to_bits() == two.to_bits());
-        same(&self.measured, &other.measured) && same(&self.known, &other.known)
-    }
-}
-
-/// Rows in order of time.
-pub(crate) struct Track {
+/// Rows in order of time, by column, in room that lies wherever the reader has it.
+pub(crate) struct Track<'a> {
     /// The series; `None` for a wide file.
     pub name: Option<String>,
-    pub rows: Vec<Row>,
+    /// Rows that there are; there is room for as many as were counted.
+    pub rows: usize,
     /// Targets among the measured.
     pub targets: usize,
+    /// Times; once they are placed, positions on the grid.
+    pub ticks: &'a mut [i64],
+    /// Numbers of the rows in the file; once they are placed, negative where the time is not on the grid.
+    lines: &'a mut [i64],
+    /// Targets, then covariates of the past, `[column][row]`.
+    pub measured: Vec<&'a mut [f64]>,
+    /// Covariates that are known for the future.
+    pub known: Vec<&'a mut [f64]>,
+    /// Stamps by line that are written in another form than the file's first.
+    pub odd: BTreeMap<i64, Box<str>>,
 }
 
 /// How many times its rows a file may grow to when its gaps are filled.
 const GROWTH: i64 = 3;
 
-impl Track {
+impl<'a> Track<'a> {
+    /// Columns beside those of values.
+    pub const OWN: usize = 2;
+
+    /// A track in `room`, which is [`Track::OWN`] columns and one a value, of as many rows as fit.
+    pub fn new(name: Option<String>, room: &'a mut [f64], targets: usize, measured: usize, known: usize) -> Self {
+        let most = room.len() / (Self::OWN + measured + known);
+        let (ticks, rest) = room.split_at_mut(most);
+        let (lines, values) = rest.split_at_mut(most);
+        let mut columns = values.chunks_exact_mut(most.max(1));
+        let mut of = |count| (0..count).map(|_| columns.next().unwrap_or_default()).collect();
+        let (measured, known) = (of(measured), of(known));
+        let (ticks, lines) = (bytemuck::cast_slice_mut(ticks), bytemuck::cast_slice_mut(lines));
+        Self { name, rows: 0, targets, ticks, lines, measured, known, odd: BTreeMap::new() }
+    }
+
+    /// Whether there is no room for another row.
+    pub fn is_full(&self) -> bool {
+        self.rows == self.ticks.len()
+    }
+
+    /// Adds a row, whose values are there already.
+    pub fn push(&mut self, line: u64, ticks: i64) {
+        (self.lines[self.rows], self.ticks[self.rows]) = (line as i64, ticks);
+        self.rows += 1;
+    }
+
+    /// The number of a row in the file.
+    pub fn line(&self, row: usize) -> u64 {
+        self.lines[row].unsigned_abs()
+    }
+
+    /// Whether its time is on the grid.
+    pub fn met(&self, row: usize) -> bool {
+        self.lines[row] > 0
+    }
+
+    fn columns(&mut self) -> impl Iterator<Item = &mut &'a mut [f64]> {
+        self.measured.iter_mut().chain(&mut self.known)
+    }
+
+    /// Whether two rows say the same.
+    fn repeats(&self, one: usize, other: usize) -> bool {
+        self.measured.iter().chain(&self.known).all(|column| column[one].to_bits() == column[other].to_bits())
+    }
+
+    fn copy(&mut self, from: usize, to: usize) {
+        (self.ticks[to], self.lines[to]) = (self.ticks[from], self.lines[from]);
+        self.columns().for_each(|column| column[to] = column[from]);
+    }
+
     /// Sorts by time and counts the rows that were behind.
     pub fn sort(&mut self, ledger: &mut Ledger) {
-        let mut latest = i64::MIN;
-        for row in &self.rows {
-            if row.ticks < latest {
-                ledger.add(FindingKind::Reordered, self.name.as_deref(), 1, row.line);
+        let (mut latest, mut behind) = (i64::MIN, false);
+        for row in 0..self.rows {
+            if self.ticks[row] < latest {
+                behind = true;
+                ledger.add(FindingKind::Reordered, self.name.as_deref(), 1, self.line(row));
             }
-            latest = latest.max(row.ticks);
+            latest = latest.max(self.ticks[row]);
         }
-        self.rows.sort_by_key(|row| row.ticks);
+        if behind {
+            let mut order: Vec<usize> = (0..self.rows).collect();
+            order.sort_by_key(|&row| self.ticks[row]);
+            arrange(self.ticks, &order);
+            arrange(self.lines, &order);
+            self.columns().for_each(|column| arrange(column, &order));
+        }
     }
 
     /// Gives every row its position.
     fn place(&mut self, grid: &Grid, ledger: &mut Ledger) {
-        for row in &mut self.rows {
-            (row.position, row.met) = grid.position(row.ticks);
-            if !row.met {
-                ledger.add(FindingKind::Snapped, self.name.as_deref(), 1, row.line);
+        for row in 0..self.rows {
+            let (position, met) = grid.position(self.ticks[row]);
+            self.ticks[row] = position;
+            if !met {
+                ledger.add(FindingKind::Snapped, self.name.as_deref(), 1, self.line(row));
+                self.lines[row] = -self.lines[row];
             }
         }
     }
 
     /// Keeps one row a position: one on the grid before one off it, a later line before an earlier one.
     fn merge(&mut self, ledger: &mut Ledger) {
-        let name = self.name.as_deref();
-        let mut merged: Vec<Row> = Vec::with_capacity(self.rows.len());
-        for row in std::mem::take(&mut self.rows) {
-            let Some(last) = merged.last_mut().filter(|last| last.position == row.position) else {
-                merged.push(row);
+        let mut kept = 0;
+        for row in 0..self.rows {
+            if kept == 0 || self.ticks[kept - 1] != self.ticks[row] {
+                self.copy(row, kept);
+                kept += 1;
                 continue;
-            };
-            let kind = if row.repeats(last) { FindingKind::Duplicate } else { FindingKind::Conflict };
-            ledger.add(kind, name, 1, row.line.max(last.line));
-            if (row.met, row.line) > (last.met, last.line) {
-                *last = row;
+            }
+            let last = kept - 1;
+            let kind = if self.repeats(row, last) { FindingKind::Duplicate } else { FindingKind::Conflict };
+            ledger.add(kind, self.name.as_deref(), 1, self.line(row).max(self.line(last)));
+            if (self.met(row), self.line(row)) > (self.met(last), self.line(last)) {
+                self.copy(row, last);
             }
         }
-        self.rows = merged;
+        self.rows = kept;
     }
 
     /// Counts gaps, and what is inserted and repeated in them.
     fn gaps(&self, known: &[String], ledger: &mut Ledger) -> i64 {
         let mut inserted = 0i64;
-        for pair in self.rows.windows(2) {
-            let rows = pair[1].position - pair[0].position - 1;
+        for row in 1..self.rows {
+            let rows = self.ticks[row] - self.ticks[row - 1] - 1;
             if rows > 0 {
                 inserted = inserted.saturating_add(rows);
-                let (name, line) = (self.name.as_deref(), pair[1].line);
+                let (name, line) = (self.name.as_deref(), self.line(row));
                 ledger.add(FindingKind::Gap, name, 1, line);
                 ledger.add(FindingKind::Inserted, name, rows as usize, line);
                 known.iter().for_each(|name| ledger.add(FindingKind::Repeated, Some(name), rows as usize, line));
@@ -102,31 +150,35 @@ impl Track {
 
     /// Rows up to the last one with a target that is none of the numbers `missing`; all if there is none.
     pub fn observed(&self, missing: &[f64]) -> usize {
-        let present = |value: &f64| !value.is_nan() && !missing.contains(value);
-        let last = self.rows.iter().rposition(|row| row.measured[..self.targets].iter().any(present));
-        last.map_or(self.rows.len(), |last| last + 1)
+        let present = |row: usize| {
+            let mut targets = self.measured[..self.targets].iter().map(|column| column[row]);
+            targets.any(|value| !value.is_nan() && !missing.contains(&value))
+        };
+        (0..self.rows).rev().find(|&row| present(row)).map_or(self.rows, |last| last + 1)
     }
 
     /// Makes missing what means it, counts what is missing, and looks for outliers. `names` are those of the measured columns.
     pub fn clean(&mut self, names: &[String], options: &ReadOptions, ledger: &mut Ledger) {
-        let observed = self.observed(&options.missing);
-        for (index, row) in self.rows.iter_mut().enumerate() {
-            for (value, name) in row.measured.iter_mut().zip(names) {
-                if options.missing.contains(value) {
+        let (observed, lines) = (self.observed(&options.missing), &*self.lines);
+        for (values, name) in self.measured.iter_mut().zip(names) {
+            let values = &mut values[..self.rows];
+            for (row, value) in values.iter_mut().enumerate() {
+                let kind = if options.missing.contains(value) {
                     *value = f64::NAN;
-                    ledger.add(FindingKind::Sentinel, Some(name), 1, row.line);
-                } else if value.is_nan() && (index < observed || row.known.is_empty()) {
-                    ledger.add(FindingKind::Missing, Some(name), 1, row.line);
-                }
+                    FindingKind::Sentinel
+                } else if value.is_nan() && (row < observed || self.known.is_empty()) {
+                    FindingKind::Missing
+                } else {
+                    continue;
+                };
+                ledger.add(kind, Some(name), 1, lines[row].unsigned_abs());
             }
-        }
-        for (column, name) in names.iter().enumerate() {
-            let (low, high) = outliers::bounds(self.rows.iter().map(|row| row.measured[column]), options.outlier_factor);
-            for row in &mut self.rows {
-                let value = &mut row.measured[column];
+            let (low, high) = outliers::bounds(values.iter().copied(), options.outlier_factor);
+            for (row, value) in values.iter_mut().enumerate() {
                 if !value.is_nan() && !(low..=high).contains(value) {
                     let mask = options.outliers == Outliers::Mask;
-                    ledger.add(if mask { FindingKind::Masked } else { FindingKind::Outlier }, Some(name), 1, row.line);
+                    let kind = if mask { FindingKind::Masked } else { FindingKind::Outlier };
+                    ledger.add(kind, Some(name), 1, lines[row].unsigned_abs());
                     if mask {
                         *value = f64::NAN;
                     }
@@ -136,21 +188,27 @@ impl Track {
     }
 }
 
+/// Puts `values[order[0]]`, `values[order[1]]`, … in front.
+fn arrange<T: Copy>(values: &mut [T], order: &[usize]) {
+    let arranged: Vec<T> = order.iter().map(|&from| values[from]).collect();
+    values[..arranged.len()].copy_from_slice(&arranged);
+}
+
 /// Puts every row on the grid of its clock, one a position; the grids, one a track. Rows are sorted.
 ///
 /// # Errors
 /// More than half of the stamps off the grid, or gaps that make up more than two thirds of it.
 pub(crate) fn regularise(
     path: &Path,
-    tracks: &mut [Track],
+    tracks: &mut [Track<'_>],
     known: &[String],
     civil: bool,
     align: Align,
     ledger: &mut Ledger,
 ) -> Result<Vec<Grid>, DataError> {
-    let ticks: Vec<Vec<i64>> = tracks.iter().map(|track| track.rows.iter().map(|row| row.ticks).collect()).collect();
     let size = if align == Align::Stamp { tracks.len().max(1) } else { 1 };
-    let groups: Vec<Vec<&[i64]>> = ticks.chunks(size).map(|group| group.iter().map(Vec::as_slice).collect()).collect();
+    let groups: Vec<Vec<&[i64]>> =
+        tracks.chunks(size).map(|group| group.iter().map(|track| &track.ticks[..track.rows]).collect()).collect();
     let (unit, step) = grid::step(&groups, civil);
     let fitted = groups.iter().flat_map(|group| std::iter::repeat_n(Grid::fit(unit, step, group), group.len()));
     let grids: Vec<Grid> = fitted.collect();
@@ -158,17 +216,17 @@ pub(crate) fn regularise(
         track.place(grid, ledger);
     }
     let words = grid::words(unit, step);
-    let rows = || tracks.iter().flat_map(|track| &track.rows);
-    let (all, off) = (rows().count(), rows().filter(|row| !row.met).count());
-    if off > all / 2 {
-        let line = rows().filter(|row| !row.met).map(|row| row.line).min().unwrap_or(0);
-        let found = format!("{off} of {all} off the grid of {words}, the first on line {line}");
+    let off = || tracks.iter().flat_map(|track| (0..track.rows).filter(|&row| !track.met(row)).map(|row| track.line(row)));
+    let (all, count) = (tracks.iter().map(|track| track.rows).sum::<usize>(), off().count());
+    if count > all / 2 {
+        let line = off().min().unwrap_or(0);
+        let found = format!("{count} of {all} off the grid of {words}, the first on line {line}");
         return Err(table::fault(path, "stamps with a regular step", found));
     }
     let (mut kept, mut inserted) = (0, 0i64);
     for track in tracks.iter_mut() {
         track.merge(ledger);
-        kept += track.rows.len() as i64;
+        kept += track.rows as i64;
         inserted = inserted.saturating_add(track.gaps(known, ledger));
     }
     bounded(path, &words, kept, inserted)?;

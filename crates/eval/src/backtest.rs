@@ -122,7 +122,7 @@ fn check(baseline: &dyn Baseline, origins: &Origins) -> Result<(), EvalError> {
 /// Too few rows before the first origin.
 pub fn evaluate(
     baseline: &dyn Baseline,
-    columns: &[Vec<f64>],
+    columns: &[impl AsRef<[f64]> + Sync],
     origins: &Origins,
     levels: &[f64],
     spread: &[f64],
@@ -156,7 +156,7 @@ pub type Told<'a> = &'a mut dyn FnMut(Window<'_>);
 /// Too few rows before the first origin.
 pub fn evaluate_at(
     baseline: &dyn Baseline,
-    columns: &[Vec<f64>],
+    columns: &[impl AsRef<[f64]> + Sync],
     origins: &Origins,
     spread: &[f64],
     boards: HorizonBoards,
@@ -176,7 +176,7 @@ pub fn evaluate_at(
     for (round, blocks) in blocks.chunks(ROUND).enumerate() {
         let first = round * ROUND % PARTS;
         let scored = parts[first..].par_iter_mut().zip(blocks).map(|(boards, (index, block))| {
-            let column = &columns[*index];
+            let column = columns[*index].as_ref();
             let points = forecasts(baseline, column, block);
             let mut quantiles = vec![0.0; spread.len()];
             for (origin, points) in block.iter().zip(points.chunks_exact(horizon)) {
@@ -209,7 +209,7 @@ pub fn evaluate_at(
 /// Too few rows before the first origin.
 pub fn residual_spread(
     baseline: &dyn Baseline,
-    columns: &[Vec<f64>],
+    columns: &[impl AsRef<[f64]> + Sync],
     origins: &Origins,
     horizon: usize,
     levels: &[f64],
@@ -218,7 +218,7 @@ pub fn residual_spread(
     let blocks = origins.sample(columns.len(), MOST_ERRORS);
     // `[origin][horizon]` of each block; NaN where there is no truth, no forecast or no row.
     let errors = blocks.par_iter().map(|(index, block)| {
-        let column = &columns[*index];
+        let column = columns[*index].as_ref();
         let mut errors = forecasts(baseline, column, block);
         for (origin, errors) in block.iter().zip(errors.chunks_exact_mut(horizon)) {
             let truths = column[*origin..origins.end].iter().copied().chain(std::iter::repeat(f64::NAN));

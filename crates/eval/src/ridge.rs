@@ -235,7 +235,7 @@ impl Ridge {
     /// # Errors
     /// Too few rows, too many missing values, or values that are not finite.
     pub fn fit(
-        columns: &[Vec<f64>],
+        columns: &[impl AsRef<[f64]> + Sync],
         train: &Range<usize>,
         validation: &Range<usize>,
         inputs: Inputs,
@@ -243,7 +243,7 @@ impl Ridge {
         folds: usize,
     ) -> Result<Self, EvalError> {
         let too_short = |what, expected, found| Err(EvalError::TooShort { what, expected, found });
-        let (span, horizon) = (inputs.span(), cuts.last().copied().unwrap_or(0));
+        let (span, horizon) = Self::long_enough(train, &inputs, cuts)?;
         if validation.len() < horizon {
             return too_short("validation windows of the ridge", horizon, validation.len());
         }
@@ -284,7 +284,7 @@ impl Ridge {
     /// # Panics
     /// A strength that no ridge is ever picked with, or not one a block.
     pub fn fit_with(
-        columns: &[Vec<f64>],
+        columns: &[impl AsRef<[f64]> + Sync],
         train: &Range<usize>,
         inputs: Inputs,
         cuts: &[usize],
@@ -297,19 +297,26 @@ impl Ridge {
         })
     }
 
+    /// What a window spans, and the horizon, of which one pair fits the rows.
+    fn long_enough(train: &Range<usize>, inputs: &Inputs, cuts: &[usize]) -> Result<(usize, usize), EvalError> {
+        let (span, horizon) = (inputs.span(), cuts.last().copied().unwrap_or(0));
+        match train.len() < span + horizon {
+            true => {
+                Err(EvalError::TooShort { what: "training windows of the ridge", expected: span + horizon, found: train.len() })
+            }
+            false => Ok((span, horizon)),
+        }
+    }
+
     /// Fits every block of the horizon with the strength that `pick` picks of the candidates.
     fn fit_by(
-        columns: &[Vec<f64>],
+        columns: &[impl AsRef<[f64]> + Sync],
         train: &Range<usize>,
         inputs: Inputs,
         cuts: &[usize],
         pick: impl Fn(&Block<'_>, &[Self]) -> Result<usize, EvalError>,
     ) -> Result<Self, EvalError> {
-        let (span, horizon) = (inputs.span(), cuts.last().copied().unwrap_or(0));
-        if train.len() < span + horizon {
-            let what = "training windows of the ridge";
-            return Err(EvalError::TooShort { what, expected: span + horizon, found: train.len() });
-        }
+        let (span, horizon) = Self::long_enough(train, &inputs, cuts)?;
         let origins = |cut: usize| train.start + span..train.end - cut + 1;
         let stride = stride(columns.len(), &origins(cuts[0]), MOST_WINDOWS);
         // From the longest horizon down: a shorter one has the same windows, and those after them.
@@ -377,12 +384,17 @@ impl Ridge {
     }
 
     /// The logarithm of each one's mean square at `origins`; none where no window is complete.
-    fn squares(ridges: &[Self], columns: &[Vec<f64>], origins: Range<usize>, steps: &Range<usize>) -> Option<Vec<f64>> {
+    fn squares(
+        ridges: &[Self],
+        columns: &[impl AsRef<[f64]> + Sync],
+        origins: Range<usize>,
+        steps: &Range<usize>,
+    ) -> Option<Vec<f64>> {
         let held_out = blocks(columns.len(), origins.clone(), stride(columns.len(), &origins, MOST_VALIDATION));
         let errors: Vec<(usize, Vec<f64>)> = held_out
             .par_iter()
             .map(|(column, origins)| {
-                let windows = Windows::of(&columns[*column], origins, &ridges[0].inputs, steps.end, 1.0);
+                let windows = Windows::of(columns[*column].as_ref(), origins, &ridges[0].inputs, steps.end, 1.0);
                 let y: Vec<f64> = windows.y.chunks_exact(steps.end).flat_map(|y| y[steps.clone()].to_vec()).collect();
                 (y.len(), ridges.iter().map(|ridge| ridge.square_error(&windows.x, &y)).collect())
             })
@@ -469,14 +481,14 @@ impl Ridge {
     }
 }
 
-fn sum(columns: &[Vec<f64>], blocks: &[(usize, Vec<usize>)], inputs: &Inputs, horizon: usize) -> Sums {
+fn sum(columns: &[impl AsRef<[f64]> + Sync], blocks: &[(usize, Vec<usize>)], inputs: &Inputs, horizon: usize) -> Sums {
     let width = inputs.width();
     let parts: Vec<Sums> = (0..PARTS)
         .into_par_iter()
         .map(|part| {
             let mut sums = Sums::new(width, horizon);
             for (column, origins) in blocks.iter().skip(part).step_by(PARTS) {
-                let Windows { x, y, means, .. } = Windows::of(&columns[*column], origins, inputs, horizon, PROFILE_SCALE);
+                let Windows { x, y, means, .. } = Windows::of(columns[*column].as_ref(), origins, inputs, horizon, PROFILE_SCALE);
                 let (x_wl, y_wh) = (rows_of(&x, width), rows_of(&y, horizon));
                 matmul(sums.gram.as_mat_mut(), faer::Accum::Add, x_wl.transpose(), x_wl, 1.0, Par::Seq);
                 matmul(sums.cross.as_mat_mut(), faer::Accum::Add, x_wl.transpose(), y_wh, 1.0, Par::Seq);

@@ -11,6 +11,7 @@
 //! conv        depthwise causal convolution         streams  work by stream, over threads
 //! hold        zero-order hold of S4D and S5
 //! router      scores → choice → weights            experts  grouping rows by expert
+//! numbers     f64 in memory, or in a mapped file that nobody else has
 //! balance     losses that keep experts in use      evidence a filter over models of the signal
 //! adamw       an optimiser's step, in one pass
 //! buffers     what training passes take and give back
@@ -33,6 +34,7 @@ mod hold;
 pub mod linear;
 pub mod math;
 pub mod norm;
+pub mod numbers;
 pub mod plain;
 pub mod recurrent;
 pub mod router;

@@ -31,6 +31,8 @@ pub const LARGEST_STANDARDISED: f64 = 1e12;
 
 /// Rows that [`Predictor::advance_many`] runs in one call of the network.
 const CHUNK: usize = 512;
+/// Values of features of them at most, of many columns.
+const MOST_FEATURES: usize = 1 << 24;
 
 /// Anything that predicts a signal sample by sample.
 pub trait SignalPredictor {
@@ -482,8 +484,9 @@ impl Predictor {
         while next < rows {
             let start = next;
             // An exchange of states falls between two calls.
-            let until = self.refresh.as_ref().map_or(CHUNK, Refresh::left);
-            let len = CHUNK.min(rows - start).min(until);
+            let chunk = (MOST_FEATURES / (count * inputs).max(1)).clamp(1, CHUNK);
+            let until = self.refresh.as_ref().map_or(chunk, Refresh::left);
+            let len = chunk.min(rows - start).min(until);
             next += len;
             let (mut features, mut gaps) = (vec![0.0; count * len * inputs], vec![0; count * len]);
             let mut offsets = vec![0; count + 1];

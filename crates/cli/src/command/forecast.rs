@@ -144,7 +144,6 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         eprintln!("{}", table::audit(&audit));
     }
     let rows = signal.observed_len();
-    let stamps = &signal.stamps[..rows];
     let replay = arguments.replay.as_ref().map(|path| {
         let trace = Trace::load(path)?;
         trace.check(&forecaster.network().mixtures()).map_err(|error| CliError::file(path, error))?;
@@ -153,7 +152,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let replay = replay.transpose()?;
     let After { forecast, linear } = after_forced(&forecaster, &signal.slice(0..rows), &beside(&signal), replay)
         .map_err(|error| CliError::file(path, error))?;
-    let next = next_stamps(stamps, longest);
+    // By the median of the last steps.
+    let next = next_stamps(&signal.stamps.slice(rows.saturating_sub(64)..rows), longest);
     let csv = to_csv(&forecaster, &forecast, &next[..steps])?;
     match &arguments.out {
         Some(path) => write_atomically(path, &csv)?,
@@ -165,7 +165,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             forecaster: &forecaster,
             forecast: &forecast,
             history: signal.slice(start..rows),
-            stamps: &[&stamps[start..], &next].concat(),
+            stamps: &[signal.stamps.slice(start..rows), next].concat(),
             truth: None,
             baseline: linear.map(|forecasts| ("linear expert alone", forecasts)),
         };

@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         }
     }
     if let Some(path) = &arguments.svg {
-        draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &signal.stamps[rows.clone()], path)?;
+        draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &signal.stamps.slice(rows.clone()), path)?;
     }
     if let Some(path) = &arguments.trace {
         trace(&forecaster, &signal.slice(0..signal.len()), &beside(&signal))?.save(path)?;

@@ -11,7 +11,7 @@ use crate::{
     ship, table,
 };
 use cpu_time::ProcessTime;
-use foretoken_data::Audit;
+use foretoken_data::{Audit, DataError, Numbers};
 use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
 use foretoken_model::{
     Blueprint, Forecaster, Registry,
@@ -87,6 +87,10 @@ struct Metrics {
     seconds: f64,
     /// Its time on all cores.
     cpu_seconds: f64,
+    /// The most memory it had at once, pages of mapped files among it; none where the system does not tell.
+    peak_memory_bytes: Option<u64>,
+    /// The most bytes of values that lay in mapped files at once.
+    peak_mapped_bytes: u64,
     /// Samples through the network a second of training.
     tokens_per_second: f64,
     parameters: usize,
@@ -115,7 +119,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     Blueprint::new(&run.model, &Registry::default()).map_err(|error| in_file(&arguments.run, error.under("model")))?;
     run.train.check().map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let data = run.data.prepare().map_err(|error| match error {
-        CliError::Data(error) => CliError::file(&arguments.run, format!("data.{error}")),
+        // What is the run's fault, not that of a file.
+        CliError::Data(error @ (DataError::Split { .. } | DataError::Option { .. })) => {
+            CliError::file(&arguments.run, format!("data.{error}"))
+        }
         error => error,
     })?;
     run.count_covariates(&arguments.run, &data.covariates, data.columns.len())?;
@@ -165,7 +172,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let validation = judge.scores(&validated?);
     let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
     let longest = |scored: &ByHorizon| scored.last().map(|(_, rows)| by_name(rows)).unwrap_or_default();
-    let metrics = Metrics {
+    let mut metrics = Metrics {
         windows: test.last().map_or(0, |(_, rows)| rows[0].1.windows) / data.columns.len() as u64,
         test: longest(&test),
         validation: longest(&validation),
@@ -177,6 +184,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         linear_share: 1.0 - share,
         seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: ProcessTime::now().as_duration().as_secs_f64(),
+        peak_memory_bytes: None,
+        peak_mapped_bytes: Numbers::most_mapped(),
         tokens_per_second: rows_a_second,
         parameters: forecaster.parameters(),
         active_parameters: forecaster.active_parameters(),
@@ -186,11 +195,30 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         skipped_steps: trainer.skipped(),
         expert_usage,
     };
+    pictures(&forecaster, &data, ridges.best(), run.data.season, &out)?;
+    metrics.peak_memory_bytes = peak_memory();
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;
     write_atomically(&out.join("metrics.json"), json.as_bytes())?;
-    pictures(&forecaster, &data, ridges.best(), run.data.season, &out)?;
+    if let Some(peak) = metrics.peak_memory_bytes {
+        let mapped = match metrics.peak_mapped_bytes {
+            0 => String::new(),
+            bytes => format!(", pages of {} of values in mapped files among it", mebibytes(bytes)),
+        };
+        println!("at most {} of memory{mapped}", mebibytes(peak));
+    }
     println!("{} done, results in {}", table::duration(started.elapsed().as_secs_f64()), out.display());
     Ok(())
+}
+
+/// The most memory that the process has had.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(1024 * line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 /// Rows of `routing.svg`: two weeks of hours.
@@ -209,7 +237,7 @@ fn pictures(
     let origin = end - horizon;
     let (signal, stamps) = (&data.signal, &data.signal.stamps);
     let forecast = super::forecast::after(forecaster, &signal.slice(0..origin), &data.beside())?.forecast;
-    let csv = super::forecast::to_csv(forecaster, &forecast, &stamps[origin..end])?;
+    let csv = super::forecast::to_csv(forecaster, &forecast, &stamps.slice(origin..end))?;
     write_atomically(&out.join("forecast.csv"), &csv)?;
     let naive = SeasonalNaive { season, horizon };
     let (name, baseline): (_, &dyn Baseline) = match ridge {
@@ -224,7 +252,7 @@ fn pictures(
         forecaster,
         forecast: &forecast,
         history: signal.slice(start..origin),
-        stamps: &stamps[start..end],
+        stamps: &stamps.slice(start..end),
         truth: Some(signal.slice(origin..end)),
         baseline: Some((name, restored.collect())),
     };
@@ -232,5 +260,5 @@ fn pictures(
     let rows = end.saturating_sub(ROUTING_ROWS).max(data.ranges.test.start)..end;
     let timelines = timelines(forecaster, &signal.slice(0..end), &data.beside(), rows.clone())?;
     let names = super::forecast::names(forecaster);
-    draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &stamps[rows], &out.join("routing.svg"))
+    draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &stamps.slice(rows), &out.join("routing.svg"))
 }

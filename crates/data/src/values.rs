@@ -1,0 +1,82 @@
+//! The values of a column, in memory or in a mapped file, shared and never changed.
+
+use crate::DataError;
+use foretoken_kernels::numbers::Numbers;
+use std::{
+    fmt,
+    ops::{Deref, Range},
+    sync::Arc,
+};
+
+/// Numbers of one column: a slice that knows where it lies.
+#[derive(Clone)]
+pub struct Values {
+    numbers: Arc<Numbers>,
+    range: Range<usize>,
+}
+
+impl Values {
+    /// A table of `columns` of `len`, `mapped` or in memory; `fill` is given each column in turn, of zeros.
+    ///
+    /// # Errors
+    /// No room for a file.
+    pub fn table(
+        columns: usize,
+        len: usize,
+        mapped: bool,
+        mut fill: impl FnMut(usize, &mut [f64]),
+    ) -> Result<Vec<Self>, DataError> {
+        let mut numbers = numbers(columns * len, mapped)?;
+        numbers.chunks_exact_mut(len.max(1)).enumerate().for_each(|(column, values)| fill(column, values));
+        let numbers = Arc::new(numbers);
+        Ok((0..columns).map(|column| Self { numbers: numbers.clone(), range: column * len..(column + 1) * len }).collect())
+    }
+
+    /// Whether they lie in a mapped file.
+    pub fn is_mapped(&self) -> bool {
+        self.numbers.is_mapped()
+    }
+}
+
+/// Zeros, `mapped` or in memory.
+///
+/// # Errors
+/// No room for a file.
+pub(crate) fn numbers(len: usize, mapped: bool) -> Result<Numbers, DataError> {
+    if !mapped {
+        return Ok(Numbers::held(len));
+    }
+    Numbers::mapped(len).map_err(|source| DataError::Io { path: std::env::temp_dir(), source })
+}
+
+impl From<Vec<f64>> for Values {
+    fn from(values: Vec<f64>) -> Self {
+        Self { range: 0..values.len(), numbers: Arc::new(values.into()) }
+    }
+}
+
+impl Deref for Values {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &self.numbers[self.range.clone()]
+    }
+}
+
+impl AsRef<[f64]> for Values {
+    fn as_ref(&self) -> &[f64] {
+        self
+    }
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self[..].fmt(formatter)
+    }
+}
+
+impl<T: AsRef<[f64]>> PartialEq<T> for Values {
+    fn eq(&self, other: &T) -> bool {
+        self[..] == *other.as_ref()
+    }
+}

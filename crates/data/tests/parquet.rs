@@ -1,0 +1,120 @@
+//! Parquet files as pandas and pyarrow write them (`reference/parquet.py`) read to the signal that their CSV reads to.
+
+use foretoken_data::{Audit, Bytes, ReadOptions, Signal, column_names, read, read_known, read_wide};
+use std::path::{Path, PathBuf};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/parquet").join(name)
+}
+
+/// The bits of a signal: NaN equals itself.
+fn bits(signal: &Signal) -> (Vec<String>, Vec<String>, Vec<Vec<u64>>) {
+    let columns = signal.columns.iter().chain(signal.covariates.iter().flat_map(|covariate| &covariate.values));
+    let bits = columns.map(|values| values.iter().map(|value| value.to_bits()).collect()).collect();
+    (signal.stamps.iter().collect(), signal.names.clone(), bits)
+}
+
+fn options(text: &str) -> ReadOptions {
+    toml::from_str(text).expect("options")
+}
+
+fn read_golden(name: &str, text: &str) -> (Signal, Audit) {
+    read(&golden(name), &options(text)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn check(parquet: &str, csv: &str, text: &str) -> Signal {
+    let ((signal, audit), (expected, mut as_csv)) = (read_golden(parquet, text), read_golden(csv, text));
+    assert_eq!(bits(&signal), bits(&expected), "{parquet}");
+    // The first row stands on the second line.
+    as_csv.findings.iter_mut().for_each(|finding| finding.line -= 1);
+    assert_eq!(audit, as_csv, "{parquet}");
+    // The same where all lies in mapped files.
+    let mapped = read(&golden(parquet), &ReadOptions { memory: Some(Bytes(0)), ..options(text) }).expect("reads");
+    assert!(mapped.0.columns.iter().all(|values| values.is_mapped()) && !signal.columns[0].is_mapped());
+    assert_eq!(bits(&mapped.0), bits(&signal));
+    assert_eq!(mapped.1, audit);
+    signal
+}
+
+#[test]
+fn wide_files_are_their_csv() {
+    for name in ["wide", "wide_gzip", "wide_plain"] {
+        let signal = check(&format!("{name}.parquet"), "wide.csv", "");
+        assert_eq!((signal.columns.len(), signal.len(), signal.step()), (4, 40, Some(3600)));
+        assert_eq!(signal.stamps.at(39), "2024-03-01 11:00:00");
+    }
+    check(
+        "wide.parquet",
+        "wide.csv",
+        "columns = [\"count\", \"double\"]\npast = [\"single\"]\nmissing = [93]\nmemory = \"1 GiB\"",
+    );
+    check("wide.parquet", "wide.csv", "future = [\"unsigned\"]");
+    check("integers.parquet", "integers.csv", "");
+    check("utc.parquet", "utc.csv", "");
+}
+
+#[test]
+fn an_index_of_stamps_is_the_stamp_column() {
+    let signal = check("index.parquet", "index.csv", "");
+    assert_eq!((&signal.names[..], signal.stamps.at(0)), (&["a".to_string(), "b".into()][..], "2024-01-01".to_string()));
+    assert_eq!(column_names(&golden("index.parquet")).expect("a header"), ["__index_level_0__", "a", "b"]);
+}
+
+#[test]
+fn long_files_are_their_csv() {
+    let along = "format = \"long\"\npast = [\"rain\"]\nfuture = [\"holiday\"]\n";
+    for name in ["long.parquet", "long_dates.parquet", "long_text.parquet"] {
+        for text in ["", "align = \"end\"", "columns = [\"7\", \"north\"]", "outliers = \"mask\"\noutlier_factor = 1.0"] {
+            let signal = check(name, "long.csv", &format!("{along}{text}"));
+            assert!(signal.names.contains(&"north".to_string()), "{:?}", signal.names);
+        }
+    }
+}
+
+#[test]
+fn strict_readers_read_parquet() {
+    for (parquet, csv) in [("index.parquet", "index.csv"), ("integers.parquet", "integers.csv")] {
+        let [signal, expected] = [parquet, csv].map(|name| read_wide(&golden(name)).expect(name));
+        assert_eq!(bits(&signal).2, bits(&expected).2);
+    }
+    let known = read_known(&golden("long.parquet"), &["holiday".into(), "rain".into()], &[]).expect("reads");
+    assert_eq!(known, read_known(&golden("long.csv"), &["holiday".into(), "rain".into()], &[]).expect("reads"));
+}
+
+#[test]
+fn every_fault_is_named_with_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = std::fs::read(golden("wide.parquet")).expect("the golden");
+    // A page that is not what its header says.
+    let mut broken = whole.clone();
+    broken[60..90].fill(0xff);
+    let written: [(&str, &[u8]); 4] =
+        [("cut.parquet", &whole[..whole.len() / 2]), ("text.parquet", b"t,a\n1,2\n"), ("none.parquet", b""), ("broken", &broken)];
+    for (name, bytes) in written {
+        std::fs::write(folder.path().join(name), bytes).expect("written");
+    }
+    for (path, text, expected) in [
+        (golden("infinite.parquet"), "", ":5: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
+        (golden("fractions.parquet"), "", ":2: column `t`: expected a date, a date and time to the second"),
+        (golden("zstd.parquet"), "", "expected column `t` compressed with snappy or gzip, or not at all, found ZSTD"),
+        (golden("nested.parquet"), "", "expected numbers, text, dates or timestamps in column `a`, found columns in it"),
+        (golden("binary.parquet"), "", "in column `a`, found FIXED_LEN_BYTE_ARRAY"),
+        (golden("wide.parquet"), "columns = [\"b\"]", "expected a column `b`, found double, single, count, unsigned"),
+        (golden("long.parquet"), "columns = [\"y\"]", "column `ds`: expected a stamp not before the one above"),
+        (
+            golden("long.parquet"),
+            "format = \"long\"\nfuture = [\"rain\"]\nmissing = [0]",
+            "column `rain`: expected a finite number, TRUE",
+        ),
+        (golden("long.parquet"), "format = \"long\"\ncolumns = [\"east\"]", "expected rows of series `east`, found none"),
+        (golden("long.parquet"), "format = \"long\"\ntarget = \"holiday\"", "column `holiday`: expected a finite number"),
+        (folder.path().join("cut.parquet"), "", "cut.parquet: expected a Parquet file that is whole"),
+        (folder.path().join("text.parquet"), "", "text.parquet: expected a Parquet file that is whole"),
+        (folder.path().join("none.parquet"), "", "none.parquet: expected a Parquet file that is whole"),
+        (folder.path().join("broken"), "", "broken: expected a Parquet file that is whole"),
+        (folder.path().join("absent.parquet"), "", "absent.parquet: "),
+    ] {
+        let error = read(&path, &options(text)).map(|_| ()).expect_err(expected).to_string();
+        assert!(error.contains(expected) && !error.contains('\n'), "{}: {error}", path.display());
+    }
+}
