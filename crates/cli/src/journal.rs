@@ -54,15 +54,13 @@ impl Journal {
         Ok(Self { path: path.into(), file, started, failed: false })
     }
 
-    /// Writes one event. What cannot be written is said once, and training goes on.
-    pub fn write(&mut self, event: &Event<'_>) {
+    /// Writes one event. What cannot be written is given back once as a warning, and training goes on.
+    #[must_use]
+    pub fn write(&mut self, event: &Event<'_>) -> Option<String> {
         let line = Line { seconds: self.started.elapsed().as_secs_f64(), event };
         let text = serde_json::to_string(&line).map_err(std::io::Error::other);
-        if let Err(error) = text.and_then(|text| self.file.write_all((text + "\n").as_bytes()))
-            && !std::mem::replace(&mut self.failed, true)
-        {
-            eprintln!("warning: {}: {error}", self.path.display());
-        }
+        let error = text.and_then(|text| self.file.write_all((text + "\n").as_bytes())).err()?;
+        (!std::mem::replace(&mut self.failed, true)).then(|| format!("{}: {error}", self.path.display()))
     }
 }
 

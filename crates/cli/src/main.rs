@@ -11,10 +11,12 @@ mod refit;
 mod routing;
 mod run;
 mod score;
+mod screen;
 mod sensible;
 mod session;
 mod ship;
 mod table;
+mod ui;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

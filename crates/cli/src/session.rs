@@ -1,4 +1,4 @@
-//! One training: its progress, its log, its checkpoints, and its end when it is asked for.
+//! One training: what is shown of it, its log, its checkpoints, and its end when it is asked for.
 
 use crate::{
     command::train::Arguments,
@@ -6,10 +6,11 @@ use crate::{
     fit::{self, Watch},
     interrupt::Interrupt,
     journal::{Event, Journal, unix_time},
+    screen::{self, Screen},
     table,
+    ui::About,
 };
 use foretoken_train::{EpochReport, StepReport, TrainConfig, Trainer};
-use indicatif::ProgressBar;
 use std::{ops::ControlFlow, path::Path, time::Instant};
 
 /// Where training goes on from.
@@ -23,9 +24,10 @@ pub struct Session<'a> {
     config: &'a TrainConfig,
     minutes: Option<f64>,
     out: &'a Path,
-    bar: ProgressBar,
+    screen: Box<dyn Screen>,
     journal: Journal,
     interrupt: Interrupt,
+    begun: Instant,
     /// Epochs that were done before.
     first: u64,
     rows_a_second: f64,
@@ -40,23 +42,24 @@ impl<'a> Session<'a> {
         trainer: &mut Trainer<'_>,
         config: &'a TrainConfig,
         arguments: &Arguments,
+        about: About,
         out: &'a Path,
         started: Instant,
     ) -> Result<f64, CliError> {
-        let bar = fit::bar("");
-        let first = trainer.epoch();
-        bar.set_length(config.epochs as u64 * trainer.steps_an_epoch() - trainer.step());
+        let journal = Journal::open(&out.join(LOG), arguments.resume, started)?;
+        let (screen, interrupt) = screen::open(trainer, about, arguments.ui)?;
         let mut session = Self {
             config,
             minutes: arguments.minutes,
             out,
-            bar,
-            journal: Journal::open(&out.join(LOG), arguments.resume, started)?,
-            interrupt: Interrupt::listen()?,
-            first,
+            screen,
+            journal,
+            interrupt,
+            begun: Instant::now(),
+            first: trainer.epoch(),
             rows_a_second: 0.0,
         };
-        session.journal.write(&Event::Start {
+        session.note(&Event::Start {
             unix_time: unix_time(),
             resumed: arguments.resume,
             epoch: trainer.epoch(),
@@ -65,15 +68,21 @@ impl<'a> Session<'a> {
             seed: config.seed,
         });
         let done = fit::train(trainer, &mut session);
-        session.bar.finish_and_clear();
+        session.screen.end();
         let done = done.and_then(|()| match session.interrupt.signal() {
             None => Ok(()),
             Some(signal) => Err(CliError::Interrupted { signal, step: trainer.step(), path: session.out.join(CHECKPOINT) }),
         });
         session.interrupt.over();
         let problem = done.as_ref().err().map(ToString::to_string);
-        session.journal.write(&Event::End { step: trainer.step(), problem });
+        session.note(&Event::End { step: trainer.step(), problem });
         done.map(|()| session.rows_a_second)
+    }
+
+    fn note(&mut self, event: &Event<'_>) {
+        if let Some(warning) = self.journal.write(event) {
+            self.screen.warn(&warning);
+        }
     }
 
     /// What cannot be written costs neither what stood there before nor the training.
@@ -84,20 +93,21 @@ impl<'a> Session<'a> {
             false => Ok(()),
         });
         let problem = written.err().map(|error| error.to_string());
-        if let Some(problem) = &problem {
-            self.bar.suspend(|| eprintln!("warning: no checkpoint after step {}: {problem}", trainer.step()));
+        match &problem {
+            None => self.screen.checkpoint(trainer.step()),
+            Some(problem) => self.screen.warn(&format!("no checkpoint after step {}: {problem}", trainer.step())),
         }
-        self.journal.write(&Event::Checkpoint { epoch: trainer.epoch(), step: trainer.step(), problem });
+        self.note(&Event::Checkpoint { epoch: trainer.epoch(), step: trainer.step(), problem });
     }
 }
 
 impl Watch for Session<'_> {
     fn step(&mut self, trainer: &Trainer<'_>, step: &StepReport) -> Result<ControlFlow<()>, CliError> {
-        fit::show(&self.bar, step);
-        self.journal.write(&Event::Step(step));
+        self.screen.step(trainer, step);
+        self.note(&Event::Step(step));
         if step.skipped {
             let (step, epoch) = (step.step, step.epoch);
-            self.bar.suspend(|| eprintln!("warning: step {step} of epoch {epoch} left out: its loss or gradient was not finite"));
+            self.screen.warn(&format!("step {step} of epoch {epoch} left out: its loss or gradient was not finite"));
         }
         let interrupted = self.interrupt.signal().is_some();
         // After an epoch's last step comes its validation, and then a checkpoint anyway.
@@ -109,18 +119,16 @@ impl Watch for Session<'_> {
     }
 
     fn epoch(&mut self, trainer: &Trainer<'_>, epoch: &EpochReport) -> Result<ControlFlow<()>, CliError> {
-        self.journal.write(&Event::Epoch(epoch));
+        self.note(&Event::Epoch(epoch));
         self.checkpoint(trainer, epoch.best);
         self.rows_a_second = epoch.rows_a_second;
-        let seconds = self.bar.elapsed().as_secs_f64();
+        let seconds = self.begun.elapsed().as_secs_f64();
         let epochs = self.config.epochs as u64;
         let left = seconds / (epoch.epoch - self.first) as f64 * (epochs - epoch.epoch) as f64;
-        // Not inside suspend: the bar's own numbers are locked there.
-        let line = line(epoch, seconds, left);
-        self.bar.suspend(|| println!("{line}"));
+        self.screen.epoch(trainer, epoch, &line(epoch, seconds, left));
         let over = self.minutes.is_some_and(|minutes| seconds >= 60.0 * minutes);
         if over {
-            self.bar.suspend(|| println!("the {} min for training are over", self.minutes.unwrap_or_default()));
+            self.screen.say(&format!("the {} min for training are over", self.minutes.unwrap_or_default()));
         }
         let interrupted = self.interrupt.signal().is_some();
         Ok(if over || interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

@@ -1037,3 +1037,12 @@ fn without_a_model_one_is_trained_told_of_and_kept() {
         assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains(words), "{bad:?}");
     }
 }
+
+#[test]
+fn without_a_terminal_the_screen_is_lines() {
+    let folder = small(SMALL);
+    let output = foretoken(&["train", "run.toml", "--ui", "--epochs", "1"], folder.path());
+    assert!(stdout(&output).contains("epoch   1  loss "));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("no --ui, lines instead: standard output is not a terminal"), "{text}");
+}

@@ -16,9 +16,11 @@ use foretoken_model::{
     Beside, Blueprint, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Registry,
     layer::{Nudge, all_finite},
     linear_expert::LinearWeights,
+    mixture::MixtureEngine,
     network::Network,
     quantiles::Levels,
     train::network,
+    usage::UsageCounters,
     weights::Spec,
 };
 use serde::Serialize;
@@ -88,12 +90,24 @@ pub struct EpochReport {
     pub rows_a_second: f64,
 }
 
+/// One mixture's counts.
+#[derive(Clone, Debug)]
+pub struct MixtureUsage {
+    /// Number of the mixture.
+    pub mixture: usize,
+    /// Kind of each expert.
+    pub experts: Vec<String>,
+    /// What they are used for in training's passes.
+    pub counters: Arc<UsageCounters>,
+}
+
 /// A run of training.
 pub struct Trainer<'a> {
     task: Task<'a>,
     model: ForecasterConfig,
     config: TrainConfig,
     network: Arc<Network>,
+    usage: Vec<MixtureUsage>,
     specs: Vec<Spec>,
     levels: Levels,
     loader: Arc<Loader<'a>>,
@@ -125,6 +139,16 @@ fn floats(tensor: &Tensor<1>) -> Vec<f32> {
     tensor.clone().into_data().try_to_vec().expect("an f32 tensor")
 }
 
+/// The counters that all engines of a network share.
+fn usage(network: &Network, weights: &[f32]) -> Vec<MixtureUsage> {
+    let of = |mixture: &MixtureEngine| MixtureUsage {
+        mixture: mixture.id(),
+        experts: mixture.expert_names().to_vec(),
+        counters: mixture.training_usage().clone(),
+    };
+    network.prepare(weights, false).mixtures().into_iter().map(of).collect()
+}
+
 impl<'a> Trainer<'a> {
     /// A run at its beginning.
     ///
@@ -146,6 +170,7 @@ impl<'a> Trainer<'a> {
             mean: weights.clone(),
             epoch_weights: weights.clone(),
             best: weights.clone(),
+            usage: usage(&blueprint.network, &weights),
             weights,
             network: Arc::new(blueprint.network),
             levels: blueprint.levels,
@@ -168,6 +193,11 @@ impl<'a> Trainer<'a> {
             "training starts"
         );
         Ok(trainer)
+    }
+
+    /// What the experts are used for in training's passes since this trainer was made, mixture by mixture, outermost first.
+    pub fn usage(&self) -> &[MixtureUsage] {
+        &self.usage
     }
 
     /// Epochs done.
@@ -303,8 +333,11 @@ impl<'a> Trainer<'a> {
         if self.config.ema > 0.0 { &self.mean } else { &self.weights }
     }
 
-    /// The forecaster of the weights that would be validated now.
-    pub(crate) fn of_mean(&self, share_h: Vec<f32>) -> Result<Forecaster, ModelError> {
+    /// The forecaster of the weights that would be validated now, its network with these shares.
+    ///
+    /// # Errors
+    /// What the model refuses.
+    pub fn of_mean(&self, share_h: Vec<f32>) -> Result<Forecaster, ModelError> {
         self.forecaster(self.validated().clone(), share_h)
     }
 

@@ -9,6 +9,7 @@ use crate::{
     score::{ByHorizon, Judge, by_name},
     session::{CHECKPOINT, Session},
     ship, table,
+    ui::About,
 };
 use cpu_time::ProcessTime;
 use foretoken_data::{Audit, DataError, Numbers};
@@ -48,6 +49,9 @@ pub struct Arguments {
     /// Most minutes of training: the epoch in which they are over is the last.
     #[arg(long, value_parser = minutes)]
     pub minutes: Option<f64>,
+    /// Show curves, expert load and a forecast on the whole terminal while training. `q` ends it with a checkpoint, arrows show another column.
+    #[arg(long)]
+    pub ui: bool,
     /// Ship the network even where it adds nothing to the linear expert on the validation rows. With --resume after a run that shipped the linear
     /// expert alone, nothing is trained again.
     #[arg(long)]
@@ -145,7 +149,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         }
     }
     write_atomically(&out.join("run.toml"), run.to_toml()?.as_bytes())?;
-    let rows_a_second = Session::train(&mut trainer, &run.train, arguments, &out, started)?;
+    let name = name.to_string_lossy();
+    let about = About::new(&name, &run, &data.signal, judge.ranges().validation.start, &trainer)?;
+    let rows_a_second = Session::train(&mut trainer, &run.train, arguments, about, &out, started)?;
     let shipped = trainer.ship()?;
     ship::tell(&shipped);
     let bar = fit::bar("once more on training and validation rows, ");

@@ -132,8 +132,8 @@ impl MixtureEngine {
         &self.live
     }
 
-    /// Counts of training passes; evaluation never touches them.
-    pub fn training_usage(&self) -> &UsageCounters {
+    /// Counts of training passes, over all engines of the mixture; evaluation never touches them.
+    pub fn training_usage(&self) -> &Arc<UsageCounters> {
         &self.trained
     }
 
