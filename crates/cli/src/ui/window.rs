@@ -1,7 +1,7 @@
 //! The first validation window, and what weights forecast there: by a fresh stream that looks back on a bounded stretch of rows, so that it is cheap.
 
 use crate::{error::CliError, run::Run};
-use foretoken_data::Signal;
+use foretoken_data::{Signal, Values};
 use foretoken_model::{Beside, Blueprint, Forecaster, Predictor, Registry};
 use std::{ops::Range, sync::Arc};
 
@@ -48,7 +48,7 @@ impl Window {
         let around = |(name, values): (&String, &[f64])| Around { name: name.clone(), values: values.into() };
         let kind = |known: bool, rows: Range<usize>| {
             let own = signal.covariates.iter().filter(move |covariate| covariate.known == known);
-            let cut = |values: &Vec<f64>| values[rows.start..values.len().min(rows.end)].to_vec();
+            let cut = |values: &Values| values[rows.start..values.len().min(rows.end)].to_vec();
             own.map(|covariate| covariate.values.iter().map(cut).collect()).collect()
         };
         Ok(Self {
@@ -57,7 +57,7 @@ impl Window {
             drawn: drawn.min(validation - rows.start),
             levels: run.model.quantiles.clone(),
             beside: [kind(false, rows.start..validation), kind(true, rows.clone())],
-            stamps: signal.stamps[rows].into(),
+            stamps: signal.stamps.slice(rows),
         })
     }
 
