@@ -118,6 +118,20 @@ fn train_fills_the_run_folder() {
 }
 
 #[test]
+fn one_thread_and_two_give_the_same_model() {
+    // Wide enough for a linear expert whose products and eigenvectors could be shared out.
+    let folder = small(&SMALL.replace("linear = { lookback = 48 }", "linear = { lookback = 400 }"));
+    let folder = folder.path();
+    let models = ["1", "2"].map(|threads| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_foretoken"));
+        command.args(["train", "run.toml", "--out", threads]).env("RAYON_NUM_THREADS", threads).current_dir(folder);
+        stdout(&command.output().unwrap());
+        std::fs::read(folder.join(threads).join("model.safetensors")).unwrap()
+    });
+    assert!(models[0] == models[1]);
+}
+
+#[test]
 fn the_resolved_run_gives_the_same_model_again() {
     let folder = TRAINED.path();
     stdout(&foretoken(&["train", "out/run.toml", "--out", "again"], folder));
