@@ -1,5 +1,8 @@
 //! The built command, as a user runs it.
 
+mod common;
+
+use common::{SMALL, csv, small};
 use parquet::{
     file::reader::{FileReader, SerializedFileReader},
     record::RowAccessor,
@@ -36,44 +39,6 @@ fn with_input(arguments: &[&str], folder: &Path, input: &[u8]) -> Output {
 fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-const SMALL: &str = r#"
-[data]
-path = "data.csv"
-split = { shares = [0.6, 0.2, 0.2] }
-season = 24
-
-[model]
-horizon = 8
-taps = 12
-width = 16
-scaler = { window = 48 }
-linear = { lookback = 48 }
-
-[[model.layers]]
-type = "mixture"
-num_experts = 3
-experts = [{ type = "s4d", states = 4 }, { type = "swiglu" }]
-
-[train]
-epochs = 3
-window = 64
-burn_in = 8
-keep_network = true
-"#;
-
-fn csv(rows: usize) -> String {
-    let line = |t: usize| format!("{t},{},{}\n", (t as f64 * 0.26).sin() + (t % 5) as f64 * 0.1, (t as f64 * 0.5).cos() * 40.0);
-    "time,load,oil temperature\n".to_string() + &(0..rows).map(line).collect::<String>()
-}
-
-/// A folder with data and a run.
-fn small(run: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("data.csv"), csv(900)).unwrap();
-    std::fs::write(folder.path().join("run.toml"), run).unwrap();
-    folder
 }
 
 /// A small run, trained once for all tests.

@@ -1,6 +1,9 @@
 //! Training that is killed, asked to end, or out of disk, as a user meets it.
 #![cfg(unix)]
 
+mod common;
+
+use common::{SMALL, small};
 use std::{
     fs,
     path::Path,
@@ -9,44 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-const RUN: &str = r#"
-[data]
-path = "data.csv"
-split = { shares = [0.6, 0.2, 0.2] }
-season = 24
-
-[model]
-horizon = 8
-taps = 12
-width = 16
-scaler = { window = 48 }
-linear = { lookback = 48 }
-
-[[model.layers]]
-type = "mixture"
-num_experts = 3
-experts = [{ type = "s4d", states = 4 }, { type = "swiglu" }]
-routing_strategy = "noisy-top-k"
-
-[train]
-epochs = 40
-patience = 40
-batch = 2
-window = 64
-burn_in = 8
-carry = true
-ema = 0.99
-checkpoint_steps = 3
-keep_network = true
-"#;
-
+/// Every kind of state that a checkpoint has to hold.
 fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let line = |t: usize| format!("{t},{},{}\n", (t as f64 * 0.26).sin() + (t % 5) as f64 * 0.1, (t as f64 * 0.5).cos() * 40.0);
-    let data = "time,load,oil\n".to_string() + &(0..900).map(line).collect::<String>();
-    fs::write(folder.path().join("data.csv"), data).unwrap();
-    fs::write(folder.path().join("run.toml"), RUN).unwrap();
-    folder
+    let train = "carry = true\nema = 0.99\nbatch = 2\npatience = 40\ncheckpoint_steps = 3\n";
+    let run = SMALL.replace("num_experts = 3", "num_experts = 3\nrouting_strategy = 'noisy-top-k'");
+    small(&(run.replace("epochs = 3", "epochs = 40") + train))
 }
 
 fn command(arguments: &[&str], folder: &Path) -> Command {

@@ -363,8 +363,6 @@ impl Ridge {
         let gram = Mat::from_fn(width, width, |i, j| sums.gram[(i, j)] - sums.x[i] * sums.x[j] / n);
         let y = &sums.y[steps.clone()];
         let cross = Mat::from_fn(width, horizon, |i, j| sums.cross[(i, steps.start + j)] - sums.x[i] * y[j] / n);
-        // Shared over threads, its sums would depend on how many there are.
-        faer::set_global_parallelism(Par::Seq);
         let decomposed = gram.self_adjoint_eigen(Side::Lower).map_err(|_| EvalError::NotFinite)?;
         let (vectors, values) = (decomposed.U(), decomposed.S().column_vector());
         let projected = vectors.transpose() * &cross;

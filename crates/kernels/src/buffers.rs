@@ -63,14 +63,6 @@ pub fn zeroed(len: usize) -> Buffer {
     buffer
 }
 
-/// Gives what nobody uses back to the system.
-pub fn release() {
-    let mut pool = pool();
-    let gone = std::mem::take(&mut pool.free);
-    (pool.kept, pool.most_used) = (0, pool.used);
-    drop((pool, gone));
-}
-
 impl Pool {
     /// Takes out what is too much to keep, to be freed without the lock.
     fn surplus(&mut self) -> Vec<Vec<f32>> {

@@ -7,6 +7,7 @@
 
 use cpu_time::ProcessTime;
 use foretoken_kernels::{
+    adamw::AdamW,
     linear,
     simd::{LANES, Simd, Task, dispatch},
 };
@@ -68,31 +69,6 @@ fn values(len: usize) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Moments of AdamW, and its step.
-struct AdamW {
-    first: Vec<f32>,
-    second: Vec<f32>,
-    time: i32,
-}
-
-impl AdamW {
-    const RATE: f32 = 1e-3;
-    const DECAY: f32 = 0.01;
-    const BETAS: [f32; 2] = [0.9, 0.999];
-
-    fn step(&mut self, weights: &mut [f32], gradient: &[f32]) {
-        let [b1, b2] = Self::BETAS;
-        self.time += 1;
-        let (c1, c2) = (1.0 - b1.powi(self.time), 1.0 - b2.powi(self.time));
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        for ((weight, g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
-            *m = b1 * *m + (1.0 - b1) * g;
-            *v = b2 * *v + (1.0 - b2) * g * g;
-            *weight -= Self::RATE * (*m / c1 / ((*v / c2).sqrt() + 1e-8) + Self::DECAY * *weight);
-        }
-    }
-}
-
 /// Best seconds of a step, and best seconds of the processor.
 fn seconds(family: &str, checkpointing: bool) -> [f64; 2] {
     let mut layout = Layout::default();
@@ -107,7 +83,7 @@ fn seconds(family: &str, checkpointing: bool) -> [f64; 2] {
     let targets = &signal[rows * TAPS..];
     let offsets: Vec<usize> = (0..=BATCH).map(|window| window * WINDOW).collect();
     let positions: Vec<usize> = (0..rows).collect();
-    let mut optimiser = AdamW { first: vec![0.0; arena.len()], second: vec![0.0; arena.len()], time: 0 };
+    let (mut moment_1, mut moment_2) = (vec![0.0; arena.len()], vec![0.0; arena.len()]);
     let (mut quantiles, mut dquantiles) = (vec![0.0; rows * HORIZON], vec![0.0; rows * HORIZON]);
     let (mut best, mut best_cpu, started, mut step) = (f64::MAX, f64::MAX, Instant::now(), 0);
     while step < STEPS || started.elapsed().as_secs_f64() < SECONDS {
@@ -121,7 +97,7 @@ fn seconds(family: &str, checkpointing: bool) -> [f64; 2] {
         dquantiles.iter_mut().zip(&quantiles).zip(targets).for_each(|((d, q), target)| *d = scale * (q - target));
         let mut gradient = vec![0.0; arena.len()];
         engine.backward(heard, &positions, &[], kept, &dquantiles, &mut gradient, &BackwardPass { auxiliary: 1.0 });
-        optimiser.step(&mut arena, &gradient);
+        AdamW::new(1e-3, 0.01, 1.0, step as u64 + 1).step(&mut arena, &gradient, &mut moment_1, &mut moment_2);
         pass.nudges.iter().for_each(|nudge| nudge.apply(&mut arena));
         best = best.min(began.elapsed().as_secs_f64());
         best_cpu = best_cpu.min(cpu.elapsed().as_secs_f64());

@@ -81,7 +81,6 @@ pub(crate) fn hippo(states: usize) -> (Vec<f64>, Mat<c64>) {
     };
     let hermitian = Mat::from_fn(size, size, |i, j| c64::new(0.0, -entry(i, j)));
     let (mut values, mut vectors) = (Diag::zeros(size), Mat::zeros(size, size));
-    // On one thread: sums over several would depend on how many there are.
     let scratch = self_adjoint_evd_scratch::<c64>(size, ComputeEigenvectors::Yes, Par::Seq, Spec::default());
     let (mut memory, u) = (MemBuffer::new(scratch), Some(vectors.as_mut()));
     let stack = MemStack::new(&mut memory);

@@ -1,7 +1,9 @@
 //! Options of a training run.
 
-use crate::sampling::Sampling;
-use crate::schedule::{Group, Schedule};
+use crate::{
+    sampling::Sampling,
+    schedule::{Group, Schedule},
+};
 use foretoken_model::ModelError;
 use serde::{Deserialize, Serialize};
 

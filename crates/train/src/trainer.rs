@@ -457,9 +457,10 @@ impl<'a> Trainer<'a> {
         total.norm = adamw::squares(&total.gradient).sqrt();
         if !total.norm.is_finite() {
             // Backward goes from the last weights to the first, so the last that is not finite was the first to be so.
-            let of = |spec: &&Spec| !spec.weight.of(&total.gradient).iter().all(|value| value.is_finite());
-            let place = self.specs.iter().rev().find(of).map_or("all weights", |spec| &spec.name);
-            return Err(ModelError::NotFinite { place: format!("gradient of `{place}`") });
+            let of = |spec: &Spec| all_finite(&format!("gradient of `{}`", spec.name), spec.weight.of(&total.gradient));
+            self.specs.iter().rev().try_for_each(of)?;
+            // Each weight's is finite, their squares are not.
+            return Err(ModelError::NotFinite { place: "norm of the gradient".into() });
         }
         Ok(total)
     }

@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub struct Arguments {
     /// The run folder.
     model: PathBuf,
-    /// A CSV file with the model's series, laid out as the run's own.
+    /// A CSV or Parquet file with the model's series, laid out as the run's own.
     data: PathBuf,
     /// Forecast at every so many rows only, counted back from the last.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]

@@ -26,7 +26,7 @@ pub struct Arguments {
     /// The weights file, or a run folder with `model.safetensors`; or the data, to train a model for it.
     #[arg(value_name = "MODEL")]
     first: PathBuf,
-    /// A CSV file with the model's series, laid out as the run's own.
+    /// A CSV or Parquet file with the model's series, laid out as the run's own.
     data: Option<PathBuf>,
     /// Steps ahead; the model's if absent.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]

@@ -28,7 +28,7 @@ use std::{
 pub struct Arguments {
     /// The weights file, or a run folder with `model.safetensors`; or a checkpoint, of which it is shown where training stands.
     model: PathBuf,
-    /// Wide CSV with the model's columns: shows the experts' usage over it, and the routing of its last rows.
+    /// A CSV or Parquet file with the model's series: shows the experts' usage over it, and the routing of its last rows.
     data: Option<PathBuf>,
     /// Rows, at the end of the data, of the routing timeline, of the comparison with `--regime` and of the audit.
     #[arg(long, default_value_t = 96, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]

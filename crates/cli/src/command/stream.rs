@@ -40,7 +40,7 @@ pub struct Arguments {
     /// is NaN.
     #[arg(long)]
     missing: bool,
-    /// A CSV file with a stamp first and a column for every covariate known ahead, one line a sample and as many more as are known: the first
+    /// A CSV or Parquet file with a stamp first and a column for every covariate known ahead, one line a sample and as many more as are known: the first
     /// line is that of the first sample, or goes on where the snapshot's end. A calendar comes from the stamps; other columns are passed over.
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,

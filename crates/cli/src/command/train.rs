@@ -20,6 +20,7 @@ use foretoken_model::{
     linear_expert::LinearExpert,
 };
 use foretoken_train::{Checkpoint, Gain};
+use indicatif::BinaryBytes;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -208,9 +209,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(peak) = metrics.peak_memory_bytes {
         let mapped = match metrics.peak_mapped_bytes {
             0 => String::new(),
-            bytes => format!(", pages of {} of values in mapped files among it", mebibytes(bytes)),
+            bytes => format!(", pages of {} of values in mapped files among it", BinaryBytes(bytes)),
         };
-        println!("at most {} of memory{mapped}", mebibytes(peak));
+        println!("at most {} of memory{mapped}", BinaryBytes(peak));
     }
     println!("{} done, results in {}", table::duration(started.elapsed().as_secs_f64()), out.display());
     Ok(())
@@ -221,10 +222,6 @@ fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(1024 * line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 /// Rows of `routing.svg`: two weeks of hours.
