@@ -36,7 +36,8 @@ pub fn trainer<'a>(
 }
 
 fn linear(ridge: &Ridge) -> LinearWeights {
-    LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone() }
+    let own_clh = ridge.own.as_ref().map_or(Vec::new(), |own| own.maps_clh.clone());
+    LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone(), own_clh }
 }
 
 /// Fits what is shipped once more, on training and validation rows, if the run wants it so.

@@ -7,7 +7,7 @@ use crate::{
 };
 use foretoken_data::Ranges;
 use foretoken_eval::{
-    Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Profile, Ridge, Scores, SeasonalNaive, Told, Unit, Window,
+    Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Own, Profile, Ridge, Scores, SeasonalNaive, Told, Unit, Window,
     evaluate_at, naive_scales, residual_spread,
 };
 use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig};
@@ -165,19 +165,23 @@ impl<'a> Judge<'a> {
     /// The ridge that a model's linear expert is, if it has one.
     pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
         let Some(options) = linear else { return Ok(None) };
-        let fitted: Result<Vec<Ridge>, EvalError> =
-            members(options).into_iter().map(|inputs| self.fit(inputs, options.folds)).collect();
-        fitted.map(|fitted| Some(whole(options, &fitted))).map_err(|error| self.named(error))
+        let (columns, Ranges { train, validation, .. }) = (&self.data.standardised, &self.ranges);
+        let fit = |_: usize, inputs: Inputs| self.fit(inputs, options.folds);
+        let own = |shared: &Ridge| Own::fit(columns, train, validation, shared, &self.horizons);
+        whole(options, fit, own).map(Some).map_err(|error| self.named(error))
     }
 
     /// A linear expert once more, with the strengths it was picked with, on training and validation rows.
     pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
         let rows = self.ranges.train.start..self.ranges.validation.end;
-        let each = members(options).into_iter().zip(expert.strengths.chunks(self.horizons.len()));
-        let fitted: Result<Vec<Ridge>, EvalError> = each
-            .map(|(inputs, strengths)| Ridge::fit_with(&self.data.standardised, &rows, inputs, &self.horizons, strengths))
-            .collect();
-        fitted.map(|fitted| whole(options, &fitted)).map_err(|error| self.named(error))
+        let (columns, cuts) = (&self.data.standardised, &self.horizons);
+        let picked = |place: usize| &expert.strengths[place * cuts.len()..][..cuts.len()];
+        let fit = |place: usize, inputs: Inputs| Ridge::fit_with(columns, &rows, inputs, cuts, picked(place));
+        let own = |shared: &Ridge| {
+            let strengths = expert.own.as_ref().map_or(&[][..], |own| &own.strengths);
+            Own::fit_with(columns, &rows, shared, cuts, strengths)
+        };
+        whole(options, fit, own).map_err(|error| self.named(error))
     }
 
     /// The ridge baseline; none where the rows are too few for it.
@@ -314,13 +318,24 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The linear expert that these ridges make.
-fn whole(linear: &LinearConfig, members: &[Ridge]) -> Ridge {
-    let mean = Ridge::mean(members);
-    match linear.reversion {
-        Some(time) => mean.reverting(time),
-        None => mean,
+/// The linear expert, of ridges that `fit` makes of their number and inputs, and own maps that `own` makes of the ridge beside them, the last.
+fn whole(
+    linear: &LinearConfig,
+    fit: impl Fn(usize, Inputs) -> Result<Ridge, EvalError>,
+    own: impl Fn(&Ridge) -> Result<Own, EvalError>,
+) -> Result<Ridge, EvalError> {
+    let members = members(linear).into_iter().enumerate().map(|(place, inputs)| fit(place, inputs));
+    let members = members.collect::<Result<Vec<Ridge>, EvalError>>()?;
+    let mut expert = Ridge::mean(&members);
+    if let Some(lookback) = linear.own {
+        let shared = fit(members.len(), Inputs::samples(lookback))?;
+        let own = own(&shared)?;
+        expert = expert.beside_own(shared, own);
     }
+    Ok(match linear.reversion {
+        Some(time) => expert.reverting(time),
+        None => expert,
+    })
 }
 
 /// What the ridges look at whose mean is a model's linear expert.

@@ -18,9 +18,9 @@ pub trait Baseline: Sync {
     /// Rows it needs before an origin.
     fn lookback(&self) -> usize;
 
-    /// Forecasts `[origin][horizon]` of one standardised column; the first forecast row is the origin itself. NaN
-    /// in the column is a missing value, NaN in the forecast is none.
-    fn forecast(&self, column: &[f64], origins: Range<usize>) -> Vec<f64>;
+    /// Forecasts `[origin][horizon]` of one standardised column, the `index`-th of those that the baseline was fitted on; the first forecast row is the
+    /// origin itself. NaN in the column is a missing value, NaN in the forecast is none.
+    fn forecast(&self, index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64>;
 }
 
 /// First rows of forecasts: all of a range, or every so many of it, the last one always among them.
@@ -106,9 +106,9 @@ impl Origins {
 }
 
 /// A baseline's forecasts of one column at these origins, `[origin][horizon]`; neighbours are asked for at once.
-fn forecasts(baseline: &dyn Baseline, column: &[f64], origins: &[usize]) -> Vec<f64> {
+fn forecasts(baseline: &dyn Baseline, index: usize, column: &[f64], origins: &[usize]) -> Vec<f64> {
     let runs = origins.chunk_by(|before, after| before + 1 == *after);
-    runs.flat_map(|run| baseline.forecast(column, run[0]..run[0] + run.len())).collect()
+    runs.flat_map(|run| baseline.forecast(index, column, run[0]..run[0] + run.len())).collect()
 }
 
 fn check(baseline: &dyn Baseline, origins: &Origins) -> Result<(), EvalError> {
@@ -177,7 +177,7 @@ pub fn evaluate_at(
         let first = round * ROUND % PARTS;
         let scored = parts[first..].par_iter_mut().zip(blocks).map(|(boards, (index, block))| {
             let column = columns[*index].as_ref();
-            let points = forecasts(baseline, column, block);
+            let points = forecasts(baseline, *index, column, block);
             let mut quantiles = vec![0.0; spread.len()];
             for (origin, points) in block.iter().zip(points.chunks_exact(horizon)) {
                 let steps = boards.steps(*origin);
@@ -219,7 +219,7 @@ pub fn residual_spread(
     // `[origin][horizon]` of each block; NaN where there is no truth, no forecast or no row.
     let errors = blocks.par_iter().map(|(index, block)| {
         let column = columns[*index].as_ref();
-        let mut errors = forecasts(baseline, column, block);
+        let mut errors = forecasts(baseline, *index, column, block);
         for (origin, errors) in block.iter().zip(errors.chunks_exact_mut(horizon)) {
             let truths = column[*origin..origins.end].iter().copied().chain(std::iter::repeat(f64::NAN));
             errors.iter_mut().zip(truths).for_each(|(error, truth)| *error = truth - *error);

@@ -34,7 +34,7 @@ impl Baseline for SeasonalNaive {
         self.season
     }
 
-    fn forecast(&self, column: &[f64], origins: Range<usize>) -> Vec<f64> {
+    fn forecast(&self, _index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64> {
         origins.flat_map(|origin| self.last_season(&column[..origin]).into_iter().cycle().take(self.horizon)).collect()
     }
 }
@@ -48,18 +48,18 @@ mod tests {
     #[test]
     fn repeats_the_season_before_the_origin() {
         let naive = SeasonalNaive { season: 2, horizon: 3 };
-        assert_eq!(naive.forecast(&[1.0, 2.0, 3.0, 4.0], 2..4), [1.0, 2.0, 1.0, 2.0, 3.0, 2.0]);
+        assert_eq!(naive.forecast(0, &[1.0, 2.0, 3.0, 4.0], 2..4), [1.0, 2.0, 1.0, 2.0, 3.0, 2.0]);
     }
 
     #[test]
     fn a_missing_value_is_looked_for_eight_seasons_back() {
         let naive = SeasonalNaive { season: 2, horizon: 3 };
-        assert_eq!(naive.forecast(&[1.0, 2.0, NAN, 4.0], 4..5), [1.0, 4.0, 1.0], "the same place a season before");
-        assert_eq!(naive.forecast(&[NAN, 2.0, NAN, 4.0], 4..5), [4.0; 3], "the newest at any place");
+        assert_eq!(naive.forecast(0, &[1.0, 2.0, NAN, 4.0], 4..5), [1.0, 4.0, 1.0], "the same place a season before");
+        assert_eq!(naive.forecast(0, &[NAN, 2.0, NAN, 4.0], 4..5), [4.0; 3], "the newest at any place");
         let mut column = [NAN; 18];
         (column[0], column[1]) = (5.0, 6.0);
-        assert!(naive.forecast(&column, 18..19).iter().all(|value| value.is_nan()), "nine seasons back is too far");
+        assert!(naive.forecast(0, &column, 18..19).iter().all(|value| value.is_nan()), "nine seasons back is too far");
         column[2] = 7.0;
-        assert_eq!(naive.forecast(&column, 18..19), [7.0; 3]);
+        assert_eq!(naive.forecast(0, &column, 18..19), [7.0; 3]);
     }
 }

@@ -8,6 +8,7 @@ mod horizons;
 mod metrics;
 mod missing;
 mod mstl_ets;
+mod own;
 mod ridge;
 
 pub use backtest::{Baseline, Origins, Told, Window, evaluate, evaluate_at, residual_spread};
@@ -17,4 +18,5 @@ pub use error::EvalError;
 pub use horizons::HorizonBoards;
 pub use metrics::{ColumnScores, Scores, adjusted_rand_index, naive_scales};
 pub use mstl_ets::MstlEts;
+pub use own::Own;
 pub use ridge::{Inputs, Profile, Ridge};

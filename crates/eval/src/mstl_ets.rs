@@ -54,7 +54,7 @@ impl Baseline for MstlEts {
         self.lookback
     }
 
-    fn forecast(&self, column: &[f64], origins: Range<usize>) -> Vec<f64> {
+    fn forecast(&self, _index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64> {
         let filled = Filled::of(column, origins.start - self.lookback..origins.end.max(origins.start + 1) - 1, Some(self.season));
         let at = |origin: usize| {
             let window = filled.window(origin - self.lookback..origin);
@@ -99,13 +99,13 @@ mod tests {
         for (scale, offset) in [(1.0, 0.0), (1e-6, 0.0), (1e9, 1e10), (1.0, 1e6)] {
             let value = |row: usize| offset + scale * (0.02 * row as f64 + [0.0, 1.0, 3.0, 1.0][row % 4]);
             let column: Vec<f64> = (0..80).map(value).collect();
-            let forecast = MstlEts { season: 4, horizon: 8, lookback: 80 }.forecast(&column, 80..81);
+            let forecast = MstlEts { season: 4, horizon: 8, lookback: 80 }.forecast(0, &column, 80..81);
             for (step, forecast) in forecast.iter().enumerate() {
                 assert!((forecast - value(80 + step)).abs() < 0.1 * scale, "{step}: {forecast} {}", value(80 + step));
             }
         }
         let column: Vec<f64> = (0..60).map(|row| 0.1 * row as f64).collect();
-        let forecast = MstlEts { season: 1, horizon: 4, lookback: 60 }.forecast(&column, 60..61);
+        let forecast = MstlEts { season: 1, horizon: 4, lookback: 60 }.forecast(0, &column, 60..61);
         assert!((forecast[3] - 6.3).abs() < 0.1, "without a season: {forecast:?}");
     }
 
@@ -114,14 +114,14 @@ mod tests {
         let (whole, own) = (sine(400), MstlEts { season: 24, horizon: 24, lookback: 240 });
         let mut gaps = whole.clone();
         (200..210).for_each(|row| gaps[row] = f64::NAN);
-        let (a, b) = (own.forecast(&whole, 300..301), own.forecast(&gaps, 300..301));
+        let (a, b) = (own.forecast(0, &whole, 300..301), own.forecast(0, &gaps, 300..301));
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 0.5), "{a:?} {b:?}");
         (0..290).for_each(|row| gaps[row] = f64::NAN);
-        let late = own.forecast(&gaps, 300..303);
+        let late = own.forecast(0, &gaps, 300..303);
         assert!(late.len() == 72 && late.iter().all(|value| value.is_nan()));
-        let short = MstlEts { lookback: 47, ..own }.forecast(&whole, 300..301);
+        let short = MstlEts { lookback: 47, ..own }.forecast(0, &whole, 300..301);
         assert!(short.len() == 24 && short.iter().all(|value| value.is_nan()), "less than two seasons");
-        assert!(own.forecast(&whole, 300..300).is_empty());
+        assert!(own.forecast(0, &whole, 300..300).is_empty());
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         windows.extend((0..40).map(|_| (0..48).map(|_| (random() * 0.55).round()).collect()));
         for window in windows {
             for (season, lookback) in [(12, 48), (24, 48), (2, 5), (1, 48), (0, 1), (7, 20), (48, 48)] {
-                let forecast = MstlEts { season, horizon: 6, lookback }.forecast(&window, 48..49);
+                let forecast = MstlEts { season, horizon: 6, lookback }.forecast(0, &window, 48..49);
                 let missing = forecast.iter().filter(|value| value.is_nan()).count();
                 assert!(forecast.len() == 6 && (missing == 0 || missing == 6), "{season} {forecast:?}");
             }

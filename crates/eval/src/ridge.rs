@@ -10,7 +10,7 @@
 //! The horizon is cut into blocks, each with a λ of its own, picked on the validation rows (and on held-out parts of the training rows), and with all the training windows that it fits. G = UΛUᵀ is
 //! decomposed once a block, so every λ costs a product.
 
-use crate::{EvalError, backtest::Baseline, missing::Filled};
+use crate::{EvalError, backtest::Baseline, missing::Filled, own::Own};
 use faer::{Mat, MatRef, Par, Side, linalg::matmul::matmul, mat::AsMatMut};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -18,9 +18,9 @@ use std::ops::Range;
 /// Strengths to pick from.
 const STRENGTHS: [f64; 9] = [1e-3, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 3e4, 1e5];
 /// Most training windows; beyond it they are taken by stride.
-const MOST_WINDOWS: usize = 400_000;
+pub(crate) const MOST_WINDOWS: usize = 400_000;
 /// Most validation windows, likewise.
-const MOST_VALIDATION: usize = 20_000;
+pub(crate) const MOST_VALIDATION: usize = 20_000;
 /// The profile's inputs are shrunk so much less than the samples: they are means already.
 const PROFILE_SCALE: f64 = 10.0;
 /// Windows in one product.
@@ -92,6 +92,8 @@ pub struct Ridge {
     pub bias_h: Vec<f32>,
     /// The strength picked for each block.
     pub strengths: Vec<f64>,
+    /// What each column's own map adds, if they have any.
+    pub own: Option<Own>,
 }
 
 /// Sums over windows.
@@ -163,11 +165,11 @@ impl<'a> Levels<'a> {
 
 /// Windows and futures of one column at some origins, each less the window's mean.
 #[derive(Default)]
-struct Windows {
+pub(crate) struct Windows {
     /// `[window][input]`.
-    x: Vec<f64>,
+    pub x: Vec<f64>,
     /// `[window][horizon]`.
-    y: Vec<f64>,
+    pub y: Vec<f64>,
     /// `[window]`.
     means: Vec<f64>,
     /// Which of the origins, in order, have a window.
@@ -176,7 +178,7 @@ struct Windows {
 
 impl Windows {
     /// The windows at ascending `origins` that lack few values. With a horizon of 0 it reads no row from the last origin on.
-    fn of(column: &[f64], origins: &[usize], inputs: &Inputs, horizon: usize, scale: f64) -> Self {
+    pub fn of(column: &[f64], origins: &[usize], inputs: &Inputs, horizon: usize, scale: f64) -> Self {
         let (Some(first), Some(last)) = (origins.first(), origins.last()) else { return Self::default() };
         let span = inputs.span();
         let filled = Filled::of(column, first - span..last + horizon, None);
@@ -200,17 +202,17 @@ impl Windows {
     }
 }
 
-fn rows_of(values: &[f64], width: usize) -> MatRef<'_, f64> {
+pub(crate) fn rows_of<T>(values: &[T], width: usize) -> MatRef<'_, T> {
     MatRef::from_row_major_slice(values, values.len() / width, width)
 }
 
 /// How far to go from one origin to the next for at most `most` windows of all columns.
-fn stride(columns: usize, origins: &Range<usize>, most: usize) -> usize {
+pub(crate) fn stride(columns: usize, origins: &Range<usize>, most: usize) -> usize {
     (origins.len() * columns).div_ceil(most).max(1)
 }
 
 /// Every (column, origin) by stride, in blocks of one column.
-fn blocks(columns: usize, origins: Range<usize>, stride: usize) -> Vec<(usize, Vec<usize>)> {
+pub(crate) fn blocks(columns: usize, origins: Range<usize>, stride: usize) -> Vec<(usize, Vec<usize>)> {
     let origins: Vec<usize> = origins.step_by(stride).collect();
     (0..columns).flat_map(|column| origins.chunks(BLOCK).map(move |block| (column, block.to_vec()))).collect()
 }
@@ -345,6 +347,7 @@ impl Ridge {
             weights_lh: vec![0.0; inputs.width() * horizon],
             bias_h: Vec::with_capacity(horizon),
             strengths: fitted.iter().flat_map(|(_, block)| block.strengths.clone()).collect(),
+            own: None,
         };
         for (start, block) in &fitted {
             let rows = whole.weights_lh.chunks_exact_mut(horizon).zip(block.weights_lh.chunks_exact(block.horizon));
@@ -378,6 +381,7 @@ impl Ridge {
                 weights_lh: places.map(|(i, j)| (scale(i) * weights[(i, j)]) as f32).collect(),
                 bias_h: (0..horizon).map(|j| bias(j) as f32).collect(),
                 strengths: vec![strength],
+                own: None,
             }
         };
         Ok(STRENGTHS.iter().map(of).collect())
@@ -407,7 +411,7 @@ impl Ridge {
     /// The same with a return to the mean of all samples so far: of step `h` a share of 1 − exp(−h/`time`) is that mean, with the profile's shape on it if
     /// there is one. A forecast far ahead, fitted on few years, knows its level less well than that mean does.
     pub fn reverting(self, time: f64) -> Self {
-        let Self { inputs, horizon, mut weights_lh, mut bias_h, strengths } = self;
+        let Self { inputs, horizon, mut weights_lh, mut bias_h, strengths, own } = self;
         let share = |step: usize| (1.0 - (-((step + 1) as f64) / time).exp()) as f32;
         weights_lh.chunks_exact_mut(horizon).for_each(|row| {
             row.iter_mut().enumerate().for_each(|(step, weight)| *weight *= 1.0 - share(step));
@@ -422,13 +426,24 @@ impl Ridge {
             }
         }
         weights_lh.extend((0..horizon).map(share));
-        Self { inputs: Inputs { level: true, ..inputs }, horizon, weights_lh, bias_h, strengths }
+        let own = own.map(|own| own.scaled(horizon, |step| 1.0 - share(step)));
+        Self { inputs: Inputs { level: true, ..inputs }, horizon, weights_lh, bias_h, strengths, own }
+    }
+
+    /// Half of it, and half of every column's own map: of `shared`, a ridge over samples alone, and what `own` adds to that.
+    ///
+    /// # Panics
+    /// As [`Ridge::mean`], or with own maps that look further back.
+    pub fn beside_own(self, shared: Self, own: Own) -> Self {
+        assert!(own.lookback <= self.inputs.lookback, "own maps within the look-back");
+        let (horizon, both) = (self.horizon, Self::mean(&[self, shared]));
+        Self { own: Some(own.scaled(horizon, |_| 0.5)), ..both }
     }
 
     /// The mean of several ridges as one: what each looks at is folded into inputs that hold all of it. All that have a profile have the same.
     ///
     /// # Panics
-    /// No ridges, different horizons, different profiles, or one that looks at the mean of all samples.
+    /// No ridges, different horizons, different profiles, or one that looks at the mean of all samples or has own maps.
     pub fn mean(ridges: &[Self]) -> Self {
         let horizon = ridges[0].horizon;
         let lookback = ridges.iter().map(|ridge| ridge.inputs.lookback).max().unwrap_or(0);
@@ -438,7 +453,8 @@ impl Ridge {
         let mut bias = vec![0.0; horizon];
         let share = 1.0 / ridges.len() as f64;
         for ridge in ridges {
-            assert_eq!((ridge.horizon, ridge.inputs.level), (horizon, false), "one horizon, and no level yet");
+            let plain = (ridge.inputs.level, ridge.own.is_some());
+            assert_eq!((ridge.horizon, plain), (horizon, (false, false)), "one horizon, no level and no own maps yet");
             assert!(ridge.inputs.profile.is_none_or(|own| Some(own) == profile), "one profile");
             let own = ridge.inputs.lookback;
             let rows = || ridge.weights_lh.chunks_exact(horizon);
@@ -458,11 +474,12 @@ impl Ridge {
             weights_lh: weights.into_iter().map(|weight| weight as f32).collect(),
             bias_h: bias.into_iter().map(|bias| bias as f32).collect(),
             strengths: ridges.iter().flat_map(|ridge| ridge.strengths.clone()).collect(),
+            own: None,
         }
     }
 
     /// Forecasts from inputs less their means, `[window][horizon]`.
-    fn apply(&self, x: &[f64]) -> Vec<f32> {
+    pub(crate) fn apply(&self, x: &[f64]) -> Vec<f32> {
         let x: Vec<f32> = x.iter().map(|&value| value as f32).collect();
         let rows = x.len() / self.inputs.width();
         let mut y = vec![0.0f32; rows * self.horizon];
@@ -511,11 +528,14 @@ impl Baseline for Ridge {
         self.inputs.span()
     }
 
-    fn forecast(&self, column: &[f64], origins: Range<usize>) -> Vec<f64> {
+    fn forecast(&self, index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64> {
         let origins: Vec<usize> = origins.collect();
         let block = |origins: &[usize]| {
             let windows = Windows::of(column, origins, &self.inputs, 0, 1.0);
-            let y = self.apply(&windows.x);
+            let mut y = self.apply(&windows.x);
+            if let Some(own) = &self.own {
+                own.add(index, &windows.x, (self.inputs.width(), self.inputs.lookback), &mut y);
+            }
             let mut complete = y.chunks_exact(self.horizon).zip(&windows.means);
             let mut restored = Vec::with_capacity(origins.len() * self.horizon);
             for &is_complete in &windows.complete {
@@ -576,7 +596,7 @@ mod tests {
         let profile = Some(Profile { season: 3, cycles: 2 });
         let inputs = Inputs { lookback: 12, profile, level: false };
         let ridge = Ridge::fit(std::slice::from_ref(&column), &(0..300), &(300..400), inputs, &[7], 0).expect("fits");
-        let (before, after) = (ridge.forecast(&column, 350..351), ridge.clone().reverting(5.0).forecast(&column, 350..351));
+        let (before, after) = (ridge.forecast(0, &column, 350..351), ridge.clone().reverting(5.0).forecast(0, &column, 350..351));
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let phase = |phase: usize| 0.5 * (column[344 + phase] + column[347 + phase]);
         for step in 0..7 {
@@ -595,8 +615,8 @@ mod tests {
         let (whole, short) = (fit(&[4, 10, 30]), fit(&[10]));
         // The second block of a fit to 30 steps has the windows of a fit to 10.
         let apart = |steps: Range<usize>| {
-            let whole = whole.forecast(&columns[0], 320..350);
-            let short = short.forecast(&columns[0], 320..350);
+            let whole = whole.forecast(0, &columns[0], 320..350);
+            let short = short.forecast(0, &columns[0], 320..350);
             let pairs = whole.chunks_exact(30).zip(short.chunks_exact(10));
             pairs.flat_map(|(a, b)| steps.clone().map(|step| (a[step] - b[step]).abs()).collect::<Vec<_>>()).fold(0.0, f64::max)
         };
@@ -611,9 +631,9 @@ mod tests {
         let profile = Some(Profile { season: 9, cycles: 3 });
         let members = [Inputs { lookback: 12, profile, level: false }, Inputs::samples(31), Inputs::samples(5)];
         let members = members.map(|inputs| Ridge::fit(&columns, &(0..300), &(300..400), inputs, &[4, 10], 0).expect("fits"));
-        let (mean, forecasts) = (Ridge::mean(&members), members.each_ref().map(|ridge| ridge.forecast(&columns[0], 320..350)));
+        let (mean, forecasts) = (Ridge::mean(&members), members.each_ref().map(|ridge| ridge.forecast(0, &columns[0], 320..350)));
         assert_eq!((mean.inputs.lookback, mean.inputs.profile), (31, profile));
-        for (place, forecast) in mean.forecast(&columns[0], 320..350).into_iter().enumerate() {
+        for (place, forecast) in mean.forecast(0, &columns[0], 320..350).into_iter().enumerate() {
             let expected = forecasts.iter().map(|forecast| forecast[place]).sum::<f64>() / 3.0;
             // Weights in f32.
             assert!((forecast - expected).abs() < 1e-5, "{place}: {forecast} {expected}");
@@ -641,10 +661,10 @@ mod tests {
         // No window of 20 lacks more than 2.
         let own = fit(&[gap.clone()], 20);
         assert_eq!(own, fit(&[filled.clone()], 20));
-        assert_eq!(own.forecast(&gap, 90..280), own.forecast(&filled, 90..280));
+        assert_eq!(own.forecast(0, &gap, 90..280), own.forecast(0, &filled, 90..280));
         let mut later = gap.clone();
         later[200..].fill(NAN);
-        assert_eq!(own.forecast(&gap, 150..201), own.forecast(&later, 150..201), "nothing from the future");
+        assert_eq!(own.forecast(0, &gap, 150..201), own.forecast(0, &later, 150..201), "nothing from the future");
     }
 
     #[test]
@@ -658,15 +678,15 @@ mod tests {
         assert_eq!(windows, 296 - 170);
         let ridge = fit(&columns, 5);
         assert!(ridge.weights_lh.iter().all(|weight| weight.is_finite()));
-        let forecast = ridge.forecast(&late, 160..180);
+        let forecast = ridge.forecast(0, &late, 160..180);
         for (row, forecast) in forecast.chunks_exact(5).enumerate() {
             let complete = 160 + row >= 170;
             assert!(forecast.iter().all(|value| value.is_nan() != complete), "{}: {forecast:?}", 160 + row);
         }
-        assert!(ridge.forecast(&columns[1], 100..101).iter().all(|value| value.is_nan()));
+        assert!(ridge.forecast(0, &columns[1], 100..101).iter().all(|value| value.is_nan()));
         let mut holes = whole;
         holes[200..203].fill(NAN);
-        let missing = |origin: usize| ridge.forecast(&holes, origin..origin + 1)[0].is_nan();
+        let missing = |origin: usize| ridge.forecast(0, &holes, origin..origin + 1)[0].is_nan();
         assert!(!missing(202) && missing(203) && missing(220) && !missing(221), "three of twenty are too many");
     }
 

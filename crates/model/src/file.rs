@@ -32,6 +32,7 @@ const KEY: &str = "foretoken";
 const NETWORK: &str = "network.";
 const LINEAR_WEIGHTS: &str = "linear.weights";
 const LINEAR_BIAS: &str = "linear.bias";
+const LINEAR_OWN: &str = "linear.own";
 const NETWORK_SHARE: &str = "network_share";
 const CALIBRATION: &str = "calibration";
 
@@ -102,6 +103,9 @@ impl Forecaster {
             let weights = linear.weights();
             tensors.push((LINEAR_WEIGHTS.into(), vec![linear.options().inputs(), horizon], bytes_of(&weights.weights_lh)));
             tensors.push((LINEAR_BIAS.into(), vec![1, horizon], bytes_of(&weights.bias_h)));
+            if let Some(own) = linear.options().own {
+                tensors.push((LINEAR_OWN.into(), vec![self.columns().len() * own, horizon], bytes_of(&weights.own_clh)));
+            }
         }
         if let Some(calibration) = self.calibration() {
             let shape = vec![horizon, self.config().quantiles.len()];
@@ -222,6 +226,10 @@ impl Reader {
             Some(options) => Some(LinearWeights {
                 weights_lh: values(LINEAR_WEIGHTS, [options.inputs(), horizon])?,
                 bias_h: values(LINEAR_BIAS, [1, horizon])?,
+                own_clh: match options.own {
+                    Some(own) => values(LINEAR_OWN, [header.columns.len() * own, horizon])?,
+                    None => Vec::new(),
+                },
             }),
             None => None,
         };

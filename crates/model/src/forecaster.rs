@@ -222,7 +222,7 @@ impl Forecaster {
         width("network share", config.horizon, network_share_h.len())?;
         positive("columns", columns.len())?;
         let linear = match (&config.linear, linear) {
-            (Some(options), Some(weights)) => Some(LinearExpert::new(weights, options, config.horizon)?),
+            (Some(options), Some(weights)) => Some(LinearExpert::new(weights, options, config.horizon, columns.len())?),
             (None, None) => None,
             (Some(_), None) => return Err(ModelError::config("linear", "weights of the linear expert", "none")),
             (None, Some(_)) => return Err(ModelError::config("linear", "no linear expert", "weights of one")),
@@ -343,6 +343,7 @@ impl Forecaster {
 
     /// Weights that one sample and its forecast touch.
     pub fn active_parameters(&self) -> usize {
-        self.parameters() - self.weights.len() + self.blueprint.network.active_parameters()
+        let linear = self.linear.as_ref().map_or(0, LinearExpert::active_parameters);
+        self.network_share_h.len() + linear + self.blueprint.network.active_parameters()
     }
 }

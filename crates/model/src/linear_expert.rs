@@ -5,6 +5,7 @@
 //! ```
 //! `p`, if there is a profile, are the means of the last cycles at each phase of a season, that of the next sample first. With a return to the mean of all
 //! samples so far that mean, less mean(z), is the last input.
+//! With maps of the columns' own, each adds `[z' − mean(z')]·D`, z' the last `own` samples.
 //! In units of the columns' training deviation. Its weights are fitted elsewhere, in closed form; before `lookback` samples it has no say.
 
 use crate::{ModelError, scaler::ColumnHistory, weights::positive};
@@ -26,6 +27,9 @@ pub struct LinearConfig {
     /// For the fit: shorter look-backs. The map is the mean of the ridges with each of the look-backs, and of those with the profile beside it, if
     /// there is one.
     pub shorter: Vec<usize>,
+    /// Samples that every column's own map looks back, at most `lookback`; none if absent. The expert is the mean of the map of all columns and the
+    /// column's own, which is shrunk towards that of all columns as much as the validation rows ask for: for many series that are not alike.
+    pub own: Option<usize>,
 }
 
 /// Means of the last cycles at each phase of a season.
@@ -51,6 +55,9 @@ impl LinearConfig {
         }
         if let Some(shorter) = self.shorter.iter().find(|&&shorter| shorter == 0 || shorter >= self.lookback) {
             return Err(ModelError::config("shorter", format!("look-backs of 1 to {}", self.lookback - 1), shorter));
+        }
+        if let Some(own) = self.own.filter(|own| !(1..=self.lookback).contains(own)) {
+            return Err(ModelError::config("own", format!("a look-back of 1 to {}", self.lookback), own));
         }
         if let Some(reversion) = self.reversion.filter(|reversion| !(1.0..=1e9).contains(reversion)) {
             return Err(ModelError::config("reversion", "a number from 1 to a billion", reversion));
@@ -84,17 +91,19 @@ const MOST_FOLDS: usize = 100;
 
 impl Default for LinearConfig {
     fn default() -> Self {
-        Self { lookback: 512, profile: None, reversion: None, folds: 0, shorter: Vec::new() }
+        Self { lookback: 512, profile: None, reversion: None, folds: 0, shorter: Vec::new(), own: None }
     }
 }
 
 /// The fitted map.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinearWeights {
     /// `[input][horizon]`, oldest sample first, the profile after the samples, the mean of all samples last.
     pub weights_lh: Vec<f32>,
     /// `[horizon]`.
     pub bias_h: Vec<f32>,
+    /// What each column's own map adds, `[column][own][horizon]`, oldest sample first; empty without own maps.
+    pub own_clh: Vec<f32>,
 }
 
 /// The map, packed.
@@ -102,26 +111,40 @@ pub struct LinearExpert {
     weights: LinearWeights,
     options: LinearConfig,
     panels: Panels,
+    /// One a column, if they have maps of their own.
+    own: Vec<Panels>,
 }
 
 impl LinearExpert {
-    /// Packs `weights`, or says what is wrong with them.
-    pub fn new(weights: LinearWeights, options: &LinearConfig, horizon: usize) -> Result<Self, ModelError> {
+    /// Packs `weights` for so many columns, or says what is wrong with them.
+    pub fn new(weights: LinearWeights, options: &LinearConfig, horizon: usize, columns: usize) -> Result<Self, ModelError> {
         let inputs = options.inputs();
+        let own = options.own.unwrap_or(0) * horizon;
+        if weights.own_clh.len() != columns * own {
+            let (expected, found) = (columns * own, weights.own_clh.len());
+            return Err(ModelError::Width { what: "the columns' own linear maps", expected, found });
+        }
         if weights.weights_lh.len() != inputs * horizon || weights.bias_h.len() != horizon {
             return Err(ModelError::Width { what: "linear expert", expected: inputs * horizon, found: weights.weights_lh.len() });
         }
-        let panels = Panels::pack(&weights.weights_lh, inputs, horizon);
-        Ok(Self { weights, options: options.clone(), panels })
+        Ok(Self::pack(weights, options))
+    }
+
+    fn pack(weights: LinearWeights, options: &LinearConfig) -> Self {
+        let (horizon, lookback) = (weights.bias_h.len(), options.own.unwrap_or(0));
+        let panels = Panels::pack(&weights.weights_lh, options.inputs(), horizon);
+        let own =
+            weights.own_clh.chunks_exact((lookback * horizon).max(1)).map(|map| Panels::pack(map, lookback, horizon)).collect();
+        Self { weights, options: options.clone(), panels, own }
     }
 
     /// The same for these steps of the horizon alone, from 0.
     pub fn at(&self, steps: &[usize]) -> Self {
         let horizon = self.weights.bias_h.len();
         let pick = |row: &[f32]| steps.iter().map(|&step| row[step]).collect::<Vec<f32>>();
-        let weights_lh: Vec<f32> = self.weights.weights_lh.chunks_exact(horizon).flat_map(pick).collect();
-        let panels = Panels::pack(&weights_lh, self.panels.inputs(), steps.len());
-        Self { panels, options: self.options.clone(), weights: LinearWeights { weights_lh, bias_h: pick(&self.weights.bias_h) } }
+        let rows = |weights: &[f32]| weights.chunks_exact(horizon).flat_map(pick).collect();
+        let LinearWeights { weights_lh, bias_h, own_clh } = &self.weights;
+        Self::pack(LinearWeights { weights_lh: rows(weights_lh), bias_h: pick(bias_h), own_clh: rows(own_clh) }, &self.options)
     }
 
     /// The map as fitted.
@@ -141,11 +164,16 @@ impl LinearExpert {
 
     /// Number of weights.
     pub fn parameters(&self) -> usize {
-        self.weights.weights_lh.len() + self.weights.bias_h.len()
+        self.weights.weights_lh.len() + self.weights.bias_h.len() + self.weights.own_clh.len()
     }
 
-    /// Forecasts from `history` into `y_h`; false, and `y_h` untouched, before `span` samples. `scratch` holds inputs + horizon.
-    pub fn forecast(&self, history: &ColumnHistory, scratch: &mut [f32], y_h: &mut [f64]) -> bool {
+    /// Weights that one column's forecast touches.
+    pub fn active_parameters(&self) -> usize {
+        self.parameters() - self.weights.own_clh.len() / self.own.len().max(1) * self.own.len().saturating_sub(1)
+    }
+
+    /// Forecasts `column` from its `history` into `y_h`; false, and `y_h` untouched, before `span` samples. `scratch` holds inputs + horizon.
+    pub fn forecast(&self, column: usize, history: &ColumnHistory, scratch: &mut [f32], y_h: &mut [f64]) -> bool {
         let lookback = self.options.lookback;
         if history.seen() < self.span() as u64 {
             return false;
@@ -167,7 +195,17 @@ impl LinearExpert {
         }
         let out_h = &mut out_h[..y_h.len()];
         linear(x_l, &self.panels, Some(&self.weights.bias_h), out_h);
-        y_h.iter_mut().zip(out_h).for_each(|(y, out)| *y = f64::from(*out) + mean);
+        y_h.iter_mut().zip(&*out_h).for_each(|(y, out)| *y = f64::from(*out) + mean);
+        if let Some(panels) = self.own.get(column) {
+            let (Some(values), Some(again)) = (history.newest(panels.inputs()), history.newest(panels.inputs())) else {
+                return false;
+            };
+            let mean = values.sum::<f64>() / panels.inputs() as f64;
+            let z_l = &mut x_l[..panels.inputs()];
+            z_l.iter_mut().zip(again).for_each(|(z, value)| *z = (value - mean) as f32);
+            linear(z_l, panels, None, out_h);
+            y_h.iter_mut().zip(out_h).for_each(|(y, out)| *y += f64::from(*out));
+        }
         true
     }
 }

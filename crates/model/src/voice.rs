@@ -86,7 +86,8 @@ impl Voice<'_> {
         self.heads.forecast(hidden_d, missed, known_sk, quantiles, &mut workspace.scratch());
         let (mean, deviation) = history.scale(&forecaster.config().scaler);
         parts.network.iter_mut().zip(quantiles.iter()).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
-        parts.linear_spoke = self.linear.is_some_and(|linear| linear.forecast(history, &mut room.linear, &mut parts.linear));
+        parts.linear_spoke =
+            self.linear.is_some_and(|linear| linear.forecast(column, history, &mut room.linear, &mut parts.linear));
         let steps = parts.combined.chunks_exact_mut(count).zip(parts.network.chunks_exact(count)).enumerate();
         for (place, (combined, network)) in steps {
             let step = self.step(place);

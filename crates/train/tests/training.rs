@@ -310,7 +310,7 @@ fn a_fresh_model_is_its_linear_expert_and_sharing_never_hurts_validation() {
 fn persistence() -> (foretoken_model::linear_expert::LinearConfig, LinearWeights) {
     let weights_lh = (0..24 * 6).map(|place| if place >= 23 * 6 { 1.0 } else { 0.0 }).collect();
     let options = foretoken_model::linear_expert::LinearConfig { lookback: 24, ..Default::default() };
-    (options, LinearWeights { weights_lh, bias_h: vec![0.0; 6] })
+    (options, LinearWeights { weights_lh, bias_h: vec![0.0; 6], own_clh: Vec::new() })
 }
 
 #[test]

@@ -247,8 +247,8 @@ fn pictures(
         Some(ridge) => ("ridge", ridge),
         None => ("seasonal naive", &naive),
     };
-    let restored = data.standardised.iter().zip(forecaster.columns()).map(|(values, column)| {
-        baseline.forecast(values, origin..origin + 1).iter().map(|value| column.restore(*value)).collect()
+    let restored = data.standardised.iter().zip(forecaster.columns()).enumerate().map(|(index, (values, column))| {
+        baseline.forecast(index, values, origin..origin + 1).iter().map(|value| column.restore(*value)).collect()
     });
     let start = origin.saturating_sub(super::forecast::shown(forecaster));
     let picture = Picture {

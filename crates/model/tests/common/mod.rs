@@ -47,6 +47,7 @@ pub fn forecaster_of(config: &ForecasterConfig, seed: u64) -> Forecaster {
     let linear = config.linear.as_ref().map(|linear| LinearWeights {
         weights_lh: (0..linear.inputs() * config.horizon).map(|i| 0.1 * (i as f32 * 0.7).cos()).collect(),
         bias_h: (0..config.horizon).map(|i| 0.01 * i as f32).collect(),
+        own_clh: (0..columns.len() * linear.own.unwrap_or(0) * config.horizon).map(|i| 0.05 * (i as f32 * 1.3).sin()).collect(),
     });
     let share = (0..config.horizon).map(|step| step as f32 / config.horizon as f32).collect();
     Forecaster::new(blueprint, columns, covariates(config), weights, linear, share).unwrap()
@@ -84,6 +85,7 @@ pub fn variants() -> Vec<ForecasterConfig> {
         lookback: 6,
         profile: Some(ProfileConfig { season: 4, cycles: 3 }),
         reversion: Some(9.0),
+        own: Some(5),
         ..LinearConfig::default()
     });
     let mut plain = base.clone();
