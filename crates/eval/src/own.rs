@@ -152,8 +152,11 @@ impl Own {
     /// Adds what they say to forecasts `[window][horizon]` of one column, from the samples of its windows less any mean, `[window][width]`, of which the
     /// first `lookback` inputs are samples.
     pub(crate) fn add(&self, column: usize, x: &[f64], (width, lookback): (usize, usize), y: &mut [f32]) {
+        if x.is_empty() {
+            return;
+        }
         let rows = x.len() / width;
-        let horizon = y.len() / rows.max(1);
+        let horizon = y.len() / rows;
         let mut z = Vec::with_capacity(rows * self.lookback);
         for x in x.chunks_exact(width) {
             let samples = &x[lookback - self.lookback..lookback];
@@ -281,6 +284,8 @@ mod tests {
         let longer = Ridge::fit(&columns, &(0..300), &(300..400), Inputs::samples(20), &[2, 4], 0).expect("fits");
         let both = longer.clone().beside_own(shared.clone(), own.clone());
         let whole = Ridge { own: Some(own), ..shared };
+        let missing = vec![f64::NAN; 400];
+        assert!(whole.forecast(3, &missing, 340..342).iter().all(|value| value.is_nan()), "no window, no forecast");
         let at = |ridge: &Ridge| ridge.forecast(3, &columns[3], 340..341);
         let returning = both.clone().reverting(5.0);
         let level = columns[3][..340].iter().sum::<f64>() / 340.0;

@@ -1,7 +1,8 @@
 //! Conformal calibration: how far the quantiles have to lie from the median for as many samples to fall beyond as their levels say.
 //!
 //! ```text
-//! split       q'_j = m + f_j·(q_j − m)      f_j: the level's quantile of (y − m)/(q_j − m) over held-back rows (Romano et al. 2019, Vovk 2005)
+//! split       q'_j = m + s_c·f_j·(q_j − m)  f_j: the level's quantile of (y − m)/(s_c·(q_j − m)) over held-back rows (Romano et al. 2019, Vovk 2005)
+//!                                           s_c: how large the column's errors are beside those of all columns, drawn to 1 where few rows tell
 //! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate/√h·(1{y beyond q'_j} − share the level leaves beyond)      h steps ahead
 //! ```
 //! Distances that would cross are widened to the one inside. The adaptive form follows a stream whose errors grow or shrink (Gibbs & Candès 2021, as
@@ -21,21 +22,22 @@ const LARGEST_LOG: f64 = 5.0;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     factors_hq: Vec<f32>,
+    factors_c: Vec<f32>,
 }
 
 impl Calibration {
-    /// Checks factors `[horizon][levels]`.
+    /// Checks factors `[horizon][levels]`, and one a column.
     ///
     /// # Errors
-    /// A wrong number of them, or one that is not in 0 to 1000.
-    pub fn new(factors_hq: Vec<f32>, horizon: usize, levels: &Levels) -> Result<Self, ModelError> {
+    /// A wrong number of the first, or one of all that is not in 0 to 1000.
+    pub fn new(factors_hq: Vec<f32>, factors_c: Vec<f32>, horizon: usize, levels: &Levels) -> Result<Self, ModelError> {
         let expected = horizon * levels.count();
         if factors_hq.len() != expected {
             return Err(ModelError::Width { what: "calibration", expected, found: factors_hq.len() });
         }
-        match factors_hq.iter().find(|factor| !(0.0..=LARGEST_FACTOR).contains(*factor)) {
+        match factors_hq.iter().chain(&factors_c).find(|factor| !(0.0..=LARGEST_FACTOR).contains(*factor)) {
             Some(found) => Err(ModelError::config("calibration", format!("factors of 0 to {LARGEST_FACTOR}"), found)),
-            None => Ok(Self { factors_hq }),
+            None => Ok(Self { factors_hq, factors_c }),
         }
     }
 
@@ -44,9 +46,14 @@ impl Calibration {
         &self.factors_hq
     }
 
-    /// The factors of one step.
-    pub fn of_step(&self, step: usize, count: usize) -> &[f32] {
-        &self.factors_hq[step * count..][..count]
+    /// The columns' factors.
+    pub fn of_columns(&self) -> &[f32] {
+        &self.factors_c
+    }
+
+    /// The factors of one step, and that of one column.
+    pub(crate) fn at(&self, step: usize, count: usize, column: usize) -> (&[f32], f32) {
+        (&self.factors_hq[step * count..][..count], self.factors_c[column])
     }
 }
 

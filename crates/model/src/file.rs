@@ -35,6 +35,7 @@ const LINEAR_BIAS: &str = "linear.bias";
 const LINEAR_OWN: &str = "linear.own";
 const NETWORK_SHARE: &str = "network_share";
 const CALIBRATION: &str = "calibration";
+const CALIBRATION_COLUMNS: &str = "calibration.columns";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +111,8 @@ impl Forecaster {
         if let Some(calibration) = self.calibration() {
             let shape = vec![horizon, self.config().quantiles.len()];
             tensors.push((CALIBRATION.into(), shape, bytes_of(calibration.factors())));
+            let shape = vec![1, self.columns().len()];
+            tensors.push((CALIBRATION_COLUMNS.into(), shape, bytes_of(calibration.of_columns())));
         }
         tensors
     }
@@ -236,7 +239,15 @@ impl Reader {
         let named = |error: ModelError| ModelError::File { path: self.path.clone(), problem: error.to_string() };
         let levels = blueprint.levels.clone();
         let calibration = match tensors.names().contains(&CALIBRATION) {
-            true => Some(Calibration::new(values(CALIBRATION, [horizon, levels.count()])?, horizon, &levels).map_err(named)?),
+            true => {
+                let of_steps = values(CALIBRATION, [horizon, levels.count()])?;
+                let of_columns = match tensors.names().contains(&CALIBRATION_COLUMNS) {
+                    true => values(CALIBRATION_COLUMNS, [1, header.columns.len()])?,
+                    // Files were written without them once.
+                    false => vec![1.0; header.columns.len()],
+                };
+                Some(Calibration::new(of_steps, of_columns, horizon, &levels).map_err(named)?)
+            }
             false => None,
         };
         Ok(Forecaster::new(blueprint, header.columns, header.covariates, weights, linear, share)

@@ -258,7 +258,12 @@ impl Forecaster {
     }
 
     /// The same with quantiles that are calibrated.
+    ///
+    /// # Panics
+    /// A calibration of other columns.
     pub fn calibrated(self, calibration: Option<Calibration>) -> Self {
+        let columns = calibration.as_ref().map_or(self.columns.len(), |calibration| calibration.of_columns().len());
+        assert_eq!(columns, self.columns.len(), "one factor a column");
         Self { calibration, ..self }
     }
 

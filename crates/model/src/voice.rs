@@ -100,8 +100,8 @@ impl Voice<'_> {
             parts.between[place] = between;
             combined.iter_mut().zip(network).for_each(|(combined, network)| *combined = network + shift);
             if let Some(calibration) = forecaster.calibration() {
-                let factors = calibration.of_step(step, count);
-                stretch(combined, middle, |level| f64::from(factors[level]));
+                let (factors, own) = calibration.at(step, count, column);
+                stretch(combined, middle, |level| f64::from(factors[level]) * f64::from(own));
             }
         }
     }

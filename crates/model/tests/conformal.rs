@@ -15,7 +15,7 @@ fn a_calibration_is_saved_with_the_model_and_moves_its_quantiles() {
     let plain = forecaster_of(&config(), 1);
     let levels = plain.blueprint().levels.clone();
     let factors: Vec<f32> = (0..5).flat_map(|step| [2.0, 1.0, 0.5 + step as f32]).collect();
-    let calibration = Calibration::new(factors, 5, &levels).unwrap();
+    let calibration = Calibration::new(factors, vec![1.5, 0.5], 5, &levels).unwrap();
     let calibrated = forecaster_of(&config(), 1).calibrated(Some(calibration.clone()));
     calibrated.save(&path).unwrap();
     let loaded = Forecaster::load(&path, &Registry::default()).unwrap();
@@ -32,13 +32,17 @@ fn a_calibration_is_saved_with_the_model_and_moves_its_quantiles() {
     let (before, after) = (forecast(plain), forecast(loaded));
     assert_eq!(before.point, after.point);
     for (step, (before, after)) in before.quantiles.chunks(3).zip(after.quantiles.chunks(3)).enumerate() {
-        let ratio = |level: usize| (after[level] - after[1]) / (before[level] - before[1]);
+        let own = [1.5, 0.5][step / 5];
+        let ratio = |level: usize| (after[level] - after[1]) / (before[level] - before[1]) / own;
         let expected = [2.0, 0.5 + (step % 5) as f64];
         // Rounding of differences of values near 20.
         assert!((ratio(0) - expected[0]).abs() < 1e-9 && (ratio(2) - expected[1]).abs() < 1e-9, "step {step}");
     }
     for bad in [vec![1.0; 14], vec![-1.0; 15], vec![f32::NAN; 15], vec![1e9; 15]] {
-        assert!(Calibration::new(bad, 5, &levels).is_err());
+        assert!(Calibration::new(bad, vec![1.0; 2], 5, &levels).is_err());
+    }
+    for bad in [-1.0, f32::NAN, 1e9] {
+        assert!(Calibration::new(vec![1.0; 15], vec![1.0, bad], 5, &levels).is_err());
     }
 }
 

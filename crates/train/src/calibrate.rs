@@ -1,7 +1,11 @@
 //! Split conformal calibration: factors of the quantiles' distances from the median, from rows that were held back from training.
 //!
 //! Errors are compared with distances, so a window that was said to be uncertain counts for as much as one that was not. Neighbouring steps share their
-//! factors: the horizon is cut into blocks that double in length, and between their middles factors are interpolated.
+//! factors: the horizon is cut into blocks that double in length, and between their middles factors are interpolated. A column has a factor of its own:
+//!
+//! ```text
+//! s_c = (n·u_c + ROWS·u)/((n + ROWS)·u)       u_c: mean |y − m| over the mean distance from m, in the column; u: the mean of all u_c; n: its rows
+//! ```
 
 use crate::validate::held_back;
 use foretoken_model::{Beside, Forecaster, ModelError, conformal::Calibration};
@@ -13,6 +17,8 @@ const MOST_WINDOWS: usize = 20_000;
 const MOST_ERRORS: usize = 200_000;
 /// Fewest errors of a block that tell anything of its tails.
 const FEWEST_ERRORS: usize = 100;
+/// Rows of a column that say as much of its errors as those of all columns do.
+const ROWS: f64 = 96.0;
 /// A model whose errors are so many times its distances is not calibrated but wrong.
 const LARGEST_FACTOR: f64 = 1e3;
 
@@ -21,6 +27,15 @@ struct Block {
     steps: Range<usize>,
     stride: usize,
     ratios: Vec<Vec<f32>>,
+    /// The column of each of them.
+    columns: Vec<u32>,
+}
+
+/// Absolute errors over the mean distance from the median, of one column.
+#[derive(Clone, Copy, Default)]
+struct Sizes {
+    sum: f64,
+    count: f64,
 }
 
 /// The factors that make the quantiles of `forecaster` hold on `rows` of `columns` (the data's unit); the stream runs from the first row. `None` where
@@ -47,13 +62,19 @@ pub fn calibrate(
     while start < horizon {
         let end = (2 * start).max(start + 4).min(horizon);
         let taken = (windows / stride).max(1) * (end - start);
-        blocks.push(Block { steps: start..end, stride: taken.div_ceil(MOST_ERRORS).max(1), ratios: vec![Vec::new(); count] });
+        blocks.push(Block {
+            steps: start..end,
+            stride: taken.div_ceil(MOST_ERRORS).max(1),
+            ratios: vec![Vec::new(); count],
+            columns: Vec::new(),
+        });
         start = end;
     }
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
     let mut predictor = held_back(forecaster, beside)?;
     let mut turn = 0;
+    let mut sizes = vec![Sizes::default(); columns.len()];
     predictor.advance_many(
         &history,
         wanted,
@@ -68,17 +89,30 @@ pub fn calibrate(
                     if truth.is_nan() {
                         continue;
                     }
+                    let error = truth - quantiles[middle];
+                    let distance = quantiles.iter().map(|quantile| (quantile - quantiles[middle]).abs()).sum::<f64>();
+                    let distance = distance / (count - 1).max(1) as f64;
+                    if distance > 0.0 {
+                        sizes[column].sum += error.abs() / distance;
+                        sizes[column].count += 1.0;
+                    }
+                    block.columns.push(column as u32);
                     for (level, ratios) in block.ratios.iter_mut().enumerate().filter(|(level, _)| *level != middle) {
                         let distance = quantiles[level] - quantiles[middle];
-                        ratios.push(
-                            ((truth - quantiles[middle]) / distance.abs().max(f64::MIN_POSITIVE) * distance.signum()) as f32,
-                        );
+                        ratios.push((error / distance.abs().max(f64::MIN_POSITIVE) * distance.signum()) as f32);
                     }
                 }
             }
         },
         None,
     )?;
+    let there = |column: &&[f64]| column[rows.start..].iter().filter(|value| !value.is_nan()).count() as f64;
+    let factors_c = of_columns(&sizes, history.iter().map(there));
+    for block in &mut blocks {
+        for ratios in &mut block.ratios {
+            ratios.iter_mut().zip(&block.columns).for_each(|(ratio, &column)| *ratio /= factors_c[column as usize]);
+        }
+    }
     // Blocks beyond the rows, or with too few errors, do as the one before them.
     let mut factors: Vec<Vec<f64>> = Vec::new();
     for block in &mut blocks {
@@ -99,7 +133,19 @@ pub fn calibrate(
     };
     let factors_hq =
         (0..horizon).flat_map(|step| (0..count).map(move |level| (step, level))).map(|(step, level)| at(step, level));
-    Calibration::new(factors_hq.collect(), horizon, levels).map(Some)
+    Calibration::new(factors_hq.collect(), factors_c, horizon, levels).map(Some)
+}
+
+/// A factor a column, from the sizes of their errors and their rows.
+fn of_columns(sizes: &[Sizes], rows: impl Iterator<Item = f64>) -> Vec<f32> {
+    let mean = |sizes: &Sizes| sizes.sum / sizes.count;
+    let known: Vec<f64> = sizes.iter().filter(|sizes| sizes.count > 0.0).map(mean).collect();
+    let all = known.iter().sum::<f64>() / known.len().max(1) as f64;
+    let of = |(sizes, rows): (&Sizes, f64)| match sizes.count > 0.0 && all > 0.0 {
+        true => ((rows * mean(sizes) + ROWS * all) / ((rows + ROWS) * all)) as f32,
+        false => 1.0,
+    };
+    sizes.iter().zip(rows).map(of).collect()
 }
 
 impl Block {
