@@ -8,7 +8,7 @@ use crate::{
 use foretoken_data::Ranges;
 use foretoken_eval::Ridge;
 use foretoken_model::{ModelError, linear_expert::LinearWeights};
-use foretoken_train::{EpochReport, Shipped, StepReport, Task, Trainer};
+use foretoken_train::{EpochReport, Further, Shipped, StepReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{ops::ControlFlow, path::Path};
 
@@ -20,11 +20,14 @@ pub fn trainer<'a>(
     ranges: &Ranges,
     expert: Option<&Ridge>,
 ) -> Result<Trainer<'a>, CliError> {
+    let further = data.also.iter().flat_map(|also| also.columns.iter().zip(&also.values));
+    let further = further.map(|(column, values)| Further { column: column.clone(), values: &values[..ranges.validation.end] });
     let task = Task {
         columns: data.columns.clone(),
         covariates: data.covariates.clone(),
         beside: data.beside(),
         values: data.signal.slice(0..ranges.validation.end),
+        also: further.collect(),
         train: ranges.train.clone(),
         validation: ranges.validation.clone(),
         linear: expert.map(linear),

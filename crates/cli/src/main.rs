@@ -1,5 +1,6 @@
 //! `foretoken`: train, backtest, forecast and stream from the command line.
 
+mod also;
 mod command;
 mod draw;
 mod error;

@@ -1,6 +1,6 @@
 //! A run: one TOML file, complete, saved with its result.
 
-use crate::error::CliError;
+use crate::{also::Also, error::CliError};
 use foretoken_data::{
     Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, mean_and_deviation,
     read,
@@ -52,6 +52,9 @@ pub struct DataConfig {
     /// Quantities of the calendar, known of every row by its stamp.
     #[serde(default)]
     pub calendar: Vec<CalendarFeature>,
+    /// Further files of the same layout, whose training rows are learned from as well. Nothing of them is validated on, scored or forecast.
+    #[serde(default)]
+    pub also: Vec<PathBuf>,
 }
 
 /// What a series is measured in.
@@ -71,19 +74,20 @@ impl Run {
         let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
         let run = toml::from_str(&text).map_err(|error| CliError::file(path, ModelError::toml(&text, &error)));
         let mut run: Self = run?;
-        for file in std::iter::once(&mut run.data.path).chain(&mut run.data.read.statics).filter(|file| file.is_relative()) {
+        for file in run.data.files().filter(|file| file.is_relative()) {
             *file = path.parent().unwrap_or(Path::new("")).join(&*file);
         }
         if run.data.season == 0 {
             return Err(CliError::file(path, "data.season: expected at least 1, found 0"));
         }
+        run.data.check_also(path)?;
         Ok(run)
     }
 
     /// The run as TOML that works from any folder.
     pub fn to_toml(&self) -> Result<String, CliError> {
         let mut run = self.clone();
-        for file in std::iter::once(&mut run.data.path).chain(&mut run.data.read.statics) {
+        for file in run.data.files() {
             *file = std::path::absolute(&*file).map_err(CliError::io(file))?;
         }
         toml::to_string(&run).map_err(|error| CliError::file(Path::new("run.toml"), error))
@@ -106,6 +110,8 @@ pub struct Prepared {
     pub covariates: Covariates,
     /// The split.
     pub ranges: Ranges,
+    /// Further files to learn from, on the same rows.
+    pub also: Vec<Also>,
 }
 
 impl Run {
@@ -191,25 +197,38 @@ pub fn predictor(forecaster: &Arc<Forecaster>) -> Predictor {
 impl DataConfig {
     /// Reads, splits, and standardises by the training rows.
     pub fn prepare(&self) -> Result<Prepared, CliError> {
-        self.prepare_with(1, covariates, |signal, train| {
-            let scale = Standardiser::fit(signal, train.clone())?;
-            let rows = signal.slice(train);
-            let deviations: Vec<f64> = match self.unit {
-                UnitKind::Deviation => scale.deviations.clone(),
-                UnitKind::SeasonalChange => {
-                    let changes = naive_scales(&rows, self.season);
-                    let or = |(change, deviation): (&f64, &f64)| if *change > 0.0 { *change } else { *deviation };
-                    changes.iter().zip(&scale.deviations).map(or).collect()
-                }
-            };
-            let columns = signal.names.iter().zip(&scale.means).zip(&deviations);
-            Ok(columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect())
-        })
+        let own = self.prepare_with(1, covariates, |signal, train| self.statistics(signal, train))?;
+        Ok(Prepared { also: self.read_also(&own)?, ..own })
     }
 
-    /// The same for a model, standardised by its own statistics, with `rate` rows where the split counts one.
-    pub fn prepare_for(&self, model: &Forecaster, rate: usize) -> Result<Prepared, CliError> {
-        self.prepare_with(rate, |_, _| model.covariates().clone(), |_, _| Ok(model.columns().to_vec()))
+    /// The same of another file for a model, standardised by the model's own statistics, with `rate` rows where the split counts one. Further files are read
+    /// where that is one, and without this one.
+    pub fn prepare_for(&self, path: &Path, model: &Forecaster, rate: usize) -> Result<Prepared, CliError> {
+        let names = model.columns().iter().map(|column| column.name.clone()).collect();
+        let main = Self { path: path.into(), columns: Some(names), ..self.clone() };
+        let own = main.prepare_with(rate, |_, _| model.covariates().clone(), |_, _| Ok(model.columns().to_vec()))?;
+        Ok(Prepared { also: if rate == 1 { self.read_also(&own)? } else { Vec::new() }, ..own })
+    }
+
+    /// Names and statistics of a signal's series over its training rows, in the run's unit.
+    pub(crate) fn statistics(&self, signal: &Signal, train: Range<usize>) -> Result<Vec<Column>, DataError> {
+        let scale = Standardiser::fit(signal, train.clone())?;
+        let rows = signal.slice(train);
+        let deviations: Vec<f64> = match self.unit {
+            UnitKind::Deviation => scale.deviations.clone(),
+            UnitKind::SeasonalChange => {
+                let changes = naive_scales(&rows, self.season);
+                let or = |(change, deviation): (&f64, &f64)| if *change > 0.0 { *change } else { *deviation };
+                changes.iter().zip(&scale.deviations).map(or).collect()
+            }
+        };
+        let columns = signal.names.iter().zip(&scale.means).zip(&deviations);
+        Ok(columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect())
+    }
+
+    /// Every file that it names.
+    fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        std::iter::once(&mut self.path).chain(&mut self.read.statics).chain(&mut self.also)
     }
 
     fn prepare_with(
@@ -231,13 +250,17 @@ impl DataConfig {
         }
         let columns = columns(&signal, ranges.train.clone()).map_err(named)?;
         let covariates = covariates(&signal, &ranges.train);
-        // Where the values themselves lie.
-        let mapped = signal.columns.iter().any(Values::is_mapped);
-        let standardised = Values::table(columns.len(), signal.len(), mapped, |index, to| {
-            to.iter_mut().zip(&*signal.columns[index]).for_each(|(to, &value)| *to = columns[index].standardise(value));
-        })?;
-        Ok(Prepared { path: self.path.clone(), standardised, signal, audit, columns, covariates, ranges })
+        let standardised = standardise(&columns, &signal.columns)?;
+        Ok(Prepared { path: self.path.clone(), standardised, signal, audit, columns, covariates, ranges, also: Vec::new() })
     }
+}
+
+/// Columns, standardised; they lie where the values themselves do.
+pub(crate) fn standardise(columns: &[Column], values: &[Values]) -> Result<Vec<Values>, DataError> {
+    let (rows, mapped) = (values.first().map_or(0, |values| values.len()), values.iter().any(Values::is_mapped));
+    Values::table(columns.len(), rows, mapped, |index, to| {
+        to.iter_mut().zip(&*values[index]).for_each(|(to, &value)| *to = columns[index].standardise(value));
+    })
 }
 
 /// Names of a signal's covariates, and their statistics over the training rows, or over the series. One that never changes, or has no value, is given a

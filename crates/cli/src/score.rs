@@ -5,7 +5,7 @@ use crate::{
     forecast_file::ForecastFile,
     run::{Prepared, predictor},
 };
-use foretoken_data::Ranges;
+use foretoken_data::{Ranges, Values};
 use foretoken_eval::{
     Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Own, Profile, Ridge, Scores, SeasonalNaive, Told, Unit, Window,
     evaluate_at, naive_scales, residual_spread,
@@ -149,16 +149,25 @@ impl<'a> Judge<'a> {
         scored
     }
 
-    /// A ridge, fitted on training rows, its strengths picked on validation rows.
-    fn fit(&self, inputs: Inputs, folds: usize) -> Result<Ridge, EvalError> {
-        Ridge::fit(&self.data.standardised, &self.ranges.train, &self.ranges.validation, inputs, &self.horizons, folds)
+    /// A ridge, fitted on training rows of some series, the data's own first, its strengths picked on validation rows of those.
+    fn fit(&self, series: &[&Values], inputs: Inputs, folds: usize) -> Result<Ridge, EvalError> {
+        let (own, Ranges { train, validation, .. }) = (self.data.columns.len(), &self.ranges);
+        Ridge::fit(series, own, train, validation, inputs, &self.horizons, folds)
+    }
+
+    /// What the linear expert learns from.
+    fn all_series(&self) -> Vec<&'a Values> {
+        let further = self.data.also.iter().flat_map(|also| &also.standardised);
+        self.data.standardised.iter().chain(further).collect()
     }
 
     /// The ridge that a model's linear expert is, if it has one, and the ridges to hold a model against: that one and the usual one, once if they
     /// are the same.
     pub fn ridges(&self, linear: Option<&LinearConfig>) -> Result<Ridges, CliError> {
         let expert = self.expert(linear)?;
-        let baseline = if linear.is_some_and(|options| *options == LinearConfig::default()) { None } else { self.ridge()? };
+        // The usual one learns from the run's own file.
+        let usual = self.data.also.is_empty() && linear.is_some_and(|options| *options == LinearConfig::default());
+        let baseline = if usual { None } else { self.ridge()? };
         Ok(Ridges { expert, baseline })
     }
 
@@ -166,17 +175,18 @@ impl<'a> Judge<'a> {
     pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
         let Some(options) = linear else { return Ok(None) };
         let (columns, Ranges { train, validation, .. }) = (&self.data.standardised, &self.ranges);
-        let fit = |_: usize, inputs: Inputs| self.fit(inputs, options.folds);
+        let series = self.all_series();
+        let fit = |_: usize, inputs: Inputs| self.fit(&series, inputs, options.folds);
         let own = |shared: &Ridge| Own::fit(columns, train, validation, shared, &self.horizons);
         whole(options, fit, own).map(Some).map_err(|error| self.named(error))
     }
 
     /// A linear expert once more, with the strengths it was picked with, on training and validation rows.
     pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
-        let rows = self.ranges.train.start..self.ranges.validation.end;
+        let (rows, series) = (self.ranges.train.start..self.ranges.validation.end, self.all_series());
         let (columns, cuts) = (&self.data.standardised, &self.horizons);
         let picked = |place: usize| &expert.strengths[place * cuts.len()..][..cuts.len()];
-        let fit = |place: usize, inputs: Inputs| Ridge::fit_with(columns, &rows, inputs, cuts, picked(place));
+        let fit = |place: usize, inputs: Inputs| Ridge::fit_with(&series, &rows, inputs, cuts, picked(place));
         let own = |shared: &Ridge| {
             let strengths = expert.own.as_ref().map_or(&[][..], |own| &own.strengths);
             Own::fit_with(columns, &rows, shared, cuts, strengths)
@@ -186,7 +196,8 @@ impl<'a> Judge<'a> {
 
     /// The ridge baseline; none where the rows are too few for it.
     pub fn ridge(&self) -> Result<Option<Ridge>, CliError> {
-        match self.fit(Inputs::samples(LinearConfig::default().lookback), 0) {
+        let own: Vec<&Values> = self.data.standardised.iter().collect();
+        match self.fit(&own, Inputs::samples(LinearConfig::default().lookback), 0) {
             Ok(ridge) => Ok(Some(ridge)),
             Err(error @ (EvalError::TooShort { .. } | EvalError::Missing { .. })) => {
                 println!("no ridge baseline: {error}");

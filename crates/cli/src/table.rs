@@ -1,6 +1,9 @@
 //! Tables for people.
 
-use crate::score::{ByHorizon, Rows};
+use crate::{
+    run::Prepared,
+    score::{ByHorizon, Rows},
+};
 use comfy_table::{CellAlignment, Table, presets};
 use foretoken_data::Audit;
 
@@ -41,10 +44,15 @@ pub fn audit(audit: &Audit) -> Table {
     table
 }
 
-/// Prints what was found in a file, if there is anything to say.
-pub fn show_audit(found: &Audit) {
+/// Prints what was found in the files of a run, if there is anything to say; before that of a further one stands its name.
+pub fn show_audits(data: &Prepared) {
+    show_audit("", &data.audit);
+    data.also.iter().for_each(|also| show_audit(&format!("{}: ", also.path.display()), &also.audit));
+}
+
+fn show_audit(before: &str, found: &Audit) {
     if !found.is_clean() {
-        println!("{} rows of {} series, every {}:\n{}", found.rows, found.series, found.step, audit(found));
+        println!("{before}{} rows of {} series, every {}:\n{}", found.rows, found.series, found.step, audit(found));
     }
 }
 

@@ -990,6 +990,96 @@ fn mixed_columns_see_one_another() {
     assert_eq!(bits(live.lines().last().unwrap()), points(&stdout(&foretoken(&["forecast", "mixed", "data.csv"], folder))));
 }
 
+/// Two noisy columns, on a course of their own; the second file of them lacks a field.
+fn course(file: usize, rows: usize) -> String {
+    let shift = file as f64;
+    let load = |t: usize| (t as f64 * 0.26 + shift).sin() * (1.0 + shift) + uniform(t + 5000 * file);
+    let oil = |t: usize| ((t as f64 * 0.5 + shift).cos() + uniform(t + 9000 * file)) * 30.0;
+    let line = |t: usize| match (file, t) {
+        (1, 50) => format!("{t},{},\n", load(t)),
+        _ => format!("{t},{},{}\n", load(t), oil(t)),
+    };
+    "time,load,oil temperature\n".to_string() + &(0..rows).map(line).collect::<String>()
+}
+
+/// Of a map that was folded with none but itself, in f32.
+const FOLDED: f64 = 1e-4;
+
+#[test]
+fn further_files_are_learned_from_and_not_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("data.csv"), course(0, 1200)).unwrap();
+    std::fs::write(folder.join("other.csv"), course(1, 1100)).unwrap();
+    // The linear expert's options are the usual ridge's.
+    let run = SMALL.replace("linear = { lookback = 48 }", "linear = {}").replace("epochs = 3", "epochs = 2\nrefit = true");
+    let also = run.replace("season = 24", "season = 24\nalso = [\"other.csv\"]");
+    let also = also.replace("epochs = 2", "epochs = 2\nsampling = { weights = { \"other/load\" = 2.0 } }");
+    std::fs::write(folder.join("alone.toml"), run).unwrap();
+    std::fs::write(folder.join("with.toml"), &also).unwrap();
+    let [alone, with] = ["alone", "with"].map(|name| {
+        let told = stdout(&foretoken(&["train", &format!("{name}.toml"), "--out", name], folder));
+        assert_eq!(told.contains("other.csv: 1100 rows of 2 series"), name == "with", "{told}");
+        json(&folder.join(name).join("metrics.json"))
+    });
+    // Linear expert and usual ridge are two where one of them has learned more.
+    let mse = |metrics: &serde_json::Value, name: &str| metrics["test"][name]["mse"].as_f64().unwrap();
+    assert!(
+        (mse(&with, "ridge") / mse(&alone, "ridge") - 1.0).abs() < FOLDED,
+        "{} {}",
+        mse(&with, "ridge"),
+        mse(&alone, "ridge")
+    );
+    assert!(alone["test"]["linear"].is_null() && with["test"]["linear"].is_object());
+    for name in ["model", "selected", "network"] {
+        assert_ne!(mse(&with, name), mse(&alone, name), "{name}");
+    }
+    assert!((mse(&with, "linear") / mse(&with, "ridge") - 1.0).abs() > FOLDED);
+    for part in ["test", "validation"] {
+        let scores = with[part].as_object().unwrap();
+        assert!(scores.values().all(|scores| scores["by_column"].as_array().unwrap().len() == 2), "{part}");
+    }
+    assert_eq!((&with["windows"], &with["audit"]), (&alone["windows"], &alone["audit"]));
+    let forecast = std::fs::read_to_string(folder.join("with/forecast.csv")).unwrap();
+    assert!(forecast.lines().count() == 1 + 2 * 8 && !forecast.contains("other/"), "{forecast}");
+
+    // Fitted again before the first test row, all is what `train` made, from whatever folder.
+    let run_folder = folder.join("with");
+    let arguments = ["backtest", ".", "../data.csv", "--refit", "1000", "--json", "scores.json"];
+    stdout(&foretoken(&arguments, &run_folder));
+    let scores = json(&run_folder.join("scores.json"));
+    for (name, trained) in [("model", "model"), ("linear", "linear"), ("ridge", "ridge")] {
+        assert_eq!(scores["forecasters"][name], with["test"][trained], "{name}");
+        assert_eq!(scores["forecasters"][format!("{name}-refit")], with["test"][trained], "{name}");
+    }
+    // On the further file itself nothing is learned from twice.
+    stdout(&foretoken(&["backtest", "with", "other.csv", "--step", "50"], folder));
+
+    std::fs::write(folder.join("run.toml"), also.replace("season = 24", "season = 24\nunit = \"seasonal-change\"")).unwrap();
+    refused(&["train", "run.toml", "--out", "with", "--resume"], folder, &["another configuration"]);
+    let check = |change: [&str; 2], words: &[&str]| {
+        std::fs::write(folder.join("bad.toml"), also.replace(change[0], change[1])).unwrap();
+        refused(&["train", "bad.toml", "--out", "bad"], folder, words);
+    };
+    let covariates = "data.also: expected series without covariates, found ";
+    for (key, option) in [
+        ("data.mix", "mix = true"),
+        ("data.calendar", "calendar = [\"hour-of-day\"]"),
+        ("data.read.past", "read = { past = [\"load\"] }"),
+        ("data.read.future", "read = { future = [\"load\"] }"),
+        ("data.read.statics", "read = { statics = \"statics.csv\" }"),
+    ] {
+        check(["season = 24", &format!("season = 24\n{option}")], &["bad.toml", &format!("{covariates}{key}")]);
+    }
+    check(["[\"other.csv\"]", "[\"other.csv\", \"./data.csv\"]"], &["bad.toml", "data.also: expected", "data.csv again"]);
+    check(["[\"other.csv\"]", "[\"other.csv\", \"other.csv\"]"], &["bad.toml", "data.also: expected", "other.csv again"]);
+    check(["[\"other.csv\"]", "[\"none.csv\"]"], &["none.csv"]);
+    check(["other/load", "other/gas"], &["train.sampling.weights", "`other/gas`"]);
+    check(["season = 24", "season = 24\ncolumns = [\"load\", \"gas\"]"], &["`gas`"]);
+    std::fs::write(folder.join("other.csv"), course(1, 1300)).unwrap();
+    check(["bad", "bad"], &["other.csv: training rows: expected at most 720, as many as", "data.csv has, found 780"]);
+}
+
 #[test]
 fn without_a_model_one_is_trained_told_of_and_kept() {
     let folder = tempfile::tempdir().unwrap();

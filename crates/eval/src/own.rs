@@ -209,7 +209,8 @@ mod tests {
 
     fn fitted(columns: &[Vec<f64>], lookback: usize, strength: Option<f64>) -> (Ridge, Own) {
         let cuts = [2, 4];
-        let shared = Ridge::fit(columns, &(0..300), &(300..400), Inputs::samples(lookback), &cuts, 0).expect("fits");
+        let shared =
+            Ridge::fit(columns, columns.len(), &(0..300), &(300..400), Inputs::samples(lookback), &cuts, 0).expect("fits");
         let own = match strength {
             None => Own::fit(columns, &(0..300), &(300..400), &shared, &cuts),
             Some(strength) => Own::fit_with(columns, &(0..300), &shared, &cuts, &[strength; 2]),
@@ -281,7 +282,7 @@ mod tests {
     fn the_mean_of_both_and_its_return_are_what_they_say() {
         let columns = columns();
         let (shared, own) = fitted(&columns, 12, Some(10.0));
-        let longer = Ridge::fit(&columns, &(0..300), &(300..400), Inputs::samples(20), &[2, 4], 0).expect("fits");
+        let longer = Ridge::fit(&columns, columns.len(), &(0..300), &(300..400), Inputs::samples(20), &[2, 4], 0).expect("fits");
         let both = longer.clone().beside_own(shared.clone(), own.clone());
         let whole = Ridge { own: Some(own), ..shared };
         let missing = vec![f64::NAN; 400];

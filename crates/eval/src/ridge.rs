@@ -233,11 +233,16 @@ impl Ridge {
     /// Fits on the windows that lie in `train`, and picks the strengths on those whose forecast rows lie in `validation`. `cuts` are the ends of
     /// the blocks of the horizon, the horizon last. With `folds` above 0 the training rows, cut into so many parts in order of time, have their say as
     /// well: each part is forecast by the ridges that are fitted on the windows without a row of it, and the sum of the logarithms of all mean squares decides.
+    /// Only the first `judged` of the columns are forecast for that; those behind them are learned from, and rows that are held out are held out of them too.
     ///
     /// # Errors
     /// Too few rows, too many missing values, or values that are not finite.
+    ///
+    /// # Panics
+    /// More columns to judge on than there are.
     pub fn fit(
         columns: &[impl AsRef<[f64]> + Sync],
+        judged: usize,
         train: &Range<usize>,
         validation: &Range<usize>,
         inputs: Inputs,
@@ -252,10 +257,11 @@ impl Ridge {
         if validation.start < span {
             return too_short("look-back of the ridge", span, validation.start);
         }
+        let judged = &columns[..judged];
         Self::fit_by(columns, train, inputs, cuts, |block, candidates| {
             let Block { end, steps, origins, stride, sums, .. } = block;
             let held_out = validation.start..validation.end - end + 1;
-            let mut score = Self::squares(candidates, columns, held_out, steps)
+            let mut score = Self::squares(candidates, judged, held_out, steps)
                 .ok_or(EvalError::Missing { what: "validation windows of the ridge" })?;
             for fold in 0..folds {
                 let at = |fold: usize| train.start + train.len() * fold / folds;
@@ -269,7 +275,7 @@ impl Ridge {
                 if rest.windows == 0 || scored.is_empty() {
                     continue;
                 }
-                if let Some(squares) = Self::squares(&Self::candidates(inputs, &rest, steps)?, columns, scored, steps) {
+                if let Some(squares) = Self::squares(&Self::candidates(inputs, &rest, steps)?, judged, scored, steps) {
                     score.iter_mut().zip(squares).for_each(|(score, more)| *score += more);
                 }
             }
@@ -561,7 +567,7 @@ mod tests {
     }
 
     fn fit(columns: &[Vec<f64>], horizon: usize) -> Ridge {
-        Ridge::fit(columns, &(0..300), &(300..400), Inputs::samples(20), &[horizon], 0).expect("fits")
+        Ridge::fit(columns, columns.len(), &(0..300), &(300..400), Inputs::samples(20), &[horizon], 0).expect("fits")
     }
 
     /// Sums of the same windows in another order, and maps from them.
@@ -585,7 +591,8 @@ mod tests {
         let mut column = wave(400);
         (300..400).for_each(|row| column[row] = ((row * 7907) % 97) as f64);
         let strengths = |folds: usize| {
-            Ridge::fit(std::slice::from_ref(&column), &(0..300), &(300..400), inputs, &[end], folds).expect("fits").strengths[0]
+            Ridge::fit(std::slice::from_ref(&column), 1, &(0..300), &(300..400), inputs, &[end], folds).expect("fits").strengths
+                [0]
         };
         assert!(strengths(0) > strengths(6), "{} {}", strengths(0), strengths(6));
     }
@@ -595,7 +602,7 @@ mod tests {
         let column = wave(400);
         let profile = Some(Profile { season: 3, cycles: 2 });
         let inputs = Inputs { lookback: 12, profile, level: false };
-        let ridge = Ridge::fit(std::slice::from_ref(&column), &(0..300), &(300..400), inputs, &[7], 0).expect("fits");
+        let ridge = Ridge::fit(std::slice::from_ref(&column), 1, &(0..300), &(300..400), inputs, &[7], 0).expect("fits");
         let (before, after) = (ridge.forecast(0, &column, 350..351), ridge.clone().reverting(5.0).forecast(0, &column, 350..351));
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let phase = |phase: usize| 0.5 * (column[344 + phase] + column[347 + phase]);
@@ -611,7 +618,7 @@ mod tests {
     fn blocks_are_fits_of_their_own() {
         let columns = [wave(400), wave(430)[30..].to_vec()];
         let inputs = Inputs { lookback: 12, profile: Some(Profile { season: 9, cycles: 3 }), level: false };
-        let fit = |cuts: &[usize]| Ridge::fit(&columns, &(0..300), &(300..400), inputs, cuts, 0).expect("fits");
+        let fit = |cuts: &[usize]| Ridge::fit(&columns, 2, &(0..300), &(300..400), inputs, cuts, 0).expect("fits");
         let (whole, short) = (fit(&[4, 10, 30]), fit(&[10]));
         // The second block of a fit to 30 steps has the windows of a fit to 10.
         let apart = |steps: Range<usize>| {
@@ -630,7 +637,7 @@ mod tests {
         let columns = [wave(400)];
         let profile = Some(Profile { season: 9, cycles: 3 });
         let members = [Inputs { lookback: 12, profile, level: false }, Inputs::samples(31), Inputs::samples(5)];
-        let members = members.map(|inputs| Ridge::fit(&columns, &(0..300), &(300..400), inputs, &[4, 10], 0).expect("fits"));
+        let members = members.map(|inputs| Ridge::fit(&columns, 1, &(0..300), &(300..400), inputs, &[4, 10], 0).expect("fits"));
         let (mean, forecasts) = (Ridge::mean(&members), members.each_ref().map(|ridge| ridge.forecast(0, &columns[0], 320..350)));
         assert_eq!((mean.inputs.lookback, mean.inputs.profile), (31, profile));
         for (place, forecast) in mean.forecast(0, &columns[0], 320..350).into_iter().enumerate() {
@@ -690,10 +697,46 @@ mod tests {
         assert!(!missing(202) && missing(203) && missing(220) && !missing(221), "three of twenty are too many");
     }
 
+    /// A noisy oscillation of its own course.
+    fn oscillation(rows: usize, seed: usize) -> Vec<f64> {
+        let mut values = vec![0.0, 1.0];
+        for row in 2..rows {
+            let hash = (row as u64 + 1_000_003 * seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let hash = (hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let noise = (hash >> 40) as f64 / (1u64 << 24) as f64 - 0.5;
+            values.push(1.6 * values[row - 1] - 0.9 * values[row - 2] + noise);
+        }
+        values
+    }
+
+    #[test]
+    fn further_columns_are_learned_from_and_not_judged_on() {
+        let (inputs, train, validation, cuts) = (Inputs::samples(20), 0..600, 600..700, [2, 5]);
+        let mut columns = [oscillation(1200, 1), oscillation(1200, 2)];
+        columns[0][..540].fill(NAN);
+        let fit =
+            |columns: &[Vec<f64>], judged| Ridge::fit(columns, judged, &train, &validation, inputs, &cuts, 3).expect("fits");
+        let (alone, with) = (fit(&columns[..1], 1), fit(&columns, 1));
+        assert_eq!(with, Ridge::fit_with(&columns, &train, inputs, &cuts, &with.strengths).expect("fits"), "learned from both");
+        // The first column has 60 training rows, the map has 20 inputs. Most of the error is noise that nobody knows.
+        let truth = &columns[0];
+        let error = |ridge: &Ridge| {
+            let forecast = ridge.forecast(0, truth, 700..1195);
+            let steps = forecast.chunks_exact(5).zip(truth[700..].windows(5)).flat_map(|(own, truth)| own.iter().zip(truth));
+            steps.map(|(own, truth)| (own - truth).powi(2)).sum::<f64>()
+        };
+        assert!(error(&with) < 0.9 * error(&alone), "{} {}", error(&with), error(&alone));
+        // Nothing is made of a further column's validation rows, unless it is judged on as well.
+        let both = fit(&columns, 2);
+        columns[1][600..].iter_mut().enumerate().for_each(|(row, value)| *value = ((row * 7907) % 97) as f64);
+        assert_eq!(fit(&columns, 1), with);
+        assert_ne!(fit(&columns, 2), both);
+    }
+
     #[test]
     fn nothing_to_fit_on_is_an_error() {
         let error = |column: Vec<f64>| {
-            Ridge::fit(&[column], &(0..300), &(300..400), Inputs::samples(20), &[5], 0).expect_err("missing").to_string()
+            Ridge::fit(&[column], 1, &(0..300), &(300..400), Inputs::samples(20), &[5], 0).expect_err("missing").to_string()
         };
         assert!(error(vec![NAN; 400]).contains("training windows"));
         let mut ends = wave(400);

@@ -30,7 +30,8 @@ fn seasonal_naive_and_ridge_are_the_known_floor() {
     let columns = columns();
     let naive = score(&SeasonalNaive { season: 24, horizon: HORIZON }, &columns);
     assert!((naive.mse - 0.512).abs() < TOLERANCE && (naive.mae - 0.433).abs() < TOLERANCE, "{} {}", naive.mse, naive.mae);
-    let ridge = Ridge::fit(&columns, &(0..8640), &(8640..11520), Inputs::samples(512), &[HORIZON], 0).expect("fits");
+    let ridge =
+        Ridge::fit(&columns, columns.len(), &(0..8640), &(8640..11520), Inputs::samples(512), &[HORIZON], 0).expect("fits");
     let scores = score(&ridge, &columns);
     assert!((scores.mse - 0.367).abs() < TOLERANCE && (scores.mae - 0.391).abs() < TOLERANCE, "{} {}", scores.mse, scores.mae);
     assert!((0.6..0.95).contains(&scores.coverage_80.unwrap()), "{}", scores.coverage_80.unwrap());
@@ -62,7 +63,7 @@ fn ridge_has_the_same_bits_on_one_thread_and_two() {
     let columns: Vec<Vec<f64>> = columns().into_iter().take(2).collect();
     let fit = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        pool.install(|| Ridge::fit(&columns, &(0..2000), &(2000..2500), Inputs::samples(96), &[24], 0).expect("fits"))
+        pool.install(|| Ridge::fit(&columns, 2, &(0..2000), &(2000..2500), Inputs::samples(96), &[24], 0).expect("fits"))
     };
     assert_eq!(fit(1), fit(2));
 }
@@ -70,6 +71,6 @@ fn ridge_has_the_same_bits_on_one_thread_and_two() {
 #[test]
 fn too_few_rows_say_how_many() {
     let columns = vec![vec![0.0; 100]];
-    let error = Ridge::fit(&columns, &(0..50), &(50..100), Inputs::samples(48), &[24], 0).expect_err("short").to_string();
+    let error = Ridge::fit(&columns, 1, &(0..50), &(50..100), Inputs::samples(48), &[24], 0).expect_err("short").to_string();
     assert!(error.contains("72 rows, found 50"), "{error}");
 }

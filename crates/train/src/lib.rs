@@ -21,5 +21,5 @@ pub use gate::{GateConfig, GateReport, fit_gate};
 pub use sampling::Sampling;
 pub use schedule::{Group, Schedule};
 pub use ship::Shipped;
-pub use trainer::{EpochReport, MixtureUsage, StepReport, Task, Trainer};
+pub use trainer::{EpochReport, Further, MixtureUsage, StepReport, Task, Trainer};
 pub use validate::{Gain, Validation};

@@ -7,7 +7,7 @@ use crate::{
     trainer::Task,
 };
 use foretoken_model::{
-    Blueprint, ModelError,
+    Blueprint, Column, ModelError,
     layer::{Pass, State, Workspace},
     network::{Heard, NetworkEngine},
     train::Batch,
@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::{collections::HashMap, ops::Range};
 
-/// States by window: column and first row.
+/// States by window: series and first row.
 pub type Carried = HashMap<(usize, usize), State>;
 
 /// Most bytes that the states of an epoch's windows may take.
@@ -41,7 +41,7 @@ pub struct Loader<'a> {
 
 /// What one step learns from: the batch, and its targets in the scaler's units.
 pub struct Lesson {
-    /// The windows: column, and first of the training rows.
+    /// The windows: column, or behind the columns a further series, and first of the training rows.
     pub windows: Vec<(usize, usize)>,
     /// The network's input.
     pub batch: Batch,
@@ -52,10 +52,10 @@ pub struct Lesson {
 }
 
 impl<'a> Loader<'a> {
-    /// Prepares the training rows of a task, and their covariates.
+    /// Prepares the training rows of a task, those of its further series too, and their covariates.
     ///
     /// # Errors
-    /// Too few rows for one window and its horizon, or covariates that are not the model's.
+    /// Too few rows for one window and its horizon, covariates that are not the model's, or covariates and further series.
     pub fn new(blueprint: &Blueprint, task: &Task<'a>, config: &TrainConfig) -> Result<Self, ModelError> {
         config.check()?;
         let forecaster = &blueprint.config;
@@ -63,12 +63,16 @@ impl<'a> Loader<'a> {
         let beside = task.beside.from(task.train.start);
         task.covariates.fits(&own, columns)?;
         task.covariates.check(&beside, columns)?;
+        if !task.also.is_empty() && own.count() > 0 {
+            return Err(ModelError::config("also", "series without covariates", format!("{} inputs of them", own.count())));
+        }
         let shortest = config.horizons_of(horizon)?.into_iter().min().unwrap_or(horizon);
         let shared = Shared::new(forecaster, &task.covariates, beside);
-        let of = |(index, &values): (usize, &&'a [f64])| {
-            Series::new(index, &task.columns[index], &values[task.train.clone()], &shared)
+        let all: Vec<(&Column, &'a [f64])> = task.series().collect();
+        let of = |(index, &(column, values)): (usize, &(&Column, &'a [f64]))| {
+            Series::new(index, column, &values[task.train.clone()], &shared)
         };
-        let series: Vec<Series<'a>> = task.values.par_iter().enumerate().map(of).collect();
+        let series: Vec<Series<'a>> = all.par_iter().enumerate().map(of).collect();
         // At the last sample of a window at least the shortest horizon is known.
         let until = task.train.len().saturating_sub(shortest);
         let starts: Vec<usize> =
@@ -78,7 +82,7 @@ impl<'a> Loader<'a> {
             return Err(ModelError::TooShort { what: "training", expected: config.window + shortest, found });
         }
         let shown = if own.columns > 0 { series.par_iter().map(|series| series.shown(&shared)).collect() } else { Vec::new() };
-        let names = task.columns.iter().map(|column| column.name.as_str());
+        let names = task.series().map(|(column, _)| column.name.as_str());
         let shares = config.sampling.as_ref().map(|sampling| Shares::new(sampling, names, &starts)).transpose()?;
         Ok(Self { shared: shared.mixed(shown), series, starts, shares, known: own.known, horizon, config: config.clone() })
     }

@@ -33,6 +33,15 @@ use std::{
 /// Windows that an error names.
 const WINDOWS_NAMED: usize = 4;
 
+/// A further series: its training rows are learned from, and it is never validated on or forecast.
+#[derive(Clone, Debug)]
+pub struct Further<'a> {
+    /// Its name, and its statistics.
+    pub column: Column,
+    /// Its values in its own unit, laid on the rows of the task: NaN where it has none.
+    pub values: &'a [f64],
+}
+
 /// What a run learns from.
 #[derive(Clone, Debug, Default)]
 pub struct Task<'a> {
@@ -44,12 +53,22 @@ pub struct Task<'a> {
     pub covariates: Covariates,
     /// See there.
     pub beside: Beside<'a>,
+    /// Series to learn from beside the columns; only where there are no covariates, and columns are not mixed.
+    pub also: Vec<Further<'a>>,
     /// Rows to train on.
     pub train: Range<usize>,
     /// Rows to validate on.
     pub validation: Range<usize>,
     /// The fitted linear expert.
     pub linear: Option<LinearWeights>,
+}
+
+impl<'a> Task<'a> {
+    /// All series to learn from, in the unit of each: the columns, then the further ones.
+    pub(crate) fn series(&self) -> impl Iterator<Item = (&Column, &'a [f64])> + Clone {
+        let own = self.columns.iter().zip(self.values.iter().copied());
+        own.chain(self.also.iter().map(|further| (&further.column, further.values)))
+    }
 }
 
 /// One step's figures.
@@ -164,7 +183,11 @@ impl<'a> Trainer<'a> {
         let zeros = || vec![0.0; weights.len()];
         let learned = config.of_the_weights();
         let (columns, covariates) = (&task.columns, &task.covariates);
-        let run = format!("{model:?} {learned:?} {columns:?} {covariates:?} {:?} {:?}", task.train, task.validation);
+        let mut run = format!("{model:?} {learned:?} {columns:?} {covariates:?} {:?} {:?}", task.train, task.validation);
+        if !task.also.is_empty() {
+            let also: Vec<&Column> = task.also.iter().map(|further| &further.column).collect();
+            run += &format!(" also {also:?}");
+        }
         let trainer = Self {
             moments: [zeros(), zeros()],
             mean: weights.clone(),
@@ -411,10 +434,8 @@ impl<'a> Trainer<'a> {
 
     /// Some windows in words.
     fn named(&self, windows: &[(usize, usize)]) -> String {
-        let name = |&(column, row): &(usize, usize)| {
-            let row = self.task.train.start + row;
-            format!("`{}` from row {row}", self.task.columns[column].name)
-        };
+        let names: Vec<&str> = self.task.series().map(|(column, _)| column.name.as_str()).collect();
+        let name = |&(series, row): &(usize, usize)| format!("`{}` from row {}", names[series], self.task.train.start + row);
         let some: Vec<String> = windows.iter().take(WINDOWS_NAMED).map(name).collect();
         let more = match windows.len().saturating_sub(WINDOWS_NAMED) {
             0 => String::new(),

@@ -1,7 +1,9 @@
 //! The training loop: it learns, repeats itself bit for bit, resumes, and says what is wrong.
 
 use foretoken_model::{Column, Covariates, ForecasterConfig, ModelError, linear_expert::LinearWeights};
-use foretoken_train::{Checkpoint, Group, NotFinite, Sampling, Schedule, StepReport, Task, TrainConfig, Trainer, loader::Loader};
+use foretoken_train::{
+    Checkpoint, Further, Group, NotFinite, Sampling, Schedule, StepReport, Task, TrainConfig, Trainer, loader::Loader,
+};
 use std::ops::ControlFlow;
 
 const ROWS: usize = 700;
@@ -474,6 +476,52 @@ fn a_series_without_weight_is_not_learned_from() {
         values[0][77] = 2.0;
         assert!(before != weights(&values));
     }
+}
+
+/// The task with a series beside its columns.
+fn with_further<'a>(values: &'a [Vec<f64>; 2], other: &'a [f64]) -> Task<'a> {
+    let column = Column { name: "file/c".into(), mean: 40.0, deviation: 3.5 };
+    Task { also: vec![Further { column, values: other }], ..task(values) }
+}
+
+#[test]
+fn further_series_are_trained_on_and_nothing_else() {
+    use foretoken_model::{Blueprint, Registry};
+    let (model, values, config) = (model(""), columns(), TrainConfig { epochs: 1, ..config() });
+    let mut other: Vec<f64> = (0..ROWS).map(|t| 40.0 + 5.0 * (t as f64 * 0.4).sin()).collect();
+    other[..100].fill(f64::NAN);
+    let blueprint = Blueprint::new(&model, &Registry::default()).unwrap();
+    let loader = Loader::new(&blueprint, &with_further(&values, &other), &config).unwrap();
+    let windows: Vec<(usize, usize)> = loader.epoch(0, 0, None).flat_map(|lesson| lesson.windows).collect();
+    let rows = |series: usize| windows.iter().filter(move |(own, _)| *own == series).map(|&(_, row)| row);
+    assert!(rows(0).count() > 3 && rows(1).count() > 3 && rows(2).count() > 3, "{windows:?}");
+    assert!(rows(2).all(|row| (100..520).contains(&row)) && windows.iter().all(|&(series, _)| series < 3));
+
+    let weights = |task: Task<'_>| {
+        let mut trainer = Trainer::new(&model, &config, task).unwrap();
+        let validation = trainer.train_epoch(|_| {}).unwrap().validation;
+        assert!(validation.network_mse.is_finite());
+        let names: Vec<String> = trainer.best().unwrap().columns().iter().map(|column| column.name.clone()).collect();
+        assert_eq!(names, ["a", "b"]);
+        (trainer.checkpoint().arenas[0].clone(), trainer.run().to_string())
+    };
+    let (alone, learned) = (weights(task(&values)), weights(with_further(&values, &other)));
+    assert!(alone.0 != learned.0, "it is learned from");
+    assert!(!alone.1.contains("file/c") && learned.1.contains("file/c"), "a checkpoint of one is not the other's");
+    other[520..].fill(f64::NAN);
+    assert!(weights(with_further(&values, &other)) == learned, "nothing is made of its other rows");
+
+    // It has its weight and its name.
+    let sampling = Some(Sampling { power: 0.0, weights: ["a", "b"].map(|name| (name.to_string(), 0.0)).into() });
+    other[300] = 1e39;
+    let only = TrainConfig { sampling, steps: Some(9), ..config.clone() };
+    let error = Trainer::new(&model, &only, with_further(&values, &other)).unwrap().train_epoch(|_| {}).unwrap_err().to_string();
+    assert!(error.contains("`file/c` from row") && !error.contains("`a` from row"), "{error}");
+    // No covariates are known of it.
+    let mut mixed = model.clone();
+    mixed.covariates.columns = 2;
+    let error = Trainer::new(&mixed, &config, with_further(&values, &other)).err().expect("refused").to_string();
+    assert!(error.contains("also: expected series without covariates"), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{
     error::CliError,
     forecast_file::ForecastFile,
     refit::{Refit, beside},
-    run::{DataConfig, Run, predictor},
+    run::{Run, predictor},
     score::{Judge, by_name},
     table,
 };
@@ -74,17 +74,15 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if arguments.refit.is_some() && !forecaster.is_linear_alone() && run.model != *forecaster.config() {
         return Err(CliError::file(&path, "model: expected the configuration of the model to refit, found another"));
     }
-    let names = super::forecast::names(&forecaster);
     let rate = arguments.rate.unwrap_or(1);
-    let data =
-        DataConfig { path: arguments.data.clone(), columns: Some(names), ..run.data.clone() }.prepare_for(&forecaster, rate)?;
+    let data = run.data.prepare_for(&arguments.data, &forecaster, rate)?;
     let config = forecaster.config();
     let horizons = if rate == 1 { run.train.horizons_of(config.horizon)? } else { vec![config.horizon] };
     let judge = Judge::new(&data, &horizons, &config.quantiles, run.data.season * rate).every(rate);
     let judge = judge.thinned(arguments.step as usize, arguments.windows.map(|windows| windows as usize));
     let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
-    table::show_audit(&data.audit);
+    table::show_audits(&data);
     let origins = judge.origins(&data.ranges.test)?;
     let file = arguments.parquet.as_ref().map(|path| ForecastFile::create(path, &data, &config.quantiles, rate));
     let mut file = file.transpose()?;

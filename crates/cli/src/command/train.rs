@@ -78,7 +78,7 @@ struct Metrics {
     test_by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
     /// The same on validation rows.
     validation_by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
-    /// What was found in the file.
+    /// What was found in the run's own file.
     audit: Audit,
     /// Test windows of one column.
     windows: u64,
@@ -133,7 +133,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     run.count_covariates(&arguments.run, &data.covariates, data.columns.len())?;
     let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
-    table::show_audit(&data.audit);
+    table::show_audits(&data);
     let ridges = judge.ridges(run.model.linear.as_ref())?;
     let (test, validation) = (judge.origins(&data.ranges.test)?, judge.origins(&data.ranges.validation)?);
     let baselines = judge.baselines(&ridges, &test, &mut None)?;

@@ -1,0 +1,146 @@
+//! Further files of a run, `data.also`: their training rows are learned from, by the linear expert and by the network.
+//!
+//! ```text
+//! rows      [ training …              | validation | test ]     of the run's own file
+//!               [ training …          | validation …            of a further one: the ends of the training rows meet
+//! ```
+//! What lies behind its training rows is kept for what is fitted again on later rows; whoever fits says which rows are learned from.
+
+use crate::{
+    error::CliError,
+    run::{DataConfig, Prepared, read_series, standardise},
+};
+use foretoken_data::{Audit, Signal, Values};
+use foretoken_model::Column;
+use std::path::{Path, PathBuf};
+
+/// A further file, on the rows of the run's own.
+pub struct Also {
+    /// Where it came from.
+    pub path: PathBuf,
+    /// What was found in it.
+    pub audit: Audit,
+    /// Its series: the file's name before theirs, and statistics over its own training rows.
+    pub columns: Vec<Column>,
+    /// In their own units; NaN where a series has no value, before and behind the file's rows too.
+    pub values: Vec<Values>,
+    /// The same, standardised.
+    pub standardised: Vec<Values>,
+}
+
+/// Whether two paths lead to one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
+    real(one) == real(other)
+}
+
+impl DataConfig {
+    /// Whether there can be such further files in the run at `path`.
+    ///
+    /// # Errors
+    /// Anything beside the series, which further ones would lack; a file that is there twice.
+    pub fn check_also(&self, path: &Path) -> Result<(), CliError> {
+        let refused = |expected, found| Err(CliError::file(path, format!("data.also: expected {expected}, found {found}")));
+        let beside = [
+            ("data.read.past", !self.read.past.is_empty()),
+            ("data.read.future", !self.read.future.is_empty()),
+            ("data.read.statics", self.read.statics.is_some()),
+            ("data.calendar", !self.calendar.is_empty()),
+            ("data.mix", self.mix),
+        ];
+        if let Some((key, _)) = beside.iter().find(|(_, given)| *given && !self.also.is_empty()) {
+            return refused("series without covariates", (*key).to_string());
+        }
+        let again = |&(place, file): &(usize, &PathBuf)| {
+            std::iter::once(&self.path).chain(&self.also[..place]).any(|before| is_same(before, file))
+        };
+        match self.also.iter().enumerate().find(again) {
+            Some((_, file)) => refused("files other than data.path, each once", format!("{} again", file.display())),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the further files onto the rows of `main`, which is not among them.
+    pub(crate) fn read_also(&self, main: &Prepared) -> Result<Vec<Also>, CliError> {
+        self.also.iter().filter(|path| !is_same(path, &main.path)).map(|path| self.read_one(path, main)).collect()
+    }
+
+    fn read_one(&self, path: &Path, main: &Prepared) -> Result<Also, CliError> {
+        let (signal, audit) = read_series(path, &self.read, self.columns.as_deref())?;
+        let named = |error| CliError::file(path, error);
+        let train = self.split.resolve(signal.len()).map_err(named)?.train;
+        let Some(first) = main.ranges.train.end.checked_sub(train.end) else {
+            let most = format!("at most {}, as many as {} has", main.ranges.train.end, main.path.display());
+            return Err(CliError::file(path, format!("training rows: expected {most}, found {}", train.end)));
+        };
+        let mut columns = self.statistics(&signal, train).map_err(named)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        columns.iter_mut().for_each(|column| column.name = format!("{stem}/{}", column.name));
+        let values = lay(&signal, first, main.signal.len())?;
+        Ok(Also { path: path.into(), audit, standardised: standardise(&columns, &values)?, columns, values })
+    }
+}
+
+/// The columns of a signal on so many rows, of which `first` is its first one.
+fn lay(signal: &Signal, first: usize, rows: usize) -> Result<Vec<Values>, CliError> {
+    let mapped = signal.columns.iter().any(Values::is_mapped);
+    let laid = Values::table(signal.columns.len(), rows, mapped, |index, to| {
+        to.fill(f64::NAN);
+        to[first..].iter_mut().zip(&*signal.columns[index]).for_each(|(to, &value)| *to = value);
+    });
+    Ok(laid?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::run::Run;
+    use foretoken_data::Values;
+    use std::fmt::Write;
+
+    /// Rows of a file with a column that counts from `first` and is missing in row 3.
+    fn csv(first: usize, rows: usize) -> String {
+        let mut text = "time,a,b\n".to_string();
+        for row in 0..rows {
+            let a = if row == 3 { String::new() } else { (first + row).to_string() };
+            writeln!(text, "{row},{a},{}", (row * row) % 7).unwrap();
+        }
+        text
+    }
+
+    /// The first further column's values, where it begins, and where it ends, for files of so many rows.
+    fn check(split: &str, rows: [usize; 2], train: usize, expected: std::ops::Range<usize>) {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("main.csv", &csv(0, rows[0]));
+        write("more.csv", &csv(100, rows[1]));
+        let text = format!(
+            "[data]\npath = 'main.csv'\nalso = ['more.csv']\nsplit = {split}\nseason = 2\ncolumns = ['a']\n\
+             [model]\nhorizon = 1\nlayers = []"
+        );
+        write("run.toml", &text);
+        let data = Run::read(&folder.path().join("run.toml")).unwrap().data.prepare().unwrap();
+        let [also] = &data.also[..] else { panic!("one file") };
+        assert_eq!((also.columns.len(), also.columns[0].name.as_str()), (1, "more/a"));
+        let values: &Values = &also.values[0];
+        assert_eq!(values.len(), rows[0]);
+        for (row, value) in values.iter().enumerate() {
+            let there = expected.contains(&row) && row != expected.start + 3;
+            let own = (100 + row).wrapping_sub(expected.start) as f64;
+            assert!(if there { *value == own } else { value.is_nan() }, "{split}: {values:?}");
+        }
+        // Units are those of its own training rows, whose ends meet the others'.
+        let of_training = (0..train).filter(|row| *row != 3).map(|row| (100 + row) as f64);
+        let mean = of_training.clone().sum::<f64>() / of_training.count() as f64;
+        assert_eq!((also.columns[0].mean, data.ranges.train.end), (mean, expected.start + train));
+        let standardised = also.standardised[0][expected.start];
+        assert_eq!(standardised, also.columns[0].standardise(100.0));
+    }
+
+    #[test]
+    fn the_ends_of_the_training_rows_meet() {
+        check("{ shares = [0.5, 0.25, 0.25] }", [20, 12], 6, 4..16);
+        check("{ rows = [6, 2, 2] }", [10, 10], 6, 0..10);
+        check("{ rows = [6, 2, 2] }", [12, 30], 6, 0..12);
+        check("{ last = [2, 2] }", [15, 14], 10, 1..15);
+    }
+}
