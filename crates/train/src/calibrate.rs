@@ -4,7 +4,8 @@
 //! factors: the horizon is cut into blocks that double in length, and between their middles factors are interpolated.
 
 use crate::validate::held_back;
-use foretoken_model::{Beside, Forecaster, ModelError, conformal::Calibration};
+use foretoken_model::{Beside, Forecaster, ModelError, conformal::Calibration, predictor::Parts, stretch::MOST_APART};
+use rayon::prelude::*;
 use std::{ops::Range, sync::Arc};
 
 /// Most windows looked at, over all columns.
@@ -17,6 +18,7 @@ const FEWEST_ERRORS: usize = 100;
 const LARGEST_FACTOR: f64 = 1e3;
 
 /// A block of steps, and its errors by level.
+#[derive(Clone)]
 struct Block {
     steps: Range<usize>,
     stride: usize,
@@ -52,33 +54,37 @@ pub fn calibrate(
     }
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
-    let mut predictor = held_back(forecaster, beside)?;
-    let mut turn = 0;
-    predictor.advance_many(
-        &history,
-        wanted,
-        |row, column, parts| {
-            turn += 1;
-            for block in &mut blocks {
-                // Windows take turns among the steps, so that none is left out.
-                let first = block.steps.start + turn % block.stride;
-                for step in (first..block.steps.end.min(rows.end - row - 1)).step_by(block.stride) {
-                    let truth = forecaster.columns()[column].standardise(history[column][row + 1 + step]);
-                    let quantiles = &parts.combined[step * count..][..count];
-                    if truth.is_nan() {
-                        continue;
-                    }
-                    for (level, ratios) in block.ratios.iter_mut().enumerate().filter(|(level, _)| *level != middle) {
-                        let distance = quantiles[level] - quantiles[middle];
-                        ratios.push(
-                            ((truth - quantiles[middle]) / distance.abs().max(f64::MIN_POSITIVE) * distance.signum()) as f32,
-                        );
-                    }
+    let add = |blocks: &mut [Block], turn: usize, row: usize, column: usize, parts: &Parts| {
+        for block in blocks {
+            // Windows take turns among the steps, so that none is left out.
+            let first = block.steps.start + turn % block.stride;
+            for step in (first..block.steps.end.min(rows.end - row - 1)).step_by(block.stride) {
+                let truth = forecaster.columns()[column].standardise(history[column][row + 1 + step]);
+                let quantiles = &parts.combined[step * count..][..count];
+                if truth.is_nan() {
+                    continue;
+                }
+                for (level, ratios) in block.ratios.iter_mut().enumerate().filter(|(level, _)| *level != middle) {
+                    let distance = quantiles[level] - quantiles[middle];
+                    ratios.push(((truth - quantiles[middle]) / distance.abs().max(f64::MIN_POSITIVE) * distance.signum()) as f32);
                 }
             }
-        },
-        None,
-    )?;
+        }
+    };
+    let mut groups: Vec<(usize, Vec<Block>)> = (0..columns.len().min(MOST_APART)).map(|group| (group, blocks.clone())).collect();
+    let sinks = groups.iter_mut().map(|(turn, blocks)| {
+        |row: usize, column: usize, parts: &Parts| {
+            *turn += 1;
+            add(blocks, *turn, row, column, parts);
+        }
+    });
+    held_back(forecaster, beside)?.advance_many_apart(&history, wanted, &mut sinks.collect::<Vec<_>>())?;
+    for (_, group) in &groups {
+        for (block, more) in blocks.iter_mut().zip(group) {
+            block.ratios.iter_mut().zip(&more.ratios).for_each(|(ratios, more)| ratios.extend_from_slice(more));
+        }
+    }
+    drop(groups);
     // Blocks beyond the rows, or with too few errors, do as the one before them.
     let mut factors: Vec<Vec<f64>> = Vec::new();
     for block in &mut blocks {
@@ -114,6 +120,6 @@ impl Block {
             let (_, at, _) = ratios.select_nth_unstable_by(rank, f32::total_cmp);
             f64::from(*at).clamp(0.0, LARGEST_FACTOR)
         };
-        self.ratios.iter_mut().enumerate().map(of).collect()
+        self.ratios.par_iter_mut().enumerate().map(of).collect()
     }
 }
