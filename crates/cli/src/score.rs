@@ -10,7 +10,7 @@ use foretoken_eval::{
     Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Own, Profile, Ridge, Scores, SeasonalNaive, Told, Unit, Window,
     evaluate_at, naive_scales, residual_spread,
 };
-use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig};
+use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig, predictor::Parts, stretch::MOST_APART};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// Rows of a table: name and scores, in the order to print.
@@ -299,31 +299,42 @@ impl<'a> Judge<'a> {
         }
         let (count, middle) = forecaster.blueprint().levels.shape();
         let history = self.data.signal.slice(0..origins.end());
-        let (mut truth, mut points) = (Vec::new(), Vec::new());
-        predictor.tell(&self.data.beside())?;
-        predictor.advance_many(
-            &history,
-            |row| origins.contains(row + 1),
-            |row, column, parts| {
-                let (values, origin) = (&self.data.standardised[column], row + 1);
-                let rows = (1..=self.horizon()).map(|step| row + step * self.every).take_while(|&at| at < origins.end());
-                truth.clear();
-                truth.extend(rows.map(|at| values[at]));
-                for ((name, boards), quantiles) in boards.iter_mut().zip([&parts.combined, &parts.network]) {
-                    points.clear();
-                    points.extend(quantiles.chunks_exact(count).map(|q| q[middle]));
-                    boards.add(origin, column, &truth, &points, quantiles);
-                    if let Some(file) = file.as_mut() {
-                        let steps = boards.steps(origin);
-                        file.add(
-                            name,
-                            Window { column, origin, points: &points[..steps], quantiles: &quantiles[..steps * count] },
-                        );
-                    }
+        let add = |boards: &mut Boards, row: usize, column: usize, parts: &Parts, file: &mut Option<&mut ForecastFile<'_>>| {
+            let (values, origin) = (&self.data.standardised[column], row + 1);
+            let rows = (1..=self.horizon()).map(|step| row + step * self.every).take_while(|&at| at < origins.end());
+            let truth: Vec<f64> = rows.map(|at| values[at]).collect();
+            for ((name, boards), quantiles) in boards.iter_mut().zip([&parts.combined, &parts.network]) {
+                let points: Vec<f64> = quantiles.chunks_exact(count).map(|q| q[middle]).collect();
+                boards.add(origin, column, &truth, &points, quantiles);
+                if let Some(file) = file {
+                    let steps = boards.steps(origin);
+                    let (points, quantiles) = (&points[..steps], &quantiles[..steps * count]);
+                    file.add(name, Window { column, origin, points, quantiles });
                 }
-            },
-            None,
-        )?;
+            }
+        };
+        predictor.tell(&self.data.beside())?;
+        let wanted = |row: usize| origins.contains(row + 1);
+        let mut groups = vec![boards.clone(); history.len().min(MOST_APART)];
+        match file {
+            // A file's rows have an order.
+            Some(file) => {
+                let each = Predictor::apart(history.len(), groups.len());
+                let sink = |row, column: usize, parts: &Parts| {
+                    add(&mut groups[column / each], row, column, parts, &mut Some(&mut *file));
+                };
+                predictor.advance_many(&history, wanted, sink, None)?;
+            }
+            None => {
+                let sinks = groups
+                    .iter_mut()
+                    .map(|boards| |row: usize, column: usize, parts: &Parts| add(boards, row, column, parts, &mut None));
+                predictor.advance_many_apart(&history, wanted, &mut sinks.collect::<Vec<_>>())?;
+            }
+        }
+        for group in &groups {
+            boards.iter_mut().zip(group).for_each(|((_, boards), (_, more))| boards.merge(more));
+        }
         file.as_mut().map_or(Ok(()), ForecastFile::check)?;
         Ok(boards)
     }

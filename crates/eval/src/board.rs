@@ -32,8 +32,6 @@ struct ColumnSums {
     absolute: f64,
     /// Of the 95% interval's scores.
     interval: f64,
-    /// Of the pinball losses of the deciles.
-    deciles: f64,
     /// Of the truths' magnitudes, in the data's unit.
     magnitude: f64,
 }
@@ -61,6 +59,7 @@ pub struct ScoreBoard {
     square: Vec<f64>,
     absolute: Vec<f64>,
     columns: Vec<ColumnSums>,
+    /// Of the pinball losses, `[column][level]`.
     pinball: Vec<f64>,
     magnitude: f64,
     relative: f64,
@@ -89,7 +88,7 @@ impl ScoreBoard {
             square: vec![0.0; horizon],
             absolute: vec![0.0; horizon],
             columns: vec![ColumnSums::default(); scales.len()],
-            pinball: vec![0.0; levels.len()],
+            pinball: vec![0.0; scales.len() * levels.len()],
             magnitude: 0.0,
             relative: 0.0,
         }
@@ -110,8 +109,9 @@ impl ScoreBoard {
     pub fn add(&mut self, column: usize, truth: &[f64], mut point: impl Iterator<Item = f64>, quantiles: &[f64]) {
         let count = self.levels.len();
         assert_eq!(quantiles.len(), truth.len() * count, "a quantile for every truth and level");
-        let (own, unit) = (&mut self.columns[column], self.units[column]);
-        let mut known = false;
+        let (mut own, unit) = (self.columns[column], self.units[column]);
+        let pinball = &mut self.pinball[column * count..][..count];
+        let (mut magnitude, mut relative, mut known) = (self.magnitude, self.relative, false);
         for (step, (&truth, quantiles)) in truth.iter().zip(quantiles.chunks_exact(count)).enumerate() {
             let point = point.next().unwrap_or(f64::NAN);
             if truth.is_nan() {
@@ -130,19 +130,16 @@ impl ScoreBoard {
             own.values += 1;
             own.square += error * error;
             own.absolute += error.abs();
-            self.magnitude += truth.abs();
+            magnitude += truth.abs();
             if error != 0.0 {
-                self.relative += error.abs() / (truth.abs() + point.abs());
+                relative += error.abs() / (truth.abs() + point.abs());
             }
             let mut below = 0;
             own.magnitude += (truth * unit.deviation + unit.mean).abs();
-            let levels = self.pinball.iter_mut().zip(&self.levels).zip(&self.deciles);
-            for (((sum, level), decile), &quantile) in levels.zip(quantiles) {
+            for ((sum, level), &quantile) in pinball.iter_mut().zip(&self.levels).zip(quantiles) {
                 let error = truth - quantile;
                 let (over, under) = (level * error, (level - 1.0) * error);
-                let loss = if over > under { over } else { under };
-                *sum += loss;
-                own.deciles += if *decile { loss } else { 0.0 };
+                *sum += if over > under { over } else { under };
                 below += u64::from(quantile < truth);
             }
             self.bins[below as usize] += 1;
@@ -157,6 +154,7 @@ impl ScoreBoard {
             }
         }
         own.windows += u64::from(known);
+        (self.columns[column], self.magnitude, self.relative) = (own, magnitude, relative);
     }
 
     /// Adds another board's sums.
@@ -174,7 +172,6 @@ impl ScoreBoard {
             own.square += other.square;
             own.absolute += other.absolute;
             own.interval += other.interval;
-            own.deciles += other.deciles;
             own.magnitude += other.magnitude;
         }
         for (own, other) in self.intervals.iter_mut().flatten().zip(other.intervals.iter().flatten()) {
@@ -186,13 +183,18 @@ impl ScoreBoard {
         self.unforecast += other.unforecast;
     }
 
+    /// Pinball losses of a level, over all columns.
+    fn of_level(&self, level: usize) -> f64 {
+        self.pinball.iter().skip(level).step_by(self.levels.len()).sum()
+    }
+
     /// ∫ pinball_τ dτ by the trapezoid rule.
     fn integral(&self) -> f64 {
         let level = |place: usize| match place.checked_sub(1) {
             None => 0.0,
             Some(place) => self.levels.get(place).copied().unwrap_or(1.0),
         };
-        self.pinball.iter().enumerate().map(|(place, sum)| 0.5 * (level(place + 2) - level(place)) * sum).sum()
+        (0..self.levels.len()).map(|place| 0.5 * (level(place + 2) - level(place)) * self.of_level(place)).sum()
     }
 
     /// The mean over the columns that have values and a scale, of a sum over each.
@@ -225,7 +227,9 @@ impl ScoreBoard {
             wql: 2.0 * pinball / self.magnitude,
             wql_in_units: self.deciles.contains(&true).then(|| {
                 let count = self.deciles.iter().filter(|decile| **decile).count() as f64;
-                let loss = self.columns.iter().zip(&self.units).map(|(own, unit)| own.deciles * unit.deviation).sum::<f64>();
+                let by_column = self.pinball.chunks_exact(self.levels.len()).zip(&self.units);
+                let of_deciles = |own: &[f64]| own.iter().zip(&self.deciles).filter(|own| *own.1).map(|own| own.0).sum::<f64>();
+                let loss = by_column.map(|(own, unit)| of_deciles(own) * unit.deviation).sum::<f64>();
                 2.0 * loss / count / self.columns.iter().map(|own| own.magnitude).sum::<f64>()
             }),
             crps: over_values(2.0 * self.integral()),

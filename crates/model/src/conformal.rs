@@ -10,8 +10,19 @@
 //! steered is the coverage of what was said. The rate falls with √h: forecasts that overlap miss together, and a long horizon's delay would make fast ones swing. Between
 //! those steps `θ` is interpolated.
 
-use crate::{ModelError, forecaster::Forecaster, linear_expert::LinearExpert, network::Heads, quantiles::Levels, voice::Voice};
+use crate::{
+    ModelError,
+    covariates::Along,
+    forecaster::Forecaster,
+    linear_expert::LinearExpert,
+    network::Heads,
+    predictor::Parts,
+    quantiles::Levels,
+    scaler::ColumnHistory,
+    voice::{Room, Voice},
+};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Factors beyond this are not a calibration but a model that does not fit.
 const LARGEST_FACTOR: f32 = 1e3;
@@ -129,8 +140,13 @@ impl Knots {
         Voice { heads: &self.heads, linear: self.linear.as_ref(), steps: Some(&self.steps) }
     }
 
-    pub(crate) fn outputs(&self) -> usize {
+    fn outputs(&self) -> usize {
         self.heads.outputs()
+    }
+
+    /// Room for what the voice says.
+    pub(crate) fn parts(&self) -> Parts {
+        Parts::new(self.steps.len(), self.beyond.len())
     }
 
     /// Pending values of one column.
@@ -172,12 +188,78 @@ impl Adaptive {
             && self.pending.iter().all(|value| value.is_finite())
     }
 
-    /// Sample number `time` of a column has come, NaN if it is missing: learns from the forecasts of it.
-    pub(crate) fn hear(&mut self, knots: &Knots, column: usize, time: u64, value: f64) {
+    /// Every column's part.
+    pub(crate) fn columns(&mut self, knots: &Knots) -> impl Iterator<Item = Learner<'_>> {
+        let (logs, pending) =
+            (self.log_factors.chunks_exact_mut(knots.outputs()), self.pending.chunks_exact_mut(knots.waiting()));
+        let rate = self.rate;
+        logs.zip(pending).map(move |(log_factors, pending)| Learner { rate, log_factors, pending })
+    }
+
+    /// One column's part.
+    pub(crate) fn of(&mut self, knots: &Knots, column: usize) -> Learner<'_> {
+        self.columns(knots).nth(column).expect("a column of the stream")
+    }
+}
+
+/// Intervals that follow a stream: what they have learned, and what it takes to learn.
+pub(crate) struct Following {
+    pub(crate) knots: Arc<Knots>,
+    pub(crate) adaptive: Adaptive,
+    room: Room,
+    parts: Parts,
+}
+
+impl Following {
+    pub(crate) fn new(forecaster: &Forecaster, rate: f64) -> Result<Self, ModelError> {
+        let knots = Knots::new(forecaster);
+        let adaptive = Adaptive::new(rate, forecaster.columns().len(), &knots)?;
+        Ok(Self::with(forecaster, Arc::new(knots), adaptive))
+    }
+
+    fn with(forecaster: &Forecaster, knots: Arc<Knots>, adaptive: Adaptive) -> Self {
+        let (room, parts) = (Room::new(forecaster, knots.voice(), 1), knots.parts());
+        Self { knots, adaptive, room, parts }
+    }
+
+    /// A second one that goes on from here on its own.
+    pub(crate) fn fork(&self, forecaster: &Forecaster) -> Self {
+        Self::with(forecaster, self.knots.clone(), self.adaptive.clone())
+    }
+
+    /// Sample number `time` of a column has come, NaN if it is missing: learns from it, and expects what the voice says after it.
+    pub(crate) fn hear(
+        &mut self,
+        forecaster: &Forecaster,
+        history: &ColumnHistory,
+        hidden_d: &[f32],
+        (along, column): (&Along, usize),
+        time: u64,
+        value: f64,
+    ) {
+        let Self { knots, adaptive, room, parts } = self;
+        let mut learner = adaptive.of(knots, column);
+        learner.hear(knots, time, value);
+        if !value.is_nan() {
+            knots.voice().speak(forecaster, history, hidden_d, (along, column), room, parts);
+            learner.expect(knots, time, &parts.combined);
+        }
+    }
+}
+
+/// One column's part of [`Adaptive`].
+pub(crate) struct Learner<'a> {
+    rate: f64,
+    log_factors: &'a mut [f64],
+    pending: &'a mut [f64],
+}
+
+impl Learner<'_> {
+    /// Sample number `time` has come, NaN if it is missing: learns from the forecasts of it.
+    pub(crate) fn hear(&mut self, knots: &Knots, time: u64, value: f64) {
         let (count, middle) = (knots.beyond.len(), knots.middle);
-        let logs = &mut self.log_factors[column * knots.outputs()..][..knots.outputs()];
-        let mut waiting = &mut self.pending[column * knots.waiting()..][..knots.waiting()];
-        for (step, logs) in knots.steps.iter().zip(logs.chunks_exact_mut(count)) {
+        let mut waiting = &mut *self.pending;
+        for (step, logs) in knots.steps.iter().zip(self.log_factors.chunks_exact_mut(count)) {
             let (own, rest) = waiting.split_at_mut((step + 1) * count);
             waiting = rest;
             let slot = &mut own[(time % (*step as u64 + 1)) as usize * count..][..count];
@@ -196,12 +278,12 @@ impl Adaptive {
         }
     }
 
-    /// Keeps what was forecast after sample number `time` of a column: quantiles `[knot][level]` before this calibration.
-    pub(crate) fn expect(&mut self, knots: &Knots, column: usize, time: u64, quantiles: &[f64]) {
+    /// Keeps what was forecast after sample number `time`: quantiles `[knot][level]` before this calibration.
+    pub(crate) fn expect(&mut self, knots: &Knots, time: u64, quantiles: &[f64]) {
         let (count, middle) = (knots.beyond.len(), knots.middle);
-        let logs = &self.log_factors[column * knots.outputs()..][..knots.outputs()];
-        let mut waiting = &mut self.pending[column * knots.waiting()..][..knots.waiting()];
-        for ((step, quantiles), logs) in knots.steps.iter().zip(quantiles.chunks_exact(count)).zip(logs.chunks_exact(count)) {
+        let mut waiting = &mut *self.pending;
+        let by_knot = quantiles.chunks_exact(count).zip(self.log_factors.chunks_exact(count));
+        for (step, (quantiles, logs)) in knots.steps.iter().zip(by_knot) {
             let (own, rest) = waiting.split_at_mut((step + 1) * count);
             waiting = rest;
             let slot = &mut own[(time % (*step as u64 + 1)) as usize * count..][..count];
@@ -220,10 +302,9 @@ impl Adaptive {
         }
     }
 
-    /// Moves the quantiles `[horizon][levels]` of a column by what was learned.
-    pub(crate) fn apply(&self, knots: &Knots, column: usize, quantiles: &mut [f64]) {
-        let count = knots.beyond.len();
-        let logs = &self.log_factors[column * knots.outputs()..][..knots.outputs()];
+    /// Moves the quantiles `[horizon][levels]` by what was learned.
+    pub(crate) fn apply(&self, knots: &Knots, quantiles: &mut [f64]) {
+        let (count, logs) = (knots.beyond.len(), &*self.log_factors);
         for (quantiles, &(knot, way)) in quantiles.chunks_exact_mut(count).zip(&knots.between) {
             let at = |knot: usize, level: usize| logs.get(knot * count + level).copied().unwrap_or(0.0);
             stretch(quantiles, knots.middle, |level| {

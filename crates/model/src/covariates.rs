@@ -262,10 +262,10 @@ impl Along {
         covariates.static_row(column, statics);
     }
 
-    /// A column's next sample has come.
-    pub(crate) fn pass(&mut self, covariates: &Covariates, column: usize) {
-        self.past[column].drain(..covariates.past.len());
-        self.known[column].drain(..covariates.known.len());
+    /// A column's next samples have come.
+    pub(crate) fn pass(&mut self, covariates: &Covariates, column: usize, samples: usize) {
+        self.past[column].drain(..samples * covariates.past.len());
+        self.known[column].drain(..samples * covariates.known.len());
     }
 
     /// What is known of these steps after the newest sample, from 0, into `[step][known]`; NaN where nothing is.

@@ -40,6 +40,7 @@ pub mod s5;
 pub mod scaler;
 mod selective;
 pub mod stack;
+pub mod stretch;
 pub mod swiglu;
 pub mod trace;
 #[cfg(feature = "train")]

@@ -172,40 +172,51 @@ impl LinearExpert {
         self.parameters() - self.weights.own_clh.len() / self.own.len().max(1) * self.own.len().saturating_sub(1)
     }
 
-    /// Forecasts `column` from its `history` into `y_h`; false, and `y_h` untouched, before `span` samples. `scratch` holds inputs + horizon.
-    pub fn forecast(&self, column: usize, history: &ColumnHistory, scratch: &mut [f32], y_h: &mut [f64]) -> bool {
+    /// What it sees of `history`, into its inputs `x_l`: the mean that its forecast is above or below. None, and `x_l` means nothing, before `span`
+    /// samples.
+    pub fn look(&self, history: &ColumnHistory, x_l: &mut [f32]) -> Option<f64> {
         let lookback = self.options.lookback;
         if history.seen() < self.span() as u64 {
-            return false;
+            return None;
         }
-        let (Some(values), Some(again)) = (history.newest(lookback), history.newest(lookback)) else { return false };
-        let mean = values.sum::<f64>() / lookback as f64;
-        let (x_l, out_h) = scratch.split_at_mut(self.panels.inputs());
+        let values = || history.newest(lookback).into_iter().flatten().flatten();
+        let mean = values().sum::<f64>() / lookback as f64;
         let (z_l, rest) = x_l.split_at_mut(lookback);
         let (p_l, level) = rest.split_at_mut(rest.len() - usize::from(self.options.reversion.is_some()));
         level.fill((history.level() - mean) as f32);
-        z_l.iter_mut().zip(again).for_each(|(z, value)| *z = (value - mean) as f32);
+        z_l.iter_mut().zip(values()).for_each(|(z, value)| *z = (value - mean) as f32);
         if let Some(ProfileConfig { season, cycles }) = self.options.profile {
-            let Some(mut values) = history.newest(season * cycles) else { return false };
+            let mut values = history.newest(season * cycles)?.into_iter().flatten();
             p_l.fill(0.0);
             for _ in 0..cycles {
                 p_l.iter_mut().zip(values.by_ref()).for_each(|(p, value)| *p += (value - mean) as f32);
             }
             p_l.iter_mut().for_each(|p| *p /= cycles as f32);
         }
-        let out_h = &mut out_h[..y_h.len()];
-        linear(x_l, &self.panels, Some(&self.weights.bias_h), out_h);
-        y_h.iter_mut().zip(&*out_h).for_each(|(y, out)| *y = f64::from(*out) + mean);
-        if let Some(panels) = self.own.get(column) {
-            let (Some(values), Some(again)) = (history.newest(panels.inputs()), history.newest(panels.inputs())) else {
-                return false;
-            };
-            let mean = values.sum::<f64>() / panels.inputs() as f64;
-            let z_l = &mut x_l[..panels.inputs()];
-            z_l.iter_mut().zip(again).for_each(|(z, value)| *z = (value - mean) as f32);
-            linear(z_l, panels, None, out_h);
-            y_h.iter_mut().zip(out_h).for_each(|(y, out)| *y += f64::from(*out));
+        Some(mean)
+    }
+
+    /// How far its forecasts `[row][horizon]` are above the means, from the columns of some rows and their inputs. `room` has [`LinearExpert::room`] values.
+    pub fn forecast(&self, columns: impl Iterator<Item = usize>, x_nl: &[f32], y_nh: &mut [f32], room: &mut [f32]) {
+        linear(x_nl, &self.panels, Some(&self.weights.bias_h), y_nh);
+        if self.own.is_empty() {
+            return;
         }
-        true
+        let (lookback, horizon) = (self.options.lookback, self.weights.bias_h.len());
+        let rows = x_nl.chunks_exact(self.panels.inputs()).zip(y_nh.chunks_exact_mut(horizon));
+        for (column, (x_l, y_h)) in columns.zip(rows) {
+            let panels = &self.own[column];
+            let (z_l, more_h) = room.split_at_mut(panels.inputs());
+            let samples = &x_l[lookback - z_l.len()..lookback];
+            let mean = samples.iter().sum::<f32>() / samples.len() as f32;
+            z_l.iter_mut().zip(samples).for_each(|(z, sample)| *z = sample - mean);
+            linear(z_l, panels, None, more_h);
+            y_h.iter_mut().zip(more_h).for_each(|(y, more)| *y += *more);
+        }
+    }
+
+    /// Values that a forecast needs room for beside its inputs and outputs.
+    pub fn room(&self) -> usize {
+        self.options.own.map_or(0, |own| own + self.weights.bias_h.len())
     }
 }

@@ -142,29 +142,44 @@ impl Heads {
         self.bias_q.len()
     }
 
-    /// Scratch of [`Heads::forecast`].
-    pub fn scratch(&self) -> Need {
-        let decoder = self.decoder.as_ref().map_or(0, |decoder| decoder.scratch(self.outputs() / self.levels.count()));
-        Need::floats(2 * self.outputs() + decoder)
+    /// Levels of each step.
+    pub fn levels(&self) -> usize {
+        self.levels.count()
     }
 
-    /// Quantiles `[step][levels]` at the hidden row of a sample that lies `missed` samples back; the last step stands for those beyond. `known_sk` are
-    /// the covariates known of each step.
-    pub fn forecast(&self, hidden_d: &[f32], missed: usize, known_sk: &[f32], quantiles: &mut [f32], scratch: &mut Scratch<'_>) {
-        let (raw, steps) = (scratch.floats(quantiles.len()), scratch.floats(quantiles.len()));
-        linear::linear(hidden_d, &self.panels, Some(&self.bias_q), raw);
-        let count = self.levels.count();
-        let last = raw.len() / count - 1;
-        if missed > 0 {
-            for step in 0..=last {
-                let from = step.saturating_add(missed).min(last) * count;
-                raw.copy_within(from..from + count, step * count);
+    /// Scratch of [`Heads::forecast`] for so many rows.
+    pub fn scratch(&self, rows: usize) -> Need {
+        let decoder = self.decoder.as_ref().map_or(0, |decoder| decoder.scratch(self.outputs() / self.levels.count()));
+        Need::floats(2 * rows * self.outputs() + decoder)
+    }
+
+    /// Quantiles `[row][step][levels]` at the hidden rows of samples that lie `missed[row]` samples back; the last step stands for those beyond. `known_nsk`
+    /// are the covariates known of each step.
+    pub fn forecast(
+        &self,
+        hidden_nd: &[f32],
+        missed: &[usize],
+        known_nsk: &[f32],
+        quantiles: &mut [f32],
+        scratch: &mut Scratch<'_>,
+    ) {
+        let (raw_nq, steps) = (scratch.floats(quantiles.len()), scratch.floats(quantiles.len()));
+        linear::linear(hidden_nd, &self.panels, Some(&self.bias_q), raw_nq);
+        let (count, width) = (self.levels.count(), self.panels.inputs());
+        let known = known_nsk.len() / missed.len().max(1);
+        for (row, (&missed, raw)) in missed.iter().zip(raw_nq.chunks_exact_mut(self.outputs())).enumerate() {
+            let last = raw.len() / count - 1;
+            if missed > 0 {
+                for step in 0..=last {
+                    let from = step.saturating_add(missed).min(last) * count;
+                    raw.copy_within(from..from + count, step * count);
+                }
+            }
+            if let Some(decoder) = &self.decoder {
+                decoder.add(&hidden_nd[row * width..][..width], &known_nsk[row * known..][..known], raw, &mut scratch.rest());
             }
         }
-        if let Some(decoder) = &self.decoder {
-            decoder.add(hidden_d, known_sk, raw, scratch);
-        }
-        self.levels.forward(raw, steps, quantiles);
+        self.levels.forward(raw_nq, steps, quantiles);
     }
 }
 
@@ -233,10 +248,9 @@ impl NetworkEngine {
         self.stack.is_sound(state)
     }
 
-    /// Scratch of [`NetworkEngine::run`] and of [`Heads::forecast`].
+    /// Scratch of [`NetworkEngine::run`].
     pub fn scratch(&self, rows: usize, streams: usize) -> Need {
-        let run = self.stack.scratch(rows, streams).plus(Need::floats(2 * rows * self.width()));
-        run.or(self.heads.scratch())
+        self.stack.scratch(rows, streams).plus(Need::floats(2 * rows * self.width()))
     }
 
     /// The mixtures, outermost first.

@@ -1,7 +1,7 @@
 //! The streaming engine: a forecaster with the state of one stream of samples.
 //!
 //! [`Predictor::advance`] takes a sample, [`Predictor::predict`] evaluates the heads; neither allocates. Every column is a stream
-//! of the network, with shared weights. [`Predictor::advance_many`] takes whole stretches and gives the same bits.
+//! of the network, with shared weights. [`Predictor::advance_many`] takes whole stretches and gives the same bits (`stretch.rs`).
 //!
 //! Covariates come first: [`Predictor::tell`] takes those of coming samples, and of as many rows beyond as are known.
 //!
@@ -13,14 +13,14 @@
 
 use crate::{
     ModelError,
-    conformal::{Adaptive, Knots},
+    conformal::{Adaptive, Following},
     covariates::{Along, Beside},
     forecaster::Forecaster,
     layer::{State, Workspace},
     network::Heard,
     refresh::Refresh,
     scaler::{ColumnHistory, ScalerKind},
-    trace::{Replay, Trace},
+    trace::Replay,
     voice::Room,
 };
 use serde::{Deserialize, Serialize};
@@ -28,11 +28,6 @@ use std::sync::Arc;
 
 /// Standardised values beyond this are refused as bad samples: they would leave the range of `f32`.
 pub const LARGEST_STANDARDISED: f64 = 1e12;
-
-/// Rows that [`Predictor::advance_many`] runs in one call of the network.
-const CHUNK: usize = 512;
-/// Values of features of them at most, of many columns.
-const MOST_FEATURES: usize = 1 << 24;
 
 /// Anything that predicts a signal sample by sample.
 pub trait SignalPredictor {
@@ -110,12 +105,12 @@ pub const SNAPSHOT_VERSION: u32 = 5;
 
 /// A forecaster and the state of its stream.
 pub struct Predictor {
-    forecaster: Arc<Forecaster>,
-    samples: u64,
-    columns: Vec<ColumnHistory>,
-    along: Along,
-    state: State,
-    hidden_cd: Vec<f32>,
+    pub(crate) forecaster: Arc<Forecaster>,
+    pub(crate) samples: u64,
+    pub(crate) columns: Vec<ColumnHistory>,
+    pub(crate) along: Along,
+    pub(crate) state: State,
+    pub(crate) hidden_cd: Vec<f32>,
     features_ck: Vec<f32>,
     offsets: Vec<usize>,
     gaps: Vec<usize>,
@@ -125,14 +120,13 @@ pub struct Predictor {
     standardised: Vec<f64>,
     room: Room,
     parts: Parts,
-    replay: Option<Replay>,
-    refresh: Option<Refresh>,
-    adaptive: Option<(Arc<Knots>, Adaptive)>,
-    knot_parts: Parts,
-    counting: bool,
+    pub(crate) replay: Option<Replay>,
+    pub(crate) refresh: Option<Refresh>,
+    pub(crate) following: Option<Following>,
+    pub(crate) counting: bool,
     allow_missing: bool,
-    broken: bool,
-    workspace: Workspace,
+    pub(crate) broken: bool,
+    pub(crate) workspace: Workspace,
 }
 
 impl Predictor {
@@ -154,12 +148,11 @@ impl Predictor {
             fresh_cd: vec![0.0; count * network.width()],
             shown_c: vec![0.0; config.covariates.columns],
             standardised: vec![0.0; count],
-            room: Room::new(&forecaster),
+            room: Room::new(&forecaster, forecaster.voice(), 1),
             parts: Parts::new(config.horizon, config.quantiles.len()),
             replay: None,
             refresh: None,
-            adaptive: None,
-            knot_parts: Parts::new(0, 0),
+            following: None,
             counting: true,
             allow_missing: false,
             broken: false,
@@ -181,8 +174,7 @@ impl Predictor {
         fork.hidden_cd.clone_from(&self.hidden_cd);
         fork.replay.clone_from(&self.replay);
         fork.refresh.clone_from(&self.refresh);
-        fork.adaptive.clone_from(&self.adaptive);
-        fork.knot_parts.clone_from(&self.knot_parts);
+        fork.following = self.following.as_ref().map(|following| following.fork(&self.forecaster));
         (fork.counting, fork.allow_missing, fork.broken) = (self.counting, self.allow_missing, self.broken);
         fork
     }
@@ -217,8 +209,8 @@ impl Predictor {
         if let Some(refresh) = &mut self.refresh {
             refresh.reset();
         }
-        if let Some((_, adaptive)) = &mut self.adaptive {
-            adaptive.reset();
+        if let Some(following) = &mut self.following {
+            following.adaptive.reset();
         }
     }
 
@@ -246,18 +238,11 @@ impl Predictor {
         if rate.is_some() && self.samples > 0 {
             return Err(ModelError::config("adaptive rate", "a stream at its beginning", "another"));
         }
-        let learn = |rate| {
-            let knots = Knots::new(&self.forecaster);
-            let adaptive = Adaptive::new(rate, self.columns.len(), &knots)?;
-            Ok((Arc::new(knots), adaptive))
-        };
-        self.adaptive = rate.map(learn).transpose()?;
-        let count = self.forecaster.config().quantiles.len();
-        self.knot_parts = Parts::new(self.adaptive.as_ref().map_or(0, |(knots, _)| knots.outputs() / count), count);
+        self.following = rate.map(|rate| Following::new(&self.forecaster, rate)).transpose()?;
         Ok(())
     }
 
-    fn standardise(&self, column: usize, value: f64) -> Result<f64, ModelError> {
+    pub(crate) fn standardise(&self, column: usize, value: f64) -> Result<f64, ModelError> {
         let column = &self.forecaster.columns()[column];
         let standardised = column.standardise(value);
         if standardised.abs() <= LARGEST_STANDARDISED || (value.is_nan() && self.allow_missing) {
@@ -272,7 +257,7 @@ impl Predictor {
         self.allow_missing = allow;
     }
 
-    fn check_width(&self, found: usize) -> Result<(), ModelError> {
+    pub(crate) fn check_width(&self, found: usize) -> Result<(), ModelError> {
         let expected = self.columns.len();
         if found == expected { Ok(()) } else { Err(ModelError::Width { what: "sample", expected, found }) }
     }
@@ -309,7 +294,7 @@ impl Predictor {
                 history.features(scaler, taps);
                 rows += 1;
             }
-            self.along.pass(covariates, index);
+            self.along.pass(covariates, index, 1);
             self.offsets[index + 1] = rows;
         }
         self.samples += 1;
@@ -334,16 +319,11 @@ impl Predictor {
             {
                 hidden.copy_from_slice(&fresh_cd[pair[0] * width..][..width]);
             }
-            if let Some((knots, adaptive)) = &mut self.adaptive {
+            if let Some(following) = &mut self.following {
+                let (along, time) = (&self.along, self.samples - 1);
                 for (index, history) in self.columns.iter().enumerate() {
                     let (hidden, value) = (&self.hidden_cd[index * width..][..width], self.standardised[index]);
-                    adaptive.hear(knots, index, self.samples - 1, value);
-                    if !value.is_nan() {
-                        let room = &mut self.room;
-                        let along = (&self.along, index);
-                        knots.voice().speak(forecaster, history, hidden, along, room, &mut self.workspace, &mut self.knot_parts);
-                        adaptive.expect(knots, index, self.samples - 1, &self.knot_parts.combined);
-                    }
+                    following.hear(forecaster, history, hidden, (along, index), time, value);
                 }
             }
         }
@@ -369,7 +349,7 @@ impl Predictor {
     }
 
     /// A network that refuses half-way leaves a state that is neither before nor after.
-    fn check_whole(&self) -> Result<(), ModelError> {
+    pub(crate) fn check_whole(&self) -> Result<(), ModelError> {
         match self.broken {
             true => Err(ModelError::config("stream", "reset or restored after the error that ended it", "a sample")),
             false => Ok(()),
@@ -436,9 +416,9 @@ impl Predictor {
             let hidden = &self.hidden_cd[index * width..][..width];
             let (history, room) = (&self.columns[index], &mut self.room);
             let along = (&self.along, index);
-            self.forecaster.voice().speak(&self.forecaster, history, hidden, along, room, &mut self.workspace, &mut self.parts);
-            if let Some((knots, adaptive)) = &self.adaptive {
-                adaptive.apply(knots, index, &mut self.parts.combined);
+            self.forecaster.voice().speak(&self.forecaster, history, hidden, along, room, &mut self.parts);
+            if let Some(Following { knots, adaptive, .. }) = &mut self.following {
+                adaptive.of(knots, index).apply(knots, &mut self.parts.combined);
             }
             let column = &self.forecaster.columns()[index];
             let quantiles = &mut forecast.quantiles[index * outputs..][..outputs];
@@ -449,122 +429,6 @@ impl Predictor {
             within.for_each(|(within, q)| *within = self.forecaster.blueprint().levels.deviation(q));
             let between = forecast.between[index * horizon..][..horizon].iter_mut().zip(&self.parts.between);
             between.for_each(|(between, part)| *between = column.deviation * part);
-        }
-        Ok(())
-    }
-
-    /// Takes a stretch of samples, `columns[column][row]` in the data's unit, and shows the forecast at each row for which
-    /// `wanted(row)` holds to `sink(row, column, parts)`, rows of one column in order, none before the column has begun. Gives the bits of [`Predictor::advance`]
-    /// row by row; steps of which no covariates are known are NaN. `trace`, if given, collects every choice of every mixture; a column is a stream.
-    ///
-    /// # Errors
-    /// As [`Predictor::advance`]; nothing is taken if any value is bad.
-    pub fn advance_many(
-        &mut self,
-        columns: &[&[f64]],
-        wanted: impl Fn(usize) -> bool,
-        mut sink: impl FnMut(usize, usize, &Parts),
-        mut trace: Option<&mut Trace>,
-    ) -> Result<(), ModelError> {
-        self.check_whole()?;
-        self.check_width(columns.len())?;
-        let rows = columns[0].len();
-        for (index, column) in columns.iter().enumerate() {
-            if column.len() != rows {
-                return Err(ModelError::Width { what: "column", expected: rows, found: column.len() });
-            }
-            column.iter().try_for_each(|&value| self.standardise(index, value).map(|_| ()))?;
-        }
-        let forecaster = self.forecaster.clone();
-        let (scaler, network, covariates) = (&forecaster.config().scaler, forecaster.network(), forecaster.covariates());
-        let (count, inputs, width) = (columns.len(), network.inputs(), network.width());
-        let config = &forecaster.config().covariates;
-        self.along.reach(covariates, rows)?;
-        let mut next = 0;
-        while next < rows {
-            let start = next;
-            // An exchange of states falls between two calls.
-            let chunk = (MOST_FEATURES / (count * inputs).max(1)).clamp(1, CHUNK);
-            let until = self.refresh.as_ref().map_or(chunk, Refresh::left);
-            let len = chunk.min(rows - start).min(until);
-            next += len;
-            let (mut features, mut gaps) = (vec![0.0; count * len * inputs], vec![0; count * len]);
-            let mut offsets = vec![0; count + 1];
-            let before = self.columns.clone();
-            let mixed = config.columns;
-            let mut shown = vec![0.0; len * mixed];
-            if mixed > 0 {
-                for (index, mut history) in before.iter().cloned().enumerate() {
-                    for (row, &value) in columns[index][start..start + len].iter().enumerate() {
-                        history.push(forecaster.columns()[index].standardise(value), scaler);
-                        shown[row * mixed + index] = history.shown(scaler);
-                    }
-                }
-            }
-            let mut heard = 0;
-            for (index, history) in self.columns.iter_mut().enumerate() {
-                for (row, &value) in columns[index][start..start + len].iter().enumerate() {
-                    gaps[heard] = history.missed() as usize;
-                    history.push(forecaster.columns()[index].standardise(value), scaler);
-                    if !value.is_nan() {
-                        let (beside, taps) = features[heard * inputs..][..inputs].split_at_mut(config.count());
-                        let (own, beside) = beside.split_at_mut(config.own());
-                        self.along.row(covariates, index, row, own);
-                        config.mix(index, &shown[row * mixed..][..mixed], beside);
-                        history.features(scaler, taps);
-                        heard += 1;
-                    }
-                }
-                offsets[index + 1] = heard;
-            }
-            gaps.truncate(heard);
-            if gaps.iter().all(|&gap| gap == 0) {
-                gaps.clear();
-            }
-            let mut hidden = vec![0.0; heard * width];
-            let heard = Heard { features_nk: &features[..heard * inputs], offsets: &offsets, gaps: &gaps };
-            self.workspace.reserve(network.scratch(hidden.len() / width, count));
-            let mut done = Ok(());
-            if let Some(refresh) = &mut self.refresh {
-                done = refresh.fill(network, len, heard, &mut hidden, &mut self.workspace);
-            }
-            let mut scratch = self.workspace.scratch();
-            scratch.trace = trace.as_deref_mut();
-            (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
-            done = done.and(network.run(heard, &mut self.state, &mut hidden, &mut scratch));
-            self.broken = done.is_err();
-            done?;
-            if let Some(refresh) = &mut self.refresh {
-                refresh.exchange(&mut self.state);
-            }
-            for (index, mut history) in before.into_iter().enumerate() {
-                let own = &mut self.hidden_cd[index * width..][..width];
-                let mut rows = hidden[offsets[index] * width..offsets[index + 1] * width].chunks_exact(width);
-                for (row, &value) in columns[index][start..start + len].iter().enumerate() {
-                    let (value, time) = (forecaster.columns()[index].standardise(value), self.samples + row as u64);
-                    history.push(value, scaler);
-                    self.along.pass(covariates, index);
-                    if let Some(fresh) = (!value.is_nan()).then(|| rows.next()).flatten() {
-                        own.copy_from_slice(fresh);
-                    }
-                    let (room, workspace, along) = (&mut self.room, &mut self.workspace, (&self.along, index));
-                    if let Some((knots, adaptive)) = &mut self.adaptive {
-                        adaptive.hear(knots, index, time, value);
-                        if !value.is_nan() {
-                            knots.voice().speak(&forecaster, &history, own, along, room, workspace, &mut self.knot_parts);
-                            adaptive.expect(knots, index, time, &self.knot_parts.combined);
-                        }
-                    }
-                    if history.seen() > 0 && wanted(start + row) {
-                        forecaster.voice().speak(&forecaster, &history, own, along, room, workspace, &mut self.parts);
-                        if let Some((knots, adaptive)) = &self.adaptive {
-                            adaptive.apply(knots, index, &mut self.parts.combined);
-                        }
-                        sink(start + row, index, &self.parts);
-                    }
-                }
-            }
-            self.samples += len as u64;
         }
         Ok(())
     }
@@ -580,7 +444,7 @@ impl Predictor {
             network: self.state.clone(),
             hidden: self.hidden_cd.clone(),
             refresh: self.refresh.clone(),
-            adaptive: self.adaptive.as_ref().map(|(_, adaptive)| adaptive.clone()),
+            adaptive: self.following.as_ref().map(|following| following.adaptive.clone()),
         }
     }
 
@@ -602,7 +466,7 @@ impl Predictor {
             return differs("snapshot refresh", every(&self.refresh), every(&snapshot.refresh));
         }
         let rate = |adaptive: Option<&Adaptive>| adaptive.map_or("none".into(), |adaptive| adaptive.rate().to_string());
-        let own = self.adaptive.as_ref().map(|(_, adaptive)| adaptive);
+        let own = self.following.as_ref().map(|following| &following.adaptive);
         if rate(snapshot.adaptive.as_ref()) != rate(own) {
             return differs("snapshot adaptive rate", rate(own), rate(snapshot.adaptive.as_ref()));
         }
@@ -633,8 +497,8 @@ impl Predictor {
         self.state.clone_from(&snapshot.network);
         self.hidden_cd.clone_from(&snapshot.hidden);
         self.refresh.clone_from(&snapshot.refresh);
-        if let (Some((_, own)), Some(adaptive)) = (&mut self.adaptive, &snapshot.adaptive) {
-            own.clone_from(adaptive);
+        if let (Some(own), Some(adaptive)) = (&mut self.following, &snapshot.adaptive) {
+            own.adaptive.clone_from(adaptive);
         }
         Ok(())
     }

@@ -157,10 +157,16 @@ impl ColumnHistory {
         missed && counted
     }
 
-    /// The `len` newest samples, oldest first; `None` before there are so many.
-    pub fn newest(&self, len: usize) -> Option<impl Iterator<Item = f64> + '_> {
+    /// The `len` newest samples, oldest first: those up to the ring's end, then those from its beginning on. `None` before there are so many.
+    pub fn newest(&self, len: usize) -> Option<[&[f64]; 2]> {
         assert!(len <= self.ring.len(), "a history of {} cannot give {len}", self.ring.len());
-        (self.seen >= len as u64).then(|| (self.seen - len as u64..self.seen).map(|time| self.at(time)))
+        if self.seen < len as u64 || len == 0 {
+            return (len == 0).then_some([&[]; 2]);
+        }
+        let first = self.place(self.seen - len as u64);
+        let (begun, old) = self.ring.split_at(first);
+        let old = &old[..len.min(old.len())];
+        Some([old, &begun[..len - old.len()]])
     }
 
     fn place(&self, time: u64) -> usize {
@@ -266,11 +272,13 @@ impl ColumnHistory {
     /// was no sample yet.
     pub fn features(&self, scaler: &ScalerConfig, features: &mut [f32]) {
         let (mean, deviation) = self.scale(scaler);
-        let known = self.seen.min(features.len() as u64);
-        let missing = features.len() - known as usize;
-        features[..missing].fill(0.0);
-        for (feature, time) in features[missing..].iter_mut().zip(self.seen - known..) {
-            *feature = ((self.at(time) - mean) / deviation) as f32;
+        let known = self.seen.min(features.len() as u64) as usize;
+        let (missing, features) = features.split_at_mut(features.len() - known);
+        missing.fill(0.0);
+        let [old, new] = self.newest(known).expect("so many were seen");
+        let (to_old, to_new) = features.split_at_mut(known.min(old.len()));
+        for (features, samples) in [(to_old, old), (to_new, new)] {
+            features.iter_mut().zip(samples).for_each(|(feature, at)| *feature = ((at - mean) / deviation) as f32);
         }
     }
 }
@@ -338,7 +346,7 @@ mod tests {
             ] {
                 assert!(!bad.is_sound(&scaler), "{bad:?}");
             }
-            let filled: Vec<f64> = history.newest(4).expect("four").collect();
+            let filled: Vec<f64> = history.newest(4).expect("four").concat();
             assert_eq!(filled, [signal(496), signal(497), signal(497), signal(499)]);
             assert_eq!((history.missing(4), history.missed()), (0.25, 0));
         }

@@ -27,22 +27,58 @@ impl Forecaster {
     }
 }
 
-/// Room for what is computed on the way.
+/// Forecasts that are made in one product.
+pub(crate) const TOGETHER: usize = 24;
+
+/// What is asked for, and room for what is computed on the way, all by row.
 pub(crate) struct Room {
-    quantiles: Vec<f32>,
-    known: Vec<f32>,
-    linear: Vec<f32>,
+    columns: Vec<usize>,
+    hidden_nd: Vec<f32>,
+    missed: Vec<usize>,
+    known_nsk: Vec<f32>,
+    quantiles_nq: Vec<f32>,
+    /// Mean and deviation of the scaler.
+    scales: Vec<(f64, f64)>,
+    /// What the linear expert's forecast is above or below, where it speaks.
+    means: Vec<Option<f64>>,
+    /// Of those rows alone.
+    inputs_nl: Vec<f32>,
+    linear_nh: Vec<f32>,
+    own: Vec<f32>,
+    workspace: Workspace,
 }
 
 impl Room {
-    pub(crate) fn new(forecaster: &Forecaster) -> Self {
-        let config = forecaster.config();
-        let inputs = config.linear.as_ref().map_or(0, LinearConfig::inputs);
+    /// Room for so many forecasts at once.
+    pub(crate) fn new(forecaster: &Forecaster, voice: Voice<'_>, rows: usize) -> Self {
+        let (config, outputs) = (forecaster.config(), voice.heads.outputs());
+        let steps = outputs / voice.heads.levels();
+        let mut workspace = Workspace::default();
+        workspace.reserve(voice.heads.scratch(rows));
         Self {
-            quantiles: vec![0.0; config.horizon * config.quantiles.len()],
-            known: vec![0.0; config.horizon * config.covariates.known],
-            linear: vec![0.0; inputs + config.horizon],
+            hidden_nd: Vec::with_capacity(rows * forecaster.network().width()),
+            missed: Vec::with_capacity(rows),
+            known_nsk: Vec::with_capacity(rows * steps * config.covariates.known),
+            quantiles_nq: vec![0.0; rows * outputs],
+            scales: Vec::with_capacity(rows),
+            means: Vec::with_capacity(rows),
+            inputs_nl: Vec::with_capacity(rows * config.linear.as_ref().map_or(0, LinearConfig::inputs)),
+            columns: Vec::with_capacity(rows),
+            linear_nh: vec![0.0; rows * steps],
+            own: vec![0.0; voice.linear.map_or(0, LinearExpert::room)],
+            workspace,
         }
+    }
+
+    /// Asks for nothing any more.
+    pub(crate) fn clear(&mut self) {
+        self.hidden_nd.clear();
+        self.missed.clear();
+        self.known_nsk.clear();
+        self.scales.clear();
+        self.means.clear();
+        self.columns.clear();
+        self.inputs_nl.clear();
     }
 }
 
@@ -64,30 +100,59 @@ impl Voice<'_> {
         self.steps.map_or(place, |steps| steps[place])
     }
 
-    /// One column's forecast, standardised, into `parts`.
-    pub(crate) fn speak(
+    /// Asks for the forecast after a column's newest sample, whose covariates are `passed` rows into its queue.
+    pub(crate) fn ask(
         self,
         forecaster: &Forecaster,
         history: &ColumnHistory,
         hidden_d: &[f32],
-        (along, column): (&Along, usize),
+        (along, column, passed): (&Along, usize, usize),
         room: &mut Room,
-        workspace: &mut Workspace,
-        parts: &mut Parts,
     ) {
-        let (count, middle) = forecaster.blueprint().levels.shape();
-        let quantiles = &mut room.quantiles[..self.heads.outputs()];
-        let places = quantiles.len() / count;
-        let known = forecaster.config().covariates.known;
-        let known_sk = &mut room.known[..places * known];
-        along.steps(column, (0..places).map(|place| self.step(place)), known, known_sk);
+        let (steps, known) = (self.heads.outputs() / self.heads.levels(), forecaster.config().covariates.known);
+        room.columns.push(column);
+        room.hidden_nd.extend_from_slice(hidden_d);
         // The heads speak of the steps after the newest sample that was there.
-        let missed = usize::try_from(history.missed()).unwrap_or(usize::MAX);
-        self.heads.forecast(hidden_d, missed, known_sk, quantiles, &mut workspace.scratch());
-        let (mean, deviation) = history.scale(&forecaster.config().scaler);
-        parts.network.iter_mut().zip(quantiles.iter()).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
-        parts.linear_spoke =
-            self.linear.is_some_and(|linear| linear.forecast(column, history, &mut room.linear, &mut parts.linear));
+        room.missed.push(usize::try_from(history.missed()).unwrap_or(usize::MAX));
+        room.scales.push(history.scale(&forecaster.config().scaler));
+        let before = room.known_nsk.len();
+        room.known_nsk.resize(before + steps * known, 0.0);
+        along.steps(column, (0..steps).map(|place| passed + self.step(place)), known, &mut room.known_nsk[before..]);
+        let before = room.inputs_nl.len();
+        let looked = self.linear.and_then(|linear| {
+            room.inputs_nl.resize(before + linear.options().inputs(), 0.0);
+            linear.look(history, &mut room.inputs_nl[before..])
+        });
+        if looked.is_none() {
+            room.inputs_nl.truncate(before);
+        }
+        room.means.push(looked);
+    }
+
+    /// Makes all that was asked for.
+    pub(crate) fn think(self, room: &mut Room) {
+        let rows = room.missed.len();
+        let quantiles_nq = &mut room.quantiles_nq[..rows * self.heads.outputs()];
+        self.heads.forecast(&room.hidden_nd, &room.missed, &room.known_nsk, quantiles_nq, &mut room.workspace.scratch());
+        if let Some(linear) = self.linear {
+            let spoken = || room.columns.iter().zip(&room.means).filter(|(_, mean)| mean.is_some()).map(|(column, _)| *column);
+            let linear_nh = &mut room.linear_nh[..spoken().count() * self.heads.outputs() / self.heads.levels()];
+            linear.forecast(spoken(), &room.inputs_nl, linear_nh, &mut room.own);
+        }
+    }
+
+    /// The `row`-th forecast that was asked for, standardised, into `parts`.
+    pub(crate) fn answer(self, forecaster: &Forecaster, room: &Room, row: usize, parts: &mut Parts) {
+        let (count, middle) = forecaster.blueprint().levels.shape();
+        let (outputs, (mean, deviation)) = (self.heads.outputs(), room.scales[row]);
+        let quantiles = &room.quantiles_nq[row * outputs..][..outputs];
+        parts.network.iter_mut().zip(quantiles).for_each(|(part, q)| *part = f64::from(*q) * deviation + mean);
+        parts.linear_spoke = room.means[row].is_some();
+        if let Some(mean) = room.means[row] {
+            let (steps, place) = (outputs / count, room.means[..row].iter().flatten().count());
+            let linear_h = &room.linear_nh[place * steps..][..steps];
+            parts.linear.iter_mut().zip(linear_h).for_each(|(part, above)| *part = f64::from(*above) + mean);
+        }
         let steps = parts.combined.chunks_exact_mut(count).zip(parts.network.chunks_exact(count)).enumerate();
         for (place, (combined, network)) in steps {
             let step = self.step(place);
@@ -100,9 +165,25 @@ impl Voice<'_> {
             parts.between[place] = between;
             combined.iter_mut().zip(network).for_each(|(combined, network)| *combined = network + shift);
             if let Some(calibration) = forecaster.calibration() {
-                let (factors, own) = calibration.at(step, count, column);
+                let (factors, own) = calibration.at(step, count, room.columns[row]);
                 stretch(combined, middle, |level| f64::from(factors[level]) * f64::from(own));
             }
         }
+    }
+
+    /// One forecast alone.
+    pub(crate) fn speak(
+        self,
+        forecaster: &Forecaster,
+        history: &ColumnHistory,
+        hidden_d: &[f32],
+        (along, column): (&Along, usize),
+        room: &mut Room,
+        parts: &mut Parts,
+    ) {
+        room.clear();
+        self.ask(forecaster, history, hidden_d, (along, column, 0), room);
+        self.think(room);
+        self.answer(forecaster, room, 0, parts);
     }
 }

@@ -98,6 +98,26 @@ fn missing_samples_one_by_one_or_all_at_once() {
         shown.sort_by_key(|(row, column, _)| (*row, *column));
         assert_eq!(live.snapshot(), batch.snapshot());
         assert!(said == shown, "{config:?}");
+        // Columns beside each other: all to one sink, or one to each.
+        for (sinks, heard) in [(1, vec![vec![0, 1]]), (2, vec![vec![0], vec![1]]), (3, vec![vec![0], vec![1], vec![]])] {
+            let (mut apart, mut by_sink) = (fresh(), vec![Vec::new(); sinks]);
+            let sinks = by_sink.iter_mut().map(|shown| {
+                |row, column: usize, parts: &foretoken_model::predictor::Parts| {
+                    let column_of = &forecaster.columns()[column];
+                    let restored: Vec<f64> = parts.combined.iter().map(|value| column_of.restore(*value)).collect();
+                    shown.push((row, column, restored));
+                }
+            });
+            apart.advance_many_apart(&views, |_| true, &mut sinks.collect::<Vec<_>>()).unwrap();
+            assert_eq!(live.snapshot(), apart.snapshot());
+            for (shown, columns) in by_sink.iter().zip(heard) {
+                assert!(shown.iter().all(|(_, column, _)| columns.contains(column)), "{config:?}");
+                let of = |all: &[(usize, usize, Vec<f64>)], column| {
+                    all.iter().filter(|(_, own, _)| *own == column).cloned().collect::<Vec<_>>()
+                };
+                columns.into_iter().for_each(|column| assert!(of(shown, column) == of(&said, column), "{config:?}"));
+            }
+        }
         let mut resumed = fresh();
         resumed.restore(&live.snapshot()).unwrap();
         assert_eq!(forecast(&mut resumed), forecast(&mut live));

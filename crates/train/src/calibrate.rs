@@ -8,7 +8,8 @@
 //! ```
 
 use crate::validate::held_back;
-use foretoken_model::{Beside, Forecaster, ModelError, conformal::Calibration};
+use foretoken_model::{Beside, Forecaster, ModelError, conformal::Calibration, predictor::Parts, stretch::MOST_APART};
+use rayon::prelude::*;
 use std::{ops::Range, sync::Arc};
 
 /// Most windows looked at, over all columns.
@@ -23,6 +24,7 @@ const ROWS: f64 = 96.0;
 const LARGEST_FACTOR: f64 = 1e3;
 
 /// A block of steps, and its errors by level.
+#[derive(Clone)]
 struct Block {
     steps: Range<usize>,
     stride: usize,
@@ -72,40 +74,53 @@ pub fn calibrate(
     }
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
-    let mut predictor = held_back(forecaster, beside)?;
-    let mut turn = 0;
-    let mut sizes = vec![Sizes::default(); columns.len()];
-    predictor.advance_many(
-        &history,
-        wanted,
-        |row, column, parts| {
-            turn += 1;
-            for block in &mut blocks {
-                // Windows take turns among the steps, so that none is left out.
-                let first = block.steps.start + turn % block.stride;
-                for step in (first..block.steps.end.min(rows.end - row - 1)).step_by(block.stride) {
-                    let truth = forecaster.columns()[column].standardise(history[column][row + 1 + step]);
-                    let quantiles = &parts.combined[step * count..][..count];
-                    if truth.is_nan() {
-                        continue;
-                    }
-                    let error = truth - quantiles[middle];
-                    let distance = quantiles.iter().map(|quantile| (quantile - quantiles[middle]).abs()).sum::<f64>();
-                    let distance = distance / (count - 1).max(1) as f64;
-                    if distance > 0.0 {
-                        sizes[column].sum += error.abs() / distance;
-                        sizes[column].count += 1.0;
-                    }
-                    block.columns.push(column as u32);
-                    for (level, ratios) in block.ratios.iter_mut().enumerate().filter(|(level, _)| *level != middle) {
-                        let distance = quantiles[level] - quantiles[middle];
-                        ratios.push((error / distance.abs().max(f64::MIN_POSITIVE) * distance.signum()) as f32);
-                    }
+    let add = |blocks: &mut [Block], sizes: &mut [Sizes], turn: usize, row: usize, column: usize, parts: &Parts| {
+        for block in blocks {
+            // Windows take turns among the steps, so that none is left out.
+            let first = block.steps.start + turn % block.stride;
+            for step in (first..block.steps.end.min(rows.end - row - 1)).step_by(block.stride) {
+                let truth = forecaster.columns()[column].standardise(history[column][row + 1 + step]);
+                let quantiles = &parts.combined[step * count..][..count];
+                if truth.is_nan() {
+                    continue;
+                }
+                let error = truth - quantiles[middle];
+                let distance = quantiles.iter().map(|quantile| (quantile - quantiles[middle]).abs()).sum::<f64>();
+                let distance = distance / (count - 1).max(1) as f64;
+                if distance > 0.0 {
+                    sizes[column].sum += error.abs() / distance;
+                    sizes[column].count += 1.0;
+                }
+                block.columns.push(column as u32);
+                for (level, ratios) in block.ratios.iter_mut().enumerate().filter(|(level, _)| *level != middle) {
+                    let distance = quantiles[level] - quantiles[middle];
+                    ratios.push((error / distance.abs().max(f64::MIN_POSITIVE) * distance.signum()) as f32);
                 }
             }
-        },
-        None,
-    )?;
+        }
+    };
+    // A group has the sizes of all columns, but adds to those of its own alone.
+    let mut sizes = vec![Sizes::default(); columns.len()];
+    let group = |group| (group, blocks.clone(), sizes.clone());
+    let mut groups: Vec<(usize, Vec<Block>, Vec<Sizes>)> = (0..columns.len().min(MOST_APART)).map(group).collect();
+    let sinks = groups.iter_mut().map(|(turn, blocks, sizes)| {
+        |row: usize, column: usize, parts: &Parts| {
+            *turn += 1;
+            add(blocks, sizes, *turn, row, column, parts);
+        }
+    });
+    held_back(forecaster, beside)?.advance_many_apart(&history, wanted, &mut sinks.collect::<Vec<_>>())?;
+    for (_, group, more) in &groups {
+        for (block, more) in blocks.iter_mut().zip(group) {
+            block.ratios.iter_mut().zip(&more.ratios).for_each(|(ratios, more)| ratios.extend_from_slice(more));
+            block.columns.extend_from_slice(&more.columns);
+        }
+        for (sizes, more) in sizes.iter_mut().zip(more) {
+            sizes.sum += more.sum;
+            sizes.count += more.count;
+        }
+    }
+    drop(groups);
     let there = |column: &&[f64]| column[rows.start..].iter().filter(|value| !value.is_nan()).count() as f64;
     let factors_c = of_columns(&sizes, history.iter().map(there));
     for block in &mut blocks {
@@ -160,6 +175,6 @@ impl Block {
             let (_, at, _) = ratios.select_nth_unstable_by(rank, f32::total_cmp);
             f64::from(*at).clamp(0.0, LARGEST_FACTOR)
         };
-        self.ratios.iter_mut().enumerate().map(of).collect()
+        self.ratios.par_iter_mut().enumerate().map(of).collect()
     }
 }

@@ -9,7 +9,7 @@
 //! a share that one month alone asks for does not hold on others. Where there are fewer windows in time than parts, the parts are of the columns.
 //! The gain is on the rows that chose the shares, so it flatters the network a little.
 
-use foretoken_model::{Beside, Forecaster, ModelError, Predictor};
+use foretoken_model::{Beside, Forecaster, ModelError, Predictor, predictor::Parts, stretch::MOST_APART};
 use serde::Serialize;
 use std::{ops::Range, sync::Arc};
 
@@ -89,6 +89,19 @@ impl Sums {
         }
     }
 
+    /// Adds the sums of other columns.
+    fn merge(&mut self, other: &Self) {
+        let add = |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        self.values += other.values;
+        add(&mut self.network, &other.network);
+        add(&mut self.linear, &other.linear);
+        for part in 0..PARTS {
+            self.spoken[part] += other.spoken[part];
+            add(&mut self.square[part], &other.square[part]);
+            add(&mut self.cross[part], &other.cross[part]);
+        }
+    }
+
     /// Truths where the linear expert spoke.
     fn all_spoken(&self) -> u64 {
         self.spoken.iter().sum()
@@ -147,36 +160,36 @@ pub fn validate(
     }
     let (count, middle) = forecaster.blueprint().levels.shape();
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
-    let mut by_horizon: Vec<Sums> = horizons.iter().map(|&horizon| Sums::new(horizon)).collect();
+    let mut groups: Vec<Vec<Sums>> =
+        vec![horizons.iter().map(|&horizon| Sums::new(horizon)).collect(); columns.len().min(MOST_APART)];
     let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS).max(1);
     let wanted = |row: usize| row + 1 >= rows.start && row + shortest < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
-    let mut predictor = held_back(forecaster, beside)?;
-    predictor.advance_many(
-        &history,
-        wanted,
-        |row, column, parts| {
-            for sums in by_horizon.iter_mut().filter(|sums| row + sums.linear.len() < rows.end) {
-                // By the window's first row, so that every horizon has all parts.
-                let windows = rows.len() - sums.linear.len() + 1;
-                let part = if windows < PARTS { column % PARTS } else { (row + 1 - rows.start) * PARTS / windows };
-                let truth = history[column][row + 1..][..sums.linear.len()].iter();
-                let truth = truth.map(|&value| forecaster.columns()[column].standardise(value));
-                for (step, truth) in truth.enumerate().filter(|(_, truth)| !truth.is_nan()) {
-                    sums.values += 1;
-                    sums.spoken[part] += u64::from(parts.linear_spoke);
-                    let median = parts.network[step * count + middle];
-                    sums.network[step] += (truth - median).powi(2);
-                    if parts.linear_spoke {
-                        let (a, b) = (median - parts.linear[step], truth - parts.linear[step]);
-                        sums.cross[part][step] += a * b;
-                        sums.square[part][step] += a * a;
-                        sums.linear[step] += b * b;
-                    }
+    let add = |by_horizon: &mut [Sums], row: usize, column: usize, parts: &Parts| {
+        for sums in by_horizon.iter_mut().filter(|sums| row + sums.linear.len() < rows.end) {
+            // By the window's first row, so that every horizon has all parts.
+            let windows = rows.len() - sums.linear.len() + 1;
+            let part = if windows < PARTS { column % PARTS } else { (row + 1 - rows.start) * PARTS / windows };
+            let truth = history[column][row + 1..][..sums.linear.len()].iter();
+            let truth = truth.map(|&value| forecaster.columns()[column].standardise(value));
+            for (step, truth) in truth.enumerate().filter(|(_, truth)| !truth.is_nan()) {
+                sums.values += 1;
+                sums.spoken[part] += u64::from(parts.linear_spoke);
+                let median = parts.network[step * count + middle];
+                sums.network[step] += (truth - median).powi(2);
+                if parts.linear_spoke {
+                    let (a, b) = (median - parts.linear[step], truth - parts.linear[step]);
+                    sums.cross[part][step] += a * b;
+                    sums.square[part][step] += a * a;
+                    sums.linear[step] += b * b;
                 }
             }
-        },
-        None,
-    )?;
+        }
+    };
+    let sinks = groups.iter_mut().map(|sums| |row: usize, column: usize, parts: &Parts| add(sums, row, column, parts));
+    held_back(forecaster, beside)?.advance_many_apart(&history, wanted, &mut sinks.collect::<Vec<_>>())?;
+    let mut groups = groups.into_iter();
+    let mut by_horizon = groups.next().unwrap_or_default();
+    groups.for_each(|group| by_horizon.iter_mut().zip(&group).for_each(|(sums, more)| sums.merge(more)));
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let network: Vec<f64> = by_horizon.iter().map(|sums| sums.network.iter().sum::<f64>() / sums.values.max(1) as f64).collect();
     let network_mse = mean(&network);
