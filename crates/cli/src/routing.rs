@@ -2,11 +2,11 @@
 
 use crate::{error::CliError, run::predictor};
 use foretoken_model::{
-    Beside, Forecaster, Trace,
+    Beside, Forecaster, Predictor, Trace,
     mixture::MixtureEngine,
     trace::{MixtureTrace, StreamTrace},
 };
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 /// One mixture over a stretch of rows.
 pub struct Timeline {
@@ -49,35 +49,29 @@ pub fn trace(forecaster: &Arc<Forecaster>, columns: &[&[f64]], beside: &Beside<'
     Ok(trace)
 }
 
-/// Runs the columns from their first row and keeps the routing of `rows`. Mixtures inside experts see only the samples they were
+/// Runs the columns, which go on from where `stream` is, and keeps the routing from the row `first` on. Mixtures inside experts see only the samples they were
 /// given, so they have no place on the common axis of time and are left out; so are those of a column with missing samples.
-pub fn timelines(
-    forecaster: &Arc<Forecaster>,
-    columns: &[&[f64]],
-    beside: &Beside<'_>,
-    rows: Range<usize>,
-) -> Result<Vec<Timeline>, CliError> {
-    let mut predictor = predictor(forecaster);
-    predictor.tell(beside)?;
-    let head: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.start]).collect();
-    let tail: Vec<&[f64]> = columns.iter().map(|column| &column[rows.clone()]).collect();
-    predictor.advance_many(&head, |_| false, |_, _, _| {}, None)?;
+pub fn timelines(mut stream: Predictor, columns: &[&[f64]], first: usize) -> Result<Vec<Timeline>, CliError> {
+    let forecaster = stream.forecaster().clone();
+    let (head, tail): (Vec<&[f64]>, Vec<&[f64]>) = columns.iter().map(|column| column.split_at(first)).unzip();
+    stream.advance_many(&head, |_| false, |_, _, _| {}, None)?;
     let mut trace = Trace::default();
-    predictor.advance_many(&tail, |_| false, |_, _, _| {}, Some(&mut trace))?;
+    stream.advance_many(&tail, |_| false, |_, _, _| {}, Some(&mut trace))?;
+    let rows = tail.first().map_or(0, |column| column.len());
     let mut timelines = Vec::new();
     for (mixture, own) in forecaster.network().mixtures().iter().zip(&trace.mixtures) {
         let (experts, top_k) = (mixture.expert_names().to_vec(), mixture.top_k());
-        let whole = |stream: &StreamTrace| stream.choices.len() == rows.len() * top_k;
+        let whole = |stream: &StreamTrace| stream.choices.len() == rows * top_k;
         if own.streams.len() != columns.len() || !own.streams.iter().all(whole) {
             continue;
         }
-        let mut weights = vec![0.0; columns.len() * rows.len() * experts.len()];
-        for (stream, weights) in own.streams.iter().zip(weights.chunks_exact_mut(rows.len() * experts.len())) {
+        let mut weights = vec![0.0; columns.len() * rows * experts.len()];
+        for (stream, weights) in own.streams.iter().zip(weights.chunks_exact_mut(rows * experts.len())) {
             for (place, (&expert, &weight)) in stream.choices.iter().zip(&stream.weights).enumerate() {
                 weights[place / top_k * experts.len() + expert as usize] = weight;
             }
         }
-        timelines.push(Timeline { mixture: mixture.id(), top_k, experts, rows: rows.len(), weights });
+        timelines.push(Timeline { mixture: mixture.id(), top_k, experts, rows, weights });
     }
     Ok(timelines)
 }

@@ -275,47 +275,68 @@ impl<'a> Judge<'a> {
         Ok((name, boards.map_err(|error| self.named(error))?))
     }
 
-    /// The model, and its network alone where it is not all or nothing of the model; the stream runs from the first row of the data. Experts' usage is
-    /// counted or not.
-    pub fn model(&self, forecaster: &Arc<Forecaster>, origins: &Origins, counted: bool) -> Result<Boards, CliError> {
+    /// The model, and its network alone where it is not all or nothing of the model, at each of some stretches of origins; the stream runs from the first row of
+    /// the data, once for all of them. Experts' usage is counted or not.
+    pub fn model<const N: usize>(
+        &self,
+        forecaster: &Arc<Forecaster>,
+        stretches: [&Origins; N],
+        counted: bool,
+    ) -> Result<[Boards; N], CliError> {
         let mut predictor = predictor(forecaster);
         predictor.count_usage(counted);
-        self.stream(predictor, origins, &mut None)
+        self.streams(predictor, stretches, &mut None)
     }
 
     /// The same for a stream at its beginning.
     pub fn stream(
         &self,
-        mut predictor: Predictor,
+        predictor: Predictor,
         origins: &Origins,
         file: &mut Option<ForecastFile<'_>>,
     ) -> Result<Boards, CliError> {
+        self.streams(predictor, [origins], file).map(|[boards]| boards)
+    }
+
+    fn streams<const N: usize>(
+        &self,
+        mut predictor: Predictor,
+        stretches: [&Origins; N],
+        file: &mut Option<ForecastFile<'_>>,
+    ) -> Result<[Boards; N], CliError> {
         let forecaster = predictor.forecaster().clone();
-        // Boards count a model's own steps, `every` rows each.
-        let end = if self.every == 1 { origins.end() } else { usize::MAX / 2 };
-        let mut boards: Boards = vec![(format!("model{}", self.suffix), self.boards(end))];
-        if forecaster.linear().is_some() && !forecaster.is_linear_alone() {
-            boards.push((format!("network{}", self.suffix), self.boards(end)));
-        }
+        let empty = |origins: &Origins| {
+            // Boards count a model's own steps, `every` rows each.
+            let end = if self.every == 1 { origins.end() } else { usize::MAX / 2 };
+            let mut boards: Boards = vec![(format!("model{}", self.suffix), self.boards(end))];
+            if forecaster.linear().is_some() && !forecaster.is_linear_alone() {
+                boards.push((format!("network{}", self.suffix), self.boards(end)));
+            }
+            boards
+        };
+        let mut total = stretches.map(empty);
         let (count, middle) = forecaster.blueprint().levels.shape();
-        let history = self.data.signal.slice(0..origins.end());
-        let add = |boards: &mut Boards, row: usize, column: usize, parts: &Parts, file: &mut Option<&mut ForecastFile<'_>>| {
+        let end = stretches.iter().map(|origins| origins.end()).max().unwrap_or(0);
+        let history = self.data.signal.slice(0..end);
+        let add = |all: &mut [Boards; N], row: usize, column: usize, parts: &Parts, file: &mut Option<&mut ForecastFile<'_>>| {
             let (values, origin) = (&self.data.standardised[column], row + 1);
-            let rows = (1..=self.horizon()).map(|step| row + step * self.every).take_while(|&at| at < origins.end());
-            let truth: Vec<f64> = rows.map(|at| values[at]).collect();
-            for ((name, boards), quantiles) in boards.iter_mut().zip([&parts.combined, &parts.network]) {
-                let points: Vec<f64> = quantiles.chunks_exact(count).map(|q| q[middle]).collect();
-                boards.add(origin, column, &truth, &points, quantiles);
-                if let Some(file) = file {
-                    let steps = boards.steps(origin);
-                    let (points, quantiles) = (&points[..steps], &quantiles[..steps * count]);
-                    file.add(name, Window { column, origin, points, quantiles });
+            for (boards, origins) in all.iter_mut().zip(stretches).filter(|(_, origins)| origins.contains(origin)) {
+                let rows = (1..=self.horizon()).map(|step| row + step * self.every).take_while(|&at| at < origins.end());
+                let truth: Vec<f64> = rows.map(|at| values[at]).collect();
+                for ((name, boards), quantiles) in boards.iter_mut().zip([&parts.combined, &parts.network]) {
+                    let points: Vec<f64> = quantiles.chunks_exact(count).map(|q| q[middle]).collect();
+                    boards.add(origin, column, &truth, &points, quantiles);
+                    if let Some(file) = file {
+                        let steps = boards.steps(origin);
+                        let (points, quantiles) = (&points[..steps], &quantiles[..steps * count]);
+                        file.add(name, Window { column, origin, points, quantiles });
+                    }
                 }
             }
         };
         predictor.tell(&self.data.beside())?;
-        let wanted = |row: usize| origins.contains(row + 1);
-        let mut groups = vec![boards.clone(); history.len().min(MOST_APART)];
+        let wanted = |row: usize| stretches.iter().any(|origins| origins.contains(row + 1));
+        let mut groups = vec![total.clone(); history.len().min(MOST_APART)];
         match file {
             // A file's rows have an order.
             Some(file) => {
@@ -328,15 +349,16 @@ impl<'a> Judge<'a> {
             None => {
                 let sinks = groups
                     .iter_mut()
-                    .map(|boards| |row: usize, column: usize, parts: &Parts| add(boards, row, column, parts, &mut None));
+                    .map(|all| |row: usize, column: usize, parts: &Parts| add(all, row, column, parts, &mut None));
                 predictor.advance_many_apart(&history, wanted, &mut sinks.collect::<Vec<_>>())?;
             }
         }
         for group in &groups {
-            boards.iter_mut().zip(group).for_each(|((_, boards), (_, more))| boards.merge(more));
+            let boards = total.iter_mut().flatten().zip(group.iter().flatten());
+            boards.for_each(|((_, boards), (_, more))| boards.merge(more));
         }
         file.as_mut().map_or(Ok(()), ForecastFile::check)?;
-        Ok(boards)
+        Ok(total)
     }
 }
 

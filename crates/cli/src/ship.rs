@@ -27,25 +27,27 @@ pub fn tell(shipped: &Shipped) {
     );
 }
 
-/// Sums of errors of what is shipped, as `model`; of what was selected, as `selected`, where it was fitted once more; of the trained network alone, as
-/// `network`; and of both together where they are not shipped, as `blend`. Usage of the experts of what is shipped is counted or not.
-pub fn boards(shipped: &Shipped, judge: &Judge<'_>, origins: &Origins, counted: bool) -> Result<Boards, CliError> {
-    let mut boards = judge.model(&shipped.forecaster, origins, counted)?;
-    if let Some(selected) = &shipped.selected {
-        let of_model = judge.model(selected, origins, false)?.into_iter().filter(|(name, _)| name == "model");
-        boards.extend(of_model.map(|(_, board)| ("selected".into(), board)));
-    }
+/// Sums of errors on validation and test rows: of what is shipped, as `model`; of what was selected, as `selected`, where it was fitted once more; of the trained
+/// network alone, as `network`; and of both together where they are not shipped, as `blend`. What was fitted once more has seen the validation rows: there, `model` is
+/// what was selected. Usage of the experts of what is shipped is counted.
+pub fn boards(shipped: &Shipped, judge: &Judge<'_>, validation: &Origins, test: &Origins) -> Result<[Boards; 2], CliError> {
+    let [mut validated, mut tested] = match &shipped.selected {
+        None => judge.model(&shipped.forecaster, [validation, test], true)?,
+        Some(selected) => {
+            let [mut tested] = judge.model(&shipped.forecaster, [test], true)?;
+            let [validated, of_selected] = judge.model(selected, [validation, test], false)?;
+            let of_model = of_selected.into_iter().filter(|(name, _)| name == "model");
+            tested.extend(of_model.map(|(_, board)| ("selected".into(), board)));
+            [validated, tested]
+        }
+    };
     if let Some(unshipped) = &shipped.unshipped {
-        let mut trained = judge.model(unshipped, origins, false)?;
-        trained.iter_mut().filter(|(name, _)| name == "model").for_each(|(name, _)| *name = "blend".into());
-        boards.extend(trained);
+        for (boards, trained) in
+            [&mut validated, &mut tested].into_iter().zip(judge.model(unshipped, [validation, test], false)?)
+        {
+            let renamed = trained.into_iter().map(|(name, board)| (if name == "model" { "blend".into() } else { name }, board));
+            boards.extend(renamed);
+        }
     }
-    Ok(boards)
-}
-
-/// The same on validation rows, which what was fitted once more has seen: of what was selected. No usage is counted.
-pub fn validated(shipped: &Shipped, judge: &Judge<'_>, origins: &Origins) -> Result<Boards, CliError> {
-    let forecaster = shipped.selected.as_ref().unwrap_or(&shipped.forecaster).clone();
-    let selected = Shipped { forecaster, selected: None, unshipped: shipped.unshipped.clone(), gain: shipped.gain };
-    boards(&selected, judge, origins, false)
+    Ok([validated, tested])
 }

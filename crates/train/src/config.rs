@@ -43,7 +43,8 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// Weights that learn at another rate or decay otherwise.
     pub groups: Vec<Group>,
-    /// Batches whose gradients are averaged for one step of the optimiser: the memory of one, the step of all.
+    /// Batches whose gradients are averaged for one step of the optimiser: the memory of one, the step of all. Batches of up to some thousand samples,
+    /// which threads cannot share, go beside each other.
     pub accumulate: usize,
     /// Whether a training pass keeps only what each block got, and computes the rest again for the gradient (gradient checkpointing, Chen et al. 2016,
     /// arXiv:1604.06174): half the memory or less, about a quarter more time, the same weights.

@@ -23,6 +23,7 @@ use foretoken_model::{
     usage::UsageCounters,
     weights::Spec,
 };
+use rayon::prelude::*;
 use serde::Serialize;
 use std::{
     ops::{ControlFlow, Range},
@@ -30,6 +31,8 @@ use std::{
     time::Instant,
 };
 
+/// Rows of the lessons that are looked at beside each other: a larger lesson's work is shared out inside, and its memory is one's alone.
+const SMALL_LESSONS: usize = 4096;
 /// Windows that an error names.
 const WINDOWS_NAMED: usize = 4;
 
@@ -444,36 +447,48 @@ impl<'a> Trainer<'a> {
         format!("windows {}{more}", some.join(", "))
     }
 
-    /// Loss and gradient: the means over the lessons.
+    /// Loss and gradient of one lesson.
+    fn look_at(&self, lesson: Lesson) -> Result<Found, ModelError> {
+        let weights = TensorData::new(self.weights.clone(), [self.weights.len()]);
+        let tracked = Tensor::<1>::from_data(weights, &self.device.clone().autodiff()).require_grad();
+        let loss = QuantileLoss {
+            targets_mh: lesson.targets_mh,
+            deviations_m: lesson.deviations_m,
+            levels: self.levels.levels().iter().map(|&level| level as f32).collect(),
+            middle: self.levels.middle(),
+            squared_error: self.config.squared_error as f32,
+            weights_h: self.weights_h.clone(),
+        };
+        let loss = Arc::new(move |quantiles: &[f32], gradient: &mut [f32]| loss.of(quantiles, gradient));
+        let (output, nudges) = network(&self.network, tracked.clone(), lesson.batch, loss)?;
+        let values = floats(&output.clone().inner());
+        all_finite("loss", &values)?;
+        let gradients = output.sum().backward();
+        let gradient = floats(&tracked.grad(&gradients).expect("the weights are tracked"));
+        Ok(Found { loss: values[0], auxiliary: values[1], norm: 0.0, gradient, nudges })
+    }
+
+    /// Loss and gradient: the means over the lessons. Small ones, which threads cannot share, are beside each other.
     fn look(&self, lessons: Vec<Lesson>) -> Result<Found, ModelError> {
         let share = 1.0 / lessons.len() as f32;
+        let at_once = (SMALL_LESSONS / self.loader.rows_a_lesson()).max(1);
         let mut total = Found { loss: 0.0, auxiliary: 0.0, norm: 0.0, gradient: Vec::new(), nudges: Vec::new() };
-        for lesson in lessons {
-            let weights = TensorData::new(self.weights.clone(), [self.weights.len()]);
-            let tracked = Tensor::<1>::from_data(weights, &self.device.clone().autodiff()).require_grad();
-            let loss = QuantileLoss {
-                targets_mh: lesson.targets_mh,
-                deviations_m: lesson.deviations_m,
-                levels: self.levels.levels().iter().map(|&level| level as f32).collect(),
-                middle: self.levels.middle(),
-                squared_error: self.config.squared_error as f32,
-                weights_h: self.weights_h.clone(),
-            };
-            let loss = Arc::new(move |quantiles: &[f32], gradient: &mut [f32]| loss.of(quantiles, gradient));
-            let (output, mut nudges) = network(&self.network, tracked.clone(), lesson.batch, loss)?;
-            let values = floats(&output.clone().inner());
-            all_finite("loss", &values)?;
-            let gradients = output.sum().backward();
-            let gradient = floats(&tracked.grad(&gradients).expect("the weights are tracked"));
-            (total.loss, total.auxiliary) = (total.loss + share * values[0], total.auxiliary + share * values[1]);
-            if share == 1.0 {
-                (total.gradient, total.nudges) = (gradient, nudges);
-                continue;
+        let mut lessons = lessons.into_iter();
+        while lessons.len() > 0 {
+            let some: Vec<Lesson> = lessons.by_ref().take(at_once).collect();
+            let found: Vec<Result<Found, ModelError>> = some.into_par_iter().map(|lesson| self.look_at(lesson)).collect();
+            for found in found {
+                let Found { loss, auxiliary, gradient, mut nudges, .. } = found?;
+                (total.loss, total.auxiliary) = (total.loss + share * loss, total.auxiliary + share * auxiliary);
+                if share == 1.0 {
+                    (total.gradient, total.nudges) = (gradient, nudges);
+                    continue;
+                }
+                total.gradient.resize(gradient.len(), 0.0);
+                total.gradient.iter_mut().zip(&gradient).for_each(|(total, part)| *total += share * part);
+                nudges.iter_mut().flat_map(|nudge| &mut nudge.by).for_each(|by| *by *= share);
+                total.nudges.append(&mut nudges);
             }
-            total.gradient.resize(gradient.len(), 0.0);
-            total.gradient.iter_mut().zip(&gradient).for_each(|(total, part)| *total += share * part);
-            nudges.iter_mut().flat_map(|nudge| &mut nudge.by).for_each(|by| *by *= share);
-            total.nudges.append(&mut nudges);
         }
         total.norm = adamw::squares(&total.gradient).sqrt();
         if !total.norm.is_finite() {

@@ -19,8 +19,8 @@ const POOL: usize = 12;
 const PARTS: usize = 4;
 /// Least gain that is worth a network.
 const LEAST_GAIN: f64 = 0.002;
-/// Most windows that are scored, over all columns; beyond it they are taken by stride.
-const MOST_WINDOWS: usize = 20_000;
+/// Most windows that are scored, over all columns; beyond it they are taken by stride. Neighbours overlap, so that more of them say little more.
+const MOST_WINDOWS: usize = 5_000;
 
 /// What the network adds to the linear expert.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -125,6 +125,11 @@ impl Sums {
     }
 }
 
+/// The least distance of windows from `least` on that shares no factor with a season of hours, quarters or months, so that all phases have their turn.
+fn stride(least: usize) -> usize {
+    (least.max(1)..).find(|stride| stride % 2 != 0 && stride % 3 != 0).unwrap_or(least)
+}
+
 /// A stream over held-back rows: it takes missing samples, and its quantiles are the model's own, whatever the configuration lets them learn.
 pub(crate) fn held_back(forecaster: &Arc<Forecaster>, beside: &Beside<'_>) -> Result<Predictor, ModelError> {
     let mut predictor = Predictor::new(forecaster.clone());
@@ -162,7 +167,7 @@ pub fn validate(
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let mut groups: Vec<Vec<Sums>> =
         vec![horizons.iter().map(|&horizon| Sums::new(horizon)).collect(); columns.len().min(MOST_APART)];
-    let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS).max(1);
+    let stride = stride(((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS));
     let wanted = |row: usize| row + 1 >= rows.start && row + shortest < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
     let add = |by_horizon: &mut [Sums], row: usize, column: usize, parts: &Parts| {
         for sums in by_horizon.iter_mut().filter(|sums| row + sums.linear.len() < rows.end) {

@@ -7,7 +7,7 @@ use crate::{
     table,
 };
 use foretoken_data::next_stamps;
-use foretoken_model::{Beside, Forecast, Forecaster, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
+use foretoken_model::{Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -71,21 +71,9 @@ pub struct After {
     pub linear: Option<Vec<Vec<f64>>>,
 }
 
-/// What follows the last row of `columns`.
-pub fn after(forecaster: &Arc<Forecaster>, columns: &[&[f64]], beside: &Beside<'_>) -> Result<After, CliError> {
-    after_forced(forecaster, columns, beside, None)
-}
-
-/// The same with the choices of every mixture forced.
-fn after_forced(
-    forecaster: &Arc<Forecaster>,
-    columns: &[&[f64]],
-    beside: &Beside<'_>,
-    replay: Option<Replay>,
-) -> Result<After, CliError> {
-    let mut predictor = predictor(forecaster);
-    predictor.tell(beside)?;
-    predictor.force(replay)?;
+/// What follows the last row of `columns`, which go on from where `stream` is.
+pub fn after(mut stream: Predictor, columns: &[&[f64]]) -> Result<After, CliError> {
+    let forecaster = stream.forecaster().clone();
     let last = columns[0].len().saturating_sub(1);
     let mut linear = Vec::new();
     let sink = |_, index: usize, parts: &Parts| {
@@ -94,9 +82,9 @@ fn after_forced(
             linear.push(parts.linear.iter().map(|value| column.restore(*value)).collect());
         }
     };
-    predictor.advance_many(columns, |row| row == last, sink, None)?;
-    let mut forecast = predictor.forecast_buffer();
-    predictor.predict(&mut forecast)?;
+    stream.advance_many(columns, |row| row == last, sink, None)?;
+    let mut forecast = stream.forecast_buffer();
+    stream.predict(&mut forecast)?;
     Ok(After { forecast, linear: Some(linear).filter(|linear: &Vec<Vec<f64>>| !linear.is_empty()) })
 }
 
@@ -150,8 +138,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         Ok::<_, CliError>(Replay::choices(trace)?)
     });
     let replay = replay.transpose()?;
-    let After { forecast, linear } = after_forced(&forecaster, &signal.slice(0..rows), &beside(&signal), replay)
-        .map_err(|error| CliError::file(path, error))?;
+    let mut stream = predictor(&forecaster);
+    stream.tell(&beside(&signal)).map_err(|error| CliError::file(path, error))?;
+    stream.force(replay).map_err(|error| CliError::file(path, error))?;
+    let After { forecast, linear } = after(stream, &signal.slice(0..rows)).map_err(|error| CliError::file(path, error))?;
     // By the median of the last steps.
     let next = next_stamps(&signal.stamps.slice(rows.saturating_sub(64)..rows), longest);
     let csv = to_csv(&forecaster, &forecast, &next[..steps])?;

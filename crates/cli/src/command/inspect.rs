@@ -4,7 +4,7 @@ use crate::{
     draw,
     error::CliError,
     routing::{Timeline, timelines, trace},
-    run::{beside, read_for},
+    run::{beside, predictor, read_for},
 };
 use foretoken_data::{Signal, read_wide};
 use foretoken_eval::adjusted_rand_index;
@@ -80,7 +80,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let (signal, _) = read_for(&arguments.model, path, &names, forecaster.config().horizon)?;
     let rows = signal.len().saturating_sub(arguments.last)..signal.len();
     let regimes = arguments.regime.as_ref().map(|column| Regimes::read(path, column)).transpose()?;
-    let timelines = timelines(&forecaster, &signal.slice(0..signal.len()), &beside(&signal), rows.clone())?;
+    let mut stream = predictor(&forecaster);
+    stream.tell(&beside(&signal))?;
+    let timelines = timelines(stream, &signal.slice(0..signal.len()), rows.start)?;
     forecaster.network().mixtures().into_iter().for_each(usage);
     for timeline in &timelines {
         show(timeline, &names, rows.len());

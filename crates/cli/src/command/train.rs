@@ -5,7 +5,7 @@ use crate::{
     error::CliError,
     fit::{self, in_file},
     routing::timelines,
-    run::{Prepared, Run},
+    run::{Prepared, Run, predictor},
     score::{ByHorizon, Judge, by_name},
     session::{CHECKPOINT, Session},
     ship, table,
@@ -18,6 +18,7 @@ use foretoken_model::{
     Blueprint, Forecaster, Registry,
     file::{sweep, write_atomically},
     linear_expert::LinearExpert,
+    predictor::Parts,
 };
 use foretoken_train::{Checkpoint, Gain};
 use indicatif::BinaryBytes;
@@ -162,21 +163,15 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = shipped.forecaster.clone();
     forecaster.save(&out.join("model.safetensors"))?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
-    // Streams are one thread's work each.
-    let validated = || {
-        let mut boards = ship::validated(&shipped, &judge, &validation)?;
-        boards.extend(judge.baselines(&ridges, &validation, &mut None)?);
-        Ok(boards)
-    };
-    let (tested, validated) = rayon::join(|| ship::boards(&shipped, &judge, &test, true), validated);
-    let (mut test, validated): (_, Result<_, CliError>) = (tested?, validated);
-    test.extend(baselines);
-    let test = judge.scores(&test);
+    let [mut validated, mut tested] = ship::boards(&shipped, &judge, &validation, &test)?;
+    validated.extend(judge.baselines(&ridges, &validation, &mut None)?);
+    tested.extend(baselines);
+    let test = judge.scores(&tested);
     table::show(&test, "test", data.columns.len());
     let share = forecaster.network_share().iter().map(|&share| f64::from(share)).sum::<f64>() / run.model.horizon as f64;
     println!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
     let expert_usage = forecaster.network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
-    let validation = judge.scores(&validated?);
+    let validation = judge.scores(&validated);
     let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
     let longest = |scored: &ByHorizon| scored.last().map(|(_, rows)| by_name(rows)).unwrap_or_default();
     let mut metrics = Metrics {
@@ -239,7 +234,13 @@ fn pictures(
     let end = data.ranges.test.end;
     let origin = end - horizon;
     let (signal, stamps) = (&data.signal, &data.signal.stamps);
-    let forecast = super::forecast::after(forecaster, &signal.slice(0..origin), &data.beside())?.forecast;
+    let rows = end.saturating_sub(ROUTING_ROWS).max(data.ranges.test.start)..end;
+    // One stream up to where the first picture begins.
+    let begun = origin.min(rows.start);
+    let mut stream = predictor(forecaster);
+    stream.tell(&data.beside())?;
+    stream.advance_many_apart(&signal.slice(0..begun), |_| false, &mut [|_: usize, _: usize, _: &Parts| {}])?;
+    let forecast = super::forecast::after(stream.fork(), &signal.slice(begun..origin))?.forecast;
     let csv = super::forecast::to_csv(forecaster, &forecast, &stamps.slice(origin..end))?;
     write_atomically(&out.join("forecast.csv"), &csv)?;
     let naive = SeasonalNaive { season, horizon };
@@ -260,8 +261,7 @@ fn pictures(
         baseline: Some((name, restored.collect())),
     };
     draw::forecast::draw(&picture, &out.join("forecast.svg"))?;
-    let rows = end.saturating_sub(ROUTING_ROWS).max(data.ranges.test.start)..end;
-    let timelines = timelines(forecaster, &signal.slice(0..end), &data.beside(), rows.clone())?;
+    let timelines = timelines(stream, &signal.slice(begun..end), rows.start - begun)?;
     let names = super::forecast::names(forecaster);
     draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &stamps.slice(rows), &out.join("routing.svg"))
 }

@@ -6,7 +6,11 @@ use super::{
     state::{About, Load, State},
     window::{Around, Forecast, Window},
 };
-use crate::{command::forecast::after, fit, run::Run};
+use crate::{
+    command::forecast::after,
+    fit,
+    run::{Run, predictor},
+};
 use foretoken_train::{EpochReport, StepReport, Validation};
 use ratatui::{Terminal, backend::TestBackend, layout::Rect, style::Color};
 
@@ -258,7 +262,9 @@ fn the_window_forecasts_what_the_rows_before_it_do() {
     let (rows, mut beside) = (start - window.before..start, data.beside());
     beside.known.iter_mut().flatten().for_each(|values| *values = &values[rows.start..]);
     let forecaster = trainer.of_mean(vec![1.0; 8]).unwrap().into();
-    let expected = after(&forecaster, &data.signal.slice(rows), &beside).unwrap().forecast;
+    let mut stream = predictor(&forecaster);
+    stream.tell(&beside).unwrap();
+    let expected = after(stream, &data.signal.slice(rows)).unwrap().forecast;
     let medians: Vec<f64> = forecast[0].as_ref().unwrap().iter().map(|step| step[1]).collect();
     assert_eq!(medians, expected.point);
 }
