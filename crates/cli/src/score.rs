@@ -212,17 +212,27 @@ impl<'a> Judge<'a> {
         CliError::file(&self.data.path, error)
     }
 
-    /// The baselines, by name; their quantiles come from their errors on validation rows.
-    pub fn baselines(&self, ridges: &Ridges, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
-        let mut boards = self.linear(ridges, origins, file)?;
+    /// The baselines, by name, at each of some stretches of origins; their quantiles come from their errors on validation rows.
+    pub fn baselines<const N: usize>(
+        &self,
+        ridges: &Ridges,
+        stretches: [&Origins; N],
+        file: &mut Option<ForecastFile<'_>>,
+    ) -> Result<[Boards; N], CliError> {
         let naive = SeasonalNaive { season: self.season, horizon: self.horizon() };
-        boards.push(self.baseline("seasonal-naive", &naive, origins, file)?);
+        let named = ridges.named().into_iter().map(|(name, ridge)| (name, ridge as &dyn Baseline));
+        let mut boards = [(); N].map(|()| Boards::new());
+        for (name, baseline) in named.chain([("seasonal-naive", &naive as &dyn Baseline)]) {
+            let own = self.baseline(name, baseline, stretches, file)?;
+            boards.iter_mut().zip(own).for_each(|(boards, own)| boards.push(own));
+        }
         Ok(boards)
     }
 
-    /// The ridges among them.
+    /// The ridges among them, at some origins.
     pub fn linear(&self, ridges: &Ridges, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
-        ridges.named().into_iter().map(|(name, ridge)| self.baseline(name, ridge, origins, file)).collect()
+        let named = ridges.named().into_iter();
+        named.map(|(name, ridge)| self.baseline(name, ridge, [origins], file).map(|[boards]| boards)).collect()
     }
 
     /// A statistical baseline that is fitted anew at every window; its quantiles come from as many windows of the validation rows.
@@ -238,41 +248,46 @@ impl<'a> Judge<'a> {
         }
         let all = Origins::of(validation, self.horizon()).map_err(|error| self.named(error))?;
         let step = all.iter().len().div_ceil((MOST_FITS / columns).max(1));
-        Ok(vec![self.spread("mstl-ets", &mstl, &all.thinned(step.max(1), None), origins, file)?])
+        Ok(self.spread("mstl-ets", &mstl, &all.thinned(step.max(1), None), [origins], file)?.into())
     }
 
-    fn baseline(
+    fn baseline<const N: usize>(
         &self,
         name: &str,
         baseline: &dyn Baseline,
-        origins: &Origins,
+        stretches: [&Origins; N],
         file: &mut Option<ForecastFile<'_>>,
-    ) -> Result<(String, HorizonBoards), CliError> {
+    ) -> Result<[(String, HorizonBoards); N], CliError> {
         let fitted = Origins::of(&self.ranges.validation, self.horizons[0]).map_err(|error| self.named(error))?;
-        self.spread(name, baseline, &fitted, origins, file)
+        self.spread(name, baseline, &fitted, stretches, file)
     }
 
     /// A baseline whose quantiles come from its errors at the origins `fitted`.
-    fn spread(
+    fn spread<const N: usize>(
         &self,
         name: &str,
         baseline: &dyn Baseline,
         fitted: &Origins,
-        origins: &Origins,
+        stretches: [&Origins; N],
         file: &mut Option<ForecastFile<'_>>,
-    ) -> Result<(String, HorizonBoards), CliError> {
+    ) -> Result<[(String, HorizonBoards); N], CliError> {
         let (columns, name) = (&self.data.standardised, format!("{name}{}", self.suffix));
         let spread = residual_spread(baseline, columns, fitted, self.horizon(), &self.levels);
         let spread = spread.map_err(|error| self.named(error))?;
-        let boards = match file {
-            None => evaluate_at(baseline, columns, origins, &spread, self.boards(origins.end()), None),
-            Some(file) => {
-                let told: Told<'_> = &mut |window| file.add(&name, window);
-                evaluate_at(baseline, columns, origins, &spread, self.boards(origins.end()), Some(told))
-            }
-        };
-        file.as_mut().map_or(Ok(()), ForecastFile::check)?;
-        Ok((name, boards.map_err(|error| self.named(error))?))
+        let mut scored = stretches.map(|origins| (name.clone(), self.boards(origins.end())));
+        for ((_, boards), origins) in scored.iter_mut().zip(stretches) {
+            let empty = boards.clone();
+            let all = match file {
+                None => evaluate_at(baseline, columns, origins, &spread, empty, None),
+                Some(file) => {
+                    let told: Told<'_> = &mut |window| file.add(&name, window);
+                    evaluate_at(baseline, columns, origins, &spread, empty, Some(told))
+                }
+            };
+            *boards = all.map_err(|error| self.named(error))?;
+            file.as_mut().map_or(Ok(()), ForecastFile::check)?;
+        }
+        Ok(scored)
     }
 
     /// The model, and its network alone where it is not all or nothing of the model, at each of some stretches of origins; the stream runs from the first row of

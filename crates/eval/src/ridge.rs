@@ -11,7 +11,14 @@
 //! decomposed once a block, so every λ costs a product.
 
 use crate::{EvalError, backtest::Baseline, missing::Filled, own::Own};
-use faer::{Mat, MatRef, Par, Side, linalg::matmul::matmul, mat::AsMatMut};
+use faer::{
+    Mat, MatRef, Par, Side,
+    linalg::matmul::{
+        matmul,
+        triangular::{self, BlockStructure},
+    },
+    mat::AsMatMut,
+};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -98,6 +105,7 @@ pub struct Ridge {
 
 /// Sums over windows.
 struct Sums {
+    /// Its lower half; it is symmetric.
     gram: Mat<f64>,
     cross: Mat<f64>,
     x: Vec<f64>,
@@ -513,7 +521,8 @@ fn sum(columns: &[impl AsRef<[f64]> + Sync], blocks: &[(usize, Vec<usize>)], inp
             for (column, origins) in blocks.iter().skip(part).step_by(PARTS) {
                 let Windows { x, y, means, .. } = Windows::of(columns[*column].as_ref(), origins, inputs, horizon, PROFILE_SCALE);
                 let (x_wl, y_wh) = (rows_of(&x, width), rows_of(&y, horizon));
-                matmul(sums.gram.as_mat_mut(), faer::Accum::Add, x_wl.transpose(), x_wl, 1.0, Par::Seq);
+                let (gram, lower, all) = (sums.gram.as_mat_mut(), BlockStructure::TriangularLower, BlockStructure::Rectangular);
+                triangular::matmul(gram, lower, faer::Accum::Add, x_wl.transpose(), all, x_wl, all, 1.0, Par::Seq);
                 matmul(sums.cross.as_mat_mut(), faer::Accum::Add, x_wl.transpose(), y_wh, 1.0, Par::Seq);
                 for (x, y) in x.chunks_exact(width).zip(y.chunks_exact(horizon)) {
                     sums.x.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);

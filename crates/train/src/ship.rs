@@ -3,7 +3,7 @@
 use crate::{
     calibrate::calibrate,
     trainer::{StepReport, Task, Trainer},
-    validate::{Gain, validate},
+    validate::Gain,
 };
 use foretoken_model::{Forecaster, ModelError, linear_expert::LinearWeights};
 use std::sync::Arc;
@@ -40,13 +40,7 @@ impl Trainer<'_> {
     /// # Errors
     /// What the model refuses.
     pub fn ship(&self) -> Result<Shipped, ModelError> {
-        let task = self.task();
-        let gain = || {
-            let medians = Arc::new(self.best_uncalibrated()?.medians()?);
-            Ok(validate(&medians, &task.values, &task.beside, task.validation.clone(), self.horizons())?.gain)
-        };
-        let (trained, gain) = rayon::join(|| self.best(), gain);
-        let (trained, gain): (_, Option<Gain>) = (Arc::new(trained?), gain?);
+        let (trained, gain) = (Arc::new(self.best()?), self.gain()?);
         let pays = self.config().keep_network || gain.is_none_or(|gain| gain.pays());
         Ok(match if pays { None } else { self.linear_alone()? } {
             Some(alone) => Shipped { forecaster: alone, selected: None, unshipped: Some(trained), gain },

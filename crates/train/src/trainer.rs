@@ -8,7 +8,7 @@ use crate::{
     loader::{Lesson, Loader},
     loss::{QuantileLoss, step_weights},
     schedule::{Alike, alike},
-    validate::{Validation, validate},
+    validate::{Gain, Validation, validate},
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use foretoken_kernels::adamw::{self, AdamW};
@@ -146,6 +146,8 @@ pub struct Trainer<'a> {
     weights_h: Arc<[f32]>,
     best: Vec<f32>,
     best_share_h: Vec<f32>,
+    /// What the best network adds to the linear expert, where this process has validated it.
+    best_gain: Option<Option<Gain>>,
 }
 
 /// What a step found, before it changes a weight.
@@ -205,6 +207,7 @@ impl<'a> Trainer<'a> {
             progress: Progress::new(run),
             weights_h: step_weights(model.horizon, &config.horizons_of(model.horizon)?),
             horizons: config.horizons_of(model.horizon)?,
+            best_gain: None,
             best_share_h: vec![if task.linear.is_some() { 0.0 } else { 1.0 }; model.horizon],
             model: model.clone(),
             config: config.clone(),
@@ -282,7 +285,7 @@ impl<'a> Trainer<'a> {
         let [weights, moment_1, moment_2, mean, best, epoch_weights] = checkpoint.arenas;
         (self.weights, self.moments, self.mean) = (weights, [moment_1, moment_2], mean);
         (self.best, self.epoch_weights) = (best, epoch_weights);
-        self.best_share_h = checkpoint.best_share_h;
+        (self.best_share_h, self.best_gain) = (checkpoint.best_share_h, None);
         self.progress = checkpoint.progress;
     }
 
@@ -383,6 +386,7 @@ impl<'a> Trainer<'a> {
             self.progress.best_epoch = self.progress.epoch;
             self.best = arena;
             self.best_share_h.clone_from(&validation.network_share_h);
+            self.best_gain = Some(validation.gain);
         }
         tracing::info!(
             epoch = self.progress.epoch,
@@ -522,6 +526,15 @@ impl<'a> Trainer<'a> {
         }
     }
 
+    /// What the best network adds to the linear expert on the validation rows; none without one that could stand alone.
+    pub(crate) fn gain(&self) -> Result<Option<Gain>, ModelError> {
+        if let Some(gain) = self.best_gain {
+            return Ok(gain);
+        }
+        let (task, medians) = (&self.task, Arc::new(self.best_uncalibrated()?.medians()?));
+        Ok(validate(&medians, &task.values, &task.beside, task.validation.clone(), &self.horizons)?.gain)
+    }
+
     pub(crate) fn task(&self) -> &Task<'a> {
         &self.task
     }
@@ -532,10 +545,6 @@ impl<'a> Trainer<'a> {
 
     pub(crate) fn config(&self) -> &TrainConfig {
         &self.config
-    }
-
-    pub(crate) fn horizons(&self) -> &[usize] {
-        &self.horizons
     }
 
     fn forecaster(&self, arena: Vec<f32>, share_h: Vec<f32>) -> Result<Forecaster, ModelError> {

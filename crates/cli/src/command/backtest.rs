@@ -89,7 +89,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut boards = judge.stream(predictor, &origins, &mut file)?;
     if rate == 1 {
         let ridges = judge.ridges(config.linear.as_ref())?;
-        boards.extend(judge.baselines(&ridges, &origins, &mut file)?);
+        let [baselines] = judge.baselines(&ridges, [&origins], &mut file)?;
+        boards.extend(baselines);
         boards.extend(judge.statistical(&origins, &mut file)?);
         if let Some(every) = arguments.refit {
             let refit = Refit {

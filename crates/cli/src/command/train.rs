@@ -137,7 +137,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     table::show_audits(&data);
     let ridges = judge.ridges(run.model.linear.as_ref())?;
     let (test, validation) = (judge.origins(&data.ranges.test)?, judge.origins(&data.ranges.validation)?);
-    let baselines = judge.baselines(&ridges, &test, &mut None)?;
+    let [baselines, validated_baselines] = judge.baselines(&ridges, [&test, &validation], &mut None)?;
     table::show(&judge.scores(&baselines), "baselines on test rows", data.columns.len());
     let mut trainer = fit::trainer(&run, &arguments.run, &data, judge.ranges(), ridges.expert.as_ref())?;
     std::fs::create_dir_all(&out).map_err(CliError::io(&out))?;
@@ -164,7 +164,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     forecaster.save(&out.join("model.safetensors"))?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
     let [mut validated, mut tested] = ship::boards(&shipped, &judge, &validation, &test)?;
-    validated.extend(judge.baselines(&ridges, &validation, &mut None)?);
+    validated.extend(validated_baselines);
     tested.extend(baselines);
     let test = judge.scores(&tested);
     table::show(&test, "test", data.columns.len());
