@@ -228,7 +228,7 @@ fn report(name: &str, rows: &str, runs: &[Value], figures: &mut Measured, summar
     };
     let mut horizons: Vec<(usize, String)> = horizons.into_iter().filter_map(|text| Some((text.parse().ok()?, text))).collect();
     horizons.sort();
-    for who in ["model", "network", "linear", "ridge", "seasonal-naive"] {
+    for who in ["model", "selected", "network", "linear", "ridge", "seasonal-naive"] {
         if runs[0][format!("{rows}_by_horizon")][&horizons[0].1][who].is_null() {
             continue;
         }
