@@ -258,8 +258,8 @@ mod tests {
         let (shared, own) = fitted(&columns, 12, Some(30.0));
         let column = &columns[3];
         // The normal equations by hand: (G + λI)·D = Xᵀ(Y − shared), at every window of the last block.
-        let mut gram_d = vec![0.0; 12];
-        let mut cross = vec![0.0; 12];
+        let mut gram_d = [0.0; 12];
+        let mut cross = [0.0; 12];
         for origin in 12..=296 {
             let window = &column[origin - 12..origin];
             let mean = window.iter().sum::<f64>() / 12.0;
