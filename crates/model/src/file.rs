@@ -19,7 +19,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Largest header accepted, and most tensors: far beyond any model, far below what would hurt.
 const HEADER_LIMIT: usize = 1 << 20;
@@ -243,7 +243,7 @@ impl Reader {
                 let of_steps = values(CALIBRATION, [horizon, levels.count()])?;
                 let of_columns = match tensors.names().contains(&CALIBRATION_COLUMNS) {
                     true => values(CALIBRATION_COLUMNS, [1, header.columns.len()])?,
-                    // Files were written without them once.
+                    // Files up to version 3 have none.
                     false => vec![1.0; header.columns.len()],
                 };
                 Some(Calibration::new(of_steps, of_columns, horizon, &levels).map_err(named)?)

@@ -29,6 +29,13 @@ fn a_calibration_is_saved_with_the_model_and_moves_its_quantiles() {
         predictor.predict(&mut forecast).unwrap();
         forecast
     };
+    // A file from before columns had factors of their own.
+    let older = std::fs::read(&path).unwrap();
+    let (at, name) = (older.windows(19).position(|bytes| bytes == b"calibration.columns").unwrap(), b"calibration.unknown");
+    let older = [&older[..at], name, &older[at + name.len()..]].concat();
+    std::fs::write(&path, older).unwrap();
+    let older = Forecaster::load(&path, &Registry::default()).unwrap();
+    assert_eq!(older.calibration().map(Calibration::of_columns), Some(&[1.0, 1.0][..]));
     let (before, after) = (forecast(plain), forecast(loaded));
     assert_eq!(before.point, after.point);
     for (step, (before, after)) in before.quantiles.chunks(3).zip(after.quantiles.chunks(3)).enumerate() {
