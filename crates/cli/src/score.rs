@@ -383,11 +383,16 @@ fn whole(
     fit: impl Fn(usize, Inputs) -> Result<Ridge, EvalError>,
     own: impl Fn(&Ridge) -> Result<Own, EvalError>,
 ) -> Result<Ridge, EvalError> {
-    let members = members(linear).into_iter().enumerate().map(|(place, inputs)| fit(place, inputs));
+    let inputs = members(linear);
+    let members = inputs.iter().enumerate().map(|(place, &inputs)| fit(place, inputs));
     let members = members.collect::<Result<Vec<Ridge>, EvalError>>()?;
     let mut expert = Ridge::mean(&members);
-    if let Some(lookback) = linear.own {
-        let shared = fit(members.len(), Inputs::samples(lookback))?;
+    if let Some(own_inputs) = linear.own.map(Inputs::samples) {
+        // It may be one of the members.
+        let shared = match inputs.iter().position(|inputs| *inputs == own_inputs) {
+            Some(place) => members[place].clone(),
+            None => fit(members.len(), own_inputs)?,
+        };
         let own = own(&shared)?;
         expert = expert.beside_own(shared, own);
     }

@@ -96,7 +96,7 @@ impl Default for LinearConfig {
 }
 
 /// The fitted map.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LinearWeights {
     /// `[input][horizon]`, oldest sample first, the profile after the samples, the mean of all samples last.
     pub weights_lh: Vec<f32>,
