@@ -51,6 +51,13 @@ impl Levels {
         self.middle
     }
 
+    /// The level that leaves as much beyond it on the other side of the median as this one does on its own; this one where there is none.
+    pub fn mirrored(&self, level: usize) -> usize {
+        // Levels are decimals: 1 − 0.1 is not 0.9 to the last bit.
+        let is_mirror = |other: &f64| (other + self.levels[level] - 1.0).abs() < 1e-9;
+        self.levels.iter().position(is_mirror).unwrap_or(level)
+    }
+
     /// Deviation of a distribution with these quantiles: linear between the levels, and as far as the outermost of them beyond.
     pub fn deviation(&self, quantiles: &[f64]) -> f64 {
         let (levels, last) = (&self.levels, quantiles.len() - 1);
@@ -121,6 +128,9 @@ mod tests {
     #[test]
     fn never_cross_and_gradients_agree() {
         let levels = Levels::new(&[0.1, 0.3, 0.5, 0.8]).unwrap();
+        assert_eq!([0, 1, 2, 3].map(|level| levels.mirrored(level)), [0, 1, 2, 3]);
+        let sides = Levels::new(&[0.025, 0.1, 0.5, 0.9]).unwrap();
+        assert_eq!([0, 1, 2, 3].map(|level| sides.mirrored(level)), [0, 3, 2, 1]);
         let raw: Vec<f32> = (0..8).map(|i| (i as f32 * 1.7).sin() * 3.0).collect();
         let value = |raw: &[f32]| {
             let (mut scratch, mut q) = ([0.0; 8], [0.0; 8]);

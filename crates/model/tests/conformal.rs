@@ -102,8 +102,8 @@ const SAMPLES: usize = 12_000;
 /// What an interval may miss its level by, of thousands of samples.
 const POINTS: f64 = 0.03;
 
-#[test]
-fn adaptive_intervals_keep_their_level_when_the_variance_grows() {
+/// Shares of the samples below the lower two and above the upper two quantiles of what is forecast after `rows`, at all steps.
+fn beyond(values: &[f64], rate: Option<f64>, rows: std::ops::Range<usize>) -> [f64; 4] {
     let mut config = config();
     config.quantiles = vec![0.025, 0.1, 0.5, 0.9, 0.975];
     config.linear = None;
@@ -113,6 +113,23 @@ fn adaptive_intervals_keep_their_level_when_the_variance_grows() {
     let weights = blueprint.layout.initialise(1);
     let columns = vec![Column { name: "noise".into(), mean: 0.0, deviation: 1.0 }];
     let forecaster = Arc::new(Forecaster::new(blueprint, columns, Covariates::default(), weights, None, vec![1.0; 5]).unwrap());
+    let mut predictor = Predictor::new(forecaster);
+    predictor.adapt(rate).unwrap();
+    let (mut beyond, mut total) = ([0; 4], 0);
+    let sink = |row: usize, _, parts: &foretoken_model::predictor::Parts| {
+        for (step, q) in parts.combined.chunks_exact(5).enumerate() {
+            let truth = values[row + 1 + step];
+            total += 1;
+            let is_beyond = [truth < q[0], truth < q[1], truth > q[3], truth > q[4]];
+            beyond.iter_mut().zip(is_beyond).for_each(|(count, is)| *count += usize::from(is));
+        }
+    };
+    predictor.advance_many(&[values], |row| rows.contains(&row), sink, None).unwrap();
+    beyond.map(|count| count as f64 / total as f64)
+}
+
+#[test]
+fn adaptive_intervals_keep_their_level_when_the_variance_grows() {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let noise = |row: usize, rng: &mut ChaCha8Rng| {
         let gauss = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
@@ -120,19 +137,8 @@ fn adaptive_intervals_keep_their_level_when_the_variance_grows() {
     };
     let values: Vec<f64> = (0..SAMPLES).map(|row| noise(row, &mut rng)).collect();
     let coverage = |rate: Option<f64>, rows: std::ops::Range<usize>| {
-        let mut predictor = Predictor::new(forecaster.clone());
-        predictor.adapt(rate).unwrap();
-        let (mut inside, mut total) = ([0, 0], 0);
-        let sink = |row: usize, _, parts: &foretoken_model::predictor::Parts| {
-            for (step, q) in parts.combined.chunks_exact(5).enumerate() {
-                let truth = values[row + 1 + step];
-                total += 1;
-                inside[0] += usize::from(q[1] <= truth && truth <= q[3]);
-                inside[1] += usize::from(q[0] <= truth && truth <= q[4]);
-            }
-        };
-        predictor.advance_many(&[&values], |row| rows.contains(&row), sink, None).unwrap();
-        inside.map(|inside| inside as f64 / total as f64)
+        let [lowest, low, high, highest] = beyond(&values, rate, rows);
+        [1.0 - low - high, 1.0 - lowest - highest]
     };
     for rows in [1000..SAMPLES / 2 - 10, SAMPLES / 2..SAMPLES - 10] {
         let adaptive = coverage(Some(0.02), rows.clone());
@@ -142,4 +148,18 @@ fn adaptive_intervals_keep_their_level_when_the_variance_grows() {
     }
     let fixed = coverage(None, SAMPLES / 2..SAMPLES - 10);
     assert!((fixed[0] - 0.8).abs() > POINTS, "{fixed:?}: nothing to adapt to");
+}
+
+#[test]
+fn each_side_of_an_adaptive_interval_ends_at_its_own_share() {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    // Many small ones and few large: what is beyond lies on one side at first.
+    let values: Vec<f64> = (0..SAMPLES).map(|_| -(1.0 - rng.random::<f64>()).ln()).collect();
+    let rows = SAMPLES / 2..SAMPLES - 10;
+    let shares = [0.025, 0.1, 0.1, 0.025];
+    for (found, share) in beyond(&values, Some(0.05), rows.clone()).into_iter().zip(shares) {
+        assert!((found - share).abs() < 0.5 * POINTS, "{found} of {share}");
+    }
+    let fixed = beyond(&values, None, rows);
+    assert!((fixed[1] - 0.1).abs() > POINTS && (fixed[2] - 0.1).abs() > POINTS, "{fixed:?}: nothing to adapt to");
 }
