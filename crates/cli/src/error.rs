@@ -15,6 +15,8 @@ pub enum CliError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Output(#[from] std::io::Error),
+    #[error("line:{line}: {source}")]
+    Line { line: u64, source: ModelError },
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
     #[error("interrupted after step {step}; `--resume` goes on from {}", path.display())]

@@ -959,6 +959,12 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     let live = stream(&lines[300..], &[]);
     assert_eq!(first.lines().count() + live.lines().count(), 740);
     assert_eq!(bits(live.lines().last().unwrap()), points(&forecast));
+    // Of the next sample's horizon one hour is not known: it is taken, and the stream goes on.
+    let state = std::fs::read(folder.join("state.json")).unwrap();
+    let output = with_input(&["stream", "out", "--snapshot", "state.json"], folder, b"2024-01-31T20:00:00Z,5,0\n");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && output.stdout.is_empty() && said.contains("line:1: no forecast"), "{said}");
+    assert_ne!(state, std::fs::read(folder.join("state.json")).unwrap());
     refused(&["stream", "out"], &["--known", "heat, hour-of-day-sin"]);
     // Counts in the model that are not the data's.
     std::fs::write(folder.join("wrong.toml"), run.replace("horizon = 8", "horizon = 8\ncovariates = { known = 2 }")).unwrap();

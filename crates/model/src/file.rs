@@ -21,14 +21,15 @@ use tempfile::NamedTempFile;
 /// Version of the weights file.
 pub const FORMAT_VERSION: u32 = 4;
 
-/// Largest header accepted, and most tensors: far beyond any model, far below what would hurt.
-const HEADER_LIMIT: usize = 1 << 20;
-const TENSOR_LIMIT: usize = 10_000;
+/// Largest header of a safetensors file.
+const HEADER_LIMIT: usize = 100_000_000;
 
 /// How the names of files end that are not whole yet.
 const UNPUBLISHED: &str = ".foretoken-part";
 
 const KEY: &str = "foretoken";
+/// Bytes of header and tensors' hash, as they are written; older files have none.
+const CHECKSUM: &str = "checksum";
 const NETWORK: &str = "network.";
 const LINEAR_WEIGHTS: &str = "linear.weights";
 const LINEAR_BIAS: &str = "linear.bias";
@@ -139,13 +140,20 @@ impl Forecaster {
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let tensors = self.tensors();
         let problem = |error: safetensors::SafeTensorError| ModelError::File { path: path.into(), problem: error.to_string() };
-        let views = tensors
+        let header = self.header()?;
+        let checksum = checksum(&header, tensors.iter().map(|(name, _, bytes)| (name.as_str(), bytes.as_slice())).collect());
+        let weights = tensors
             .iter()
-            .map(|(name, shape, bytes)| TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view)))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(problem)?;
-        let metadata = HashMap::from([(KEY.to_string(), self.header()?)]);
+            .map(|(name, shape, bytes)| TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view)));
+        let checksum = TensorView::new(Dtype::U8, vec![checksum.len()], &checksum).map(|view| (CHECKSUM, view));
+        let views = weights.chain([checksum]).collect::<Result<Vec<_>, _>>().map_err(problem)?;
+        let metadata = HashMap::from([(KEY.to_string(), header)]);
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(problem)?;
+        if let Some(length) = header_length(&bytes).filter(|&length| length > HEADER_LIMIT as u64) {
+            let problem =
+                format!("expected a header of at most {HEADER_LIMIT} bytes, found {length}: fewer series, or shorter names");
+            return Err(ModelError::File { path: path.into(), problem });
+        }
         write_atomically(path, &bytes)
     }
 
@@ -163,6 +171,19 @@ impl Forecaster {
     }
 }
 
+/// Of the header and the tensors, in the order of their names.
+fn checksum(header: &str, mut tensors: Vec<(&str, &[u8])>) -> Vec<u8> {
+    tensors.sort_unstable_by_key(|(name, _)| *name);
+    let mut hash = Sha256::new();
+    hash.update(header);
+    tensors.iter().for_each(|(_, bytes)| hash.update(bytes));
+    hash.finalize()[..8].to_vec()
+}
+
+fn header_length(bytes: &[u8]) -> Option<u64> {
+    bytes.first_chunk::<8>().map(|length| u64::from_le_bytes(*length))
+}
+
 struct Reader {
     path: PathBuf,
 }
@@ -173,7 +194,7 @@ impl Reader {
     }
 
     fn read(&self, bytes: &[u8], registry: &Registry) -> Result<Forecaster, ModelError> {
-        let Some(length) = bytes.first_chunk::<8>().map(|length| u64::from_le_bytes(*length)) else {
+        let Some(length) = header_length(bytes) else {
             return self.problem(format!("expected a safetensors file, found {} bytes", bytes.len()));
         };
         if length > HEADER_LIMIT as u64 {
@@ -183,14 +204,14 @@ impl Reader {
             Ok(read) => read,
             Err(error) => return self.problem(format!("expected a whole safetensors file, found: {error}")),
         };
-        let Some(header) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)) else {
+        let Some(text) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)) else {
             return self.problem(format!("expected a foretoken model (`{KEY}` in the header), found another safetensors file"));
         };
         #[derive(Deserialize)]
         struct Version {
             format_version: u32,
         }
-        match serde_json::from_str::<Version>(header) {
+        match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates; all else is the same.
             Ok(Version { format_version: 1..=FORMAT_VERSION }) => {}
             Ok(Version { format_version }) => {
@@ -198,13 +219,12 @@ impl Reader {
             }
             Err(error) => return self.problem(format!("header `{KEY}`: {error}")),
         }
-        let header: Header = match serde_json::from_str(header) {
+        let header: Header = match serde_json::from_str(text) {
             Ok(header) => header,
             Err(error) => return self.problem(format!("header `{KEY}`: {error}")),
         };
         let tensors = match SafeTensors::deserialize(bytes) {
-            Ok(tensors) if tensors.len() <= TENSOR_LIMIT => tensors,
-            Ok(tensors) => return self.problem(format!("expected at most {TENSOR_LIMIT} tensors, found {}", tensors.len())),
+            Ok(tensors) => tensors,
             Err(error) => return self.problem(format!("expected a whole safetensors file, found: {error}")),
         };
         let blueprint = Blueprint::new(&header.forecaster, registry).map_err(|error| match error {
@@ -250,9 +270,15 @@ impl Reader {
             }
             false => None,
         };
-        Ok(Forecaster::new(blueprint, header.columns, header.covariates, weights, linear, share)
-            .map_err(named)?
-            .calibrated(calibration))
+        // What can be named was named; this finds the rest.
+        if let Ok(expected) = tensors.tensor(CHECKSUM) {
+            let hashed = tensors.iter().filter(|(name, _)| *name != CHECKSUM);
+            if checksum(text, hashed.map(|(name, view)| (name, view.data())).collect()) != expected.data() {
+                return self.problem("expected a whole file, found values of another checksum than was written with them");
+            }
+        }
+        let forecaster = Forecaster::new(blueprint, header.columns, header.covariates, weights, linear, share);
+        Ok(forecaster.map_err(named)?.calibrated(calibration))
     }
 
     fn tensor(&self, tensors: &SafeTensors<'_>, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, ModelError> {

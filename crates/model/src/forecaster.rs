@@ -192,6 +192,8 @@ pub struct Forecaster {
     linear: Option<LinearExpert>,
     network_share_h: Vec<f32>,
     calibration: Option<Calibration>,
+    /// Samples from one step of a forecast to the next.
+    rate: f64,
 }
 
 impl std::fmt::Debug for Forecaster {
@@ -233,7 +235,7 @@ impl Forecaster {
             return Err(ModelError::config("network share", "numbers in 0..=1", "others"));
         }
         let network = blueprint.network.prepare(&weights, false);
-        Ok(Self { network, blueprint, columns, covariates, weights, linear, network_share_h, calibration: None })
+        Ok(Self { network, blueprint, columns, covariates, weights, linear, network_share_h, calibration: None, rate: 1.0 })
     }
 
     /// The same for its medians alone, which are the same bits at a fraction of the cost.
@@ -277,7 +279,7 @@ impl Forecaster {
     ///
     /// # Errors
     /// A rate that is not a number from 0.001 to 1000, a layer that counts samples instead of time, more than one tap or a linear expert, whose
-    /// weights belong to one rate.
+    /// weights belong to one rate, or intervals that follow the stream, whose forecasts wait a sample a step.
     pub fn at_rate(&self, rate: f64, registry: &Registry) -> Result<Self, ModelError> {
         if !(1e-3..=1e3).contains(&rate) {
             return Err(ModelError::config("rate", "a number from 0.001 to 1000", rate));
@@ -289,6 +291,9 @@ impl Forecaster {
         if config.linear.is_some() {
             return Err(ModelError::config("linear", "no linear expert, for another rate", "one"));
         }
+        if let Some(adaptive) = config.adaptive {
+            return Err(ModelError::config("adaptive", "none, for another rate", adaptive));
+        }
         if !config.covariates.is_empty() {
             return Err(ModelError::config("covariates", "none, for another rate", config.covariates.count()));
         }
@@ -298,7 +303,12 @@ impl Forecaster {
         blueprint.network.resample(&mut weights, (1.0 / rate) as f32)?;
         let resampled =
             Self::new(blueprint, self.columns.clone(), Covariates::default(), weights, None, self.network_share_h.clone())?;
-        Ok(resampled.calibrated(self.calibration.clone()))
+        Ok(Self { rate, ..resampled.calibrated(self.calibration.clone()) })
+    }
+
+    /// Whole steps of a forecast in so many samples.
+    pub(crate) fn steps_in(&self, samples: u64) -> usize {
+        (samples as f64 / self.rate) as usize
     }
 
     /// The configuration.

@@ -265,8 +265,8 @@ impl Predictor {
     /// Takes one sample, one value a column in the data's unit.
     ///
     /// # Errors
-    /// A wrong number of values, one that is not finite, or a sample whose covariates it was not told of; the state is as before. A router's score that is not finite, or a forced trace that
-    /// has come to its end: the stream is broken until it is reset or restored.
+    /// A wrong number of values, one that is not finite, or a sample whose covariates it was not told of; the state is as before. A router's score or a value of the network that is not finite,
+    /// or a forced trace that has come to its end: the stream is broken until it is reset or restored.
     pub fn advance(&mut self, sample: &[f64]) -> Result<(), ModelError> {
         self.check_whole()?;
         self.check_width(sample.len())?;
@@ -309,7 +309,7 @@ impl Predictor {
         let mut scratch = self.workspace.scratch();
         (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
         let run = network.run(heard, &mut self.state, fresh_cd, &mut scratch);
-        done = done.and(run);
+        done = done.and(run).and_then(|()| check_finite(fresh_cd));
         if let Some(refresh) = &mut self.refresh {
             refresh.exchange(&mut self.state);
         }
@@ -348,10 +348,13 @@ impl Predictor {
         done
     }
 
-    /// A network that refuses half-way leaves a state that is neither before nor after.
-    pub(crate) fn check_whole(&self) -> Result<(), ModelError> {
+    /// Whether the stream goes on: a network that refuses half-way leaves a state that is neither before nor after.
+    ///
+    /// # Errors
+    /// A stream that an error of [`Predictor::advance`] has ended.
+    pub fn check_whole(&self) -> Result<(), ModelError> {
         match self.broken {
-            true => Err(ModelError::config("stream", "reset or restored after the error that ended it", "a sample")),
+            true => Err(ModelError::config("stream", "one that is reset or restored after the error that ended it", "none")),
             false => Ok(()),
         }
     }
@@ -434,8 +437,12 @@ impl Predictor {
     }
 
     /// All that the stream has to remember.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    ///
+    /// # Errors
+    /// The stream is broken.
+    pub fn snapshot(&self) -> Result<Snapshot, ModelError> {
+        self.check_whole()?;
+        Ok(Snapshot {
             format_version: SNAPSHOT_VERSION,
             model: self.forecaster.fingerprint(),
             samples: self.samples,
@@ -445,7 +452,7 @@ impl Predictor {
             hidden: self.hidden_cd.clone(),
             refresh: self.refresh.clone(),
             adaptive: self.following.as_ref().map(|following| following.adaptive.clone()),
-        }
+        })
     }
 
     /// Goes on where `snapshot` was taken.
@@ -501,6 +508,14 @@ impl Predictor {
             own.adaptive.clone_from(adaptive);
         }
         Ok(())
+    }
+}
+
+/// A network whose weights or samples are beyond what it can count with says nothing any more.
+pub(crate) fn check_finite(hidden: &[f32]) -> Result<(), ModelError> {
+    match hidden.iter().find(|value| !value.is_finite()) {
+        Some(found) => Err(ModelError::config("stream", "finite values of the network", found)),
+        None => Ok(()),
     }
 }
 

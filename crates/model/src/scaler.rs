@@ -53,10 +53,11 @@ impl ScalerConfig {
     /// Checks the options.
     pub fn check(&self) -> Result<(), ModelError> {
         positive("window", self.window)?;
-        if self.floor.is_finite() && self.floor > 0.0 {
+        // Below it the square of what a sample may be at most over the floor is no f32 any more.
+        if self.floor.is_finite() && self.floor >= 1e-6 {
             Ok(())
         } else {
-            Err(ModelError::config("floor", "a number > 0", self.floor))
+            Err(ModelError::config("floor", "a number of at least 1e-6", self.floor))
         }
     }
 }

@@ -113,7 +113,7 @@ impl Voice<'_> {
         room.columns.push(column);
         room.hidden_nd.extend_from_slice(hidden_d);
         // The heads speak of the steps after the newest sample that was there.
-        room.missed.push(usize::try_from(history.missed()).unwrap_or(usize::MAX));
+        room.missed.push(forecaster.steps_in(history.missed()));
         room.scales.push(history.scale(&forecaster.config().scaler));
         let before = room.known_nsk.len();
         room.known_nsk.resize(before + steps * known, 0.0);

@@ -134,7 +134,7 @@ fn forecasters() {
     bad_forecaster(|config| config.taps = 0, &["taps", "at least 1"]);
     bad_forecaster(|config| config.quantiles = vec![0.1, 0.9], &["quantiles", "0.5"]);
     bad_forecaster(|config| config.scaler.window = 0, &["scaler.window", "at least 1"]);
-    bad_forecaster(|config| config.scaler.floor = 0.0, &["scaler.floor", "> 0"]);
+    bad_forecaster(|config| config.scaler.floor = 0.0, &["scaler.floor", "at least 1e-6"]);
     bad_forecaster(
         |config| config.linear = Some(foretoken_model::linear_expert::LinearConfig { lookback: 0, ..Default::default() }),
         &["linear.lookback"],
@@ -176,9 +176,13 @@ fn files() {
     check(&text(r#"\"width\":12"#, r#"\"width\":00"#), &["header"]);
     check(&text(r#"\"horizon\":5"#, r#"\"horizoX\":5"#), &["header", "horizoX"]);
     let mut poisoned = good.clone();
-    let last = poisoned.len() - 4;
-    poisoned[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    // Behind the last value the checksum's eight bytes.
+    let last = poisoned.len() - 12;
+    poisoned[last..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
     check(&poisoned, &["tensor", "finite", "NaN"]);
+    let mut flipped = good.clone();
+    flipped[last] ^= 1;
+    check(&flipped, &["expected a whole file", "checksum"]);
     let foreign = safetensors::serialize(
         [("x", safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap())],
         None,

@@ -70,7 +70,7 @@ fn adaptive_intervals_come_out_the_same_live_whole_and_resumed() {
         for row in 0..90 {
             live.advance(&[data[0][row], data[1][row]]).unwrap();
             if row == 50 {
-                let json = serde_json::to_string(&live.snapshot()).unwrap();
+                let json = serde_json::to_string(&live.snapshot().unwrap()).unwrap();
                 resumed.restore(&serde_json::from_str(&json).unwrap()).unwrap();
             } else if row > 50 {
                 resumed.advance(&[data[0][row], data[1][row]]).unwrap();
@@ -82,14 +82,14 @@ fn adaptive_intervals_come_out_the_same_live_whole_and_resumed() {
             forecast
         };
         let expected = forecast(&mut live);
-        assert_eq!(live.snapshot(), whole.snapshot());
+        assert_eq!(live.snapshot().unwrap(), whole.snapshot().unwrap());
         assert_eq!(forecast(&mut whole), expected);
         assert_eq!(forecast(&mut resumed), expected);
         let plain_forecast = forecast(&mut plain);
         assert_eq!(plain_forecast.point, expected.point);
         assert_ne!(plain_forecast.quantiles, expected.quantiles);
         assert!(expected.quantiles.chunks(3).all(|q| q.is_sorted()));
-        assert!(plain.restore(&live.snapshot()).unwrap_err().to_string().contains("adaptive"));
+        assert!(plain.restore(&live.snapshot().unwrap()).unwrap_err().to_string().contains("adaptive"));
         assert!(live.adapt(Some(0.1)).is_err(), "a stream that has begun");
     }
     for rate in [0.0, -1.0, 2.0, f64::NAN] {

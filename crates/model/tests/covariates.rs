@@ -84,7 +84,7 @@ fn told_row_by_row_at_once_or_resumed() {
     let mut said = Vec::new();
     for row in 0..ROWS {
         if row == 33 {
-            let text = serde_json::to_string(&live.snapshot()).unwrap();
+            let text = serde_json::to_string(&live.snapshot().unwrap()).unwrap();
             live = fresh();
             live.restore(&serde_json::from_str::<Snapshot>(&text).unwrap()).unwrap();
         }
@@ -100,7 +100,7 @@ fn told_row_by_row_at_once_or_resumed() {
     whole.advance_many(&views, |_| true, sink, None).unwrap();
     assert!(said.iter().flatten().all(|value| value.is_finite()));
     assert_eq!(said, shown);
-    assert_eq!(live.snapshot(), whole.snapshot());
+    assert_eq!(live.snapshot().unwrap(), whole.snapshot().unwrap());
     // The same from a file.
     let file = tempfile::NamedTempFile::new().unwrap();
     forecaster.save(file.path()).unwrap();
@@ -143,13 +143,13 @@ fn a_stream_that_was_told_too_little_says_so() {
     assert!(found.contains("known covariates of the horizon") && found.contains('5') && found.contains('4'), "{found}");
     predictor.tell(&data.rows(1..1, HORIZON..HORIZON + 1)).unwrap();
     predictor.predict(&mut buffer).unwrap();
-    let before = predictor.snapshot();
+    let before = predictor.snapshot().unwrap();
     assert!(problem(predictor.advance_beside(&[f64::NAN, 1.0], &[0.5, 0.5])).contains("load"));
-    assert_eq!(predictor.snapshot(), before);
+    assert_eq!(predictor.snapshot().unwrap(), before);
     predictor.advance_beside(&sample, &[0.5, 0.5]).unwrap();
     predictor.tell(&data.rows(1..1, 6..7)).unwrap();
     // Nothing is taken of what is wrong.
-    let snapshot = predictor.snapshot();
+    let snapshot = predictor.snapshot().unwrap();
     let mut few = data.rows(1..2, 6..7);
     few.known.pop();
     assert!(problem(predictor.tell(&few)).contains("known covariates"));
@@ -161,7 +161,7 @@ fn a_stream_that_was_told_too_little_says_so() {
     let first = wide.past[0][0];
     wide.past[0] = vec![first; 3];
     assert!(problem(predictor.tell(&wide)).contains("columns of a covariate"));
-    assert_eq!(predictor.snapshot(), snapshot);
+    assert_eq!(predictor.snapshot().unwrap(), snapshot);
     let counts = CovariateConfig { known: 1, ..with_covariates().covariates };
     let blueprint = Blueprint::new(&ForecasterConfig { covariates: counts, ..with_covariates() }, &Registry::default()).unwrap();
     let own = covariates(&with_covariates());

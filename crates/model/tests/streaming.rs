@@ -33,7 +33,7 @@ fn sample_by_sample_is_all_at_once() {
         let mut batch = Predictor::new(forecaster.clone());
         batch.advance_many(&views, |_| false, |_, _, _| {}, None).unwrap();
         assert_eq!(forecast(&mut live), forecast(&mut batch));
-        assert_eq!(live.snapshot(), batch.snapshot());
+        assert_eq!(live.snapshot().unwrap(), batch.snapshot().unwrap());
         assert!(forecast(&mut live).quantiles.iter().all(|value| value.is_finite()));
 
         // What is shown on the way is what a stream stopped there forecasts.
@@ -96,7 +96,7 @@ fn missing_samples_one_by_one_or_all_at_once() {
         };
         batch.advance_many(&views, |_| true, sink, None).unwrap();
         shown.sort_by_key(|(row, column, _)| (*row, *column));
-        assert_eq!(live.snapshot(), batch.snapshot());
+        assert_eq!(live.snapshot().unwrap(), batch.snapshot().unwrap());
         assert!(said == shown, "{config:?}");
         // Columns beside each other: all to one sink, or one to each.
         for (sinks, heard) in [(1, vec![vec![0, 1]]), (2, vec![vec![0], vec![1]]), (3, vec![vec![0], vec![1], vec![]])] {
@@ -109,7 +109,7 @@ fn missing_samples_one_by_one_or_all_at_once() {
                 }
             });
             apart.advance_many_apart(&views, |_| true, &mut sinks.collect::<Vec<_>>()).unwrap();
-            assert_eq!(live.snapshot(), apart.snapshot());
+            assert_eq!(live.snapshot().unwrap(), apart.snapshot().unwrap());
             for (shown, columns) in by_sink.iter().zip(heard) {
                 assert!(shown.iter().all(|(_, column, _)| columns.contains(column)), "{config:?}");
                 let of = |all: &[(usize, usize, Vec<f64>)], column| {
@@ -119,7 +119,7 @@ fn missing_samples_one_by_one_or_all_at_once() {
             }
         }
         let mut resumed = fresh();
-        resumed.restore(&live.snapshot()).unwrap();
+        resumed.restore(&live.snapshot().unwrap()).unwrap();
         assert_eq!(forecast(&mut resumed), forecast(&mut live));
     }
 }
@@ -131,12 +131,12 @@ fn a_gap_costs_time_but_no_state() {
     let mut predictor = Predictor::new(forecaster.clone());
     predictor.allow_missing(true);
     advance(&mut predictor, 0..40);
-    let (before, hidden) = (forecast(&mut predictor), predictor.snapshot().hidden);
+    let (before, hidden) = (forecast(&mut predictor), predictor.snapshot().unwrap().hidden);
     predictor.advance(&[value(0, 40), f64::NAN]).unwrap();
     let after = forecast(&mut predictor);
     let width = hidden.len() / 2;
-    assert_ne!(predictor.snapshot().hidden[..width], hidden[..width]);
-    assert_eq!(predictor.snapshot().hidden[width..], hidden[width..]);
+    assert_ne!(predictor.snapshot().unwrap().hidden[..width], hidden[..width]);
+    assert_eq!(predictor.snapshot().unwrap().hidden[width..], hidden[width..]);
     assert_eq!((before.missing[1], after.missing[0]), (0.0, 0.0));
     assert!(after.missing[1] > 0.0 && after.missing[1] < 1.0);
     let mut strict = Predictor::new(forecaster);
@@ -175,7 +175,7 @@ fn reset_is_a_fresh_start() {
     advance(&mut predictor, 0..ROWS);
     let first = forecast(&mut predictor);
     predictor.reset();
-    assert_eq!(predictor.snapshot(), Predictor::new(predictor.forecaster().clone()).snapshot());
+    assert_eq!(predictor.snapshot().unwrap(), Predictor::new(predictor.forecaster().clone()).snapshot().unwrap());
     advance(&mut predictor, 0..ROWS);
     assert_eq!(forecast(&mut predictor), first);
 }
@@ -185,7 +185,7 @@ fn a_restored_snapshot_goes_on_with_the_same_bits() {
     for config in variants() {
         let mut predictor = Predictor::new(Arc::new(forecaster_of(&config, 1)));
         advance(&mut predictor, 0..37);
-        let text = serde_json::to_string(&predictor.snapshot()).unwrap();
+        let text = serde_json::to_string(&predictor.snapshot().unwrap()).unwrap();
         advance(&mut predictor, 37..ROWS);
         let mut resumed = Predictor::new(predictor.forecaster().clone());
         resumed.restore(&serde_json::from_str::<Snapshot>(&text).unwrap()).unwrap();
@@ -228,13 +228,13 @@ fn a_bounded_look_back_is_bounded_and_streams_the_same_bits() {
         let views: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
         let mut batch = fresh();
         batch.advance_many(&views, |_| false, |_, _, _| {}, None).unwrap();
-        assert_eq!(live.snapshot(), batch.snapshot());
+        assert_eq!(live.snapshot().unwrap(), batch.snapshot().unwrap());
         assert_eq!(forecast(&mut live), forecast(&mut batch));
 
         // Stopped and restored between two exchanges.
         let mut stopped = fresh();
         advance(&mut stopped, 0..50);
-        let text = serde_json::to_string(&stopped.snapshot()).unwrap();
+        let text = serde_json::to_string(&stopped.snapshot().unwrap()).unwrap();
         let mut resumed = fresh();
         resumed.restore(&serde_json::from_str(&text).unwrap()).unwrap();
         advance(&mut resumed, 50..ROWS);
@@ -243,7 +243,7 @@ fn a_bounded_look_back_is_bounded_and_streams_the_same_bits() {
         foreign["refresh"]["age"] = 3.into();
         let foreign = serde_json::from_value(foreign).unwrap();
         assert!(fresh().restore(&foreign).unwrap_err().to_string().contains("snapshot"), "an age it cannot have");
-        let error = Predictor::new(forecaster.clone()).restore(&stopped.snapshot()).unwrap_err().to_string();
+        let error = Predictor::new(forecaster.clone()).restore(&stopped.snapshot().unwrap()).unwrap_err().to_string();
         assert!(error.contains("refresh") && error.contains("13"), "{error}");
 
         // What lies further back than it says changes nothing; a little later it does.
@@ -308,6 +308,8 @@ fn another_rate_is_the_same_signal_in_time() {
     config.linear = None;
     let error = refused(&config, 2.0);
     assert!(error.contains("layers.1") && error.contains("s4d, s5"), "{error}");
+    config.adaptive = Some(0.05);
+    assert!(refused(&config, 2.0).contains("adaptive"));
     assert!(refused(&config, 0.0).contains("rate") && refused(&config, f64::NAN).contains("rate"));
 }
 
@@ -317,7 +319,7 @@ fn states_that_no_stream_can_have_are_refused() {
         let text = format!("horizon = 4\nfamily = '{family}'\nsize = 'tiny'");
         let mut predictor = Predictor::new(Arc::new(forecaster_of(&toml::from_str(&text).unwrap(), 1)));
         advance(&mut predictor, 0..20);
-        let good = predictor.snapshot();
+        let good = predictor.snapshot().unwrap();
         let mut bad = good.clone();
         fn last(state: &mut foretoken_model::layer::State) -> &mut foretoken_model::layer::State {
             if state.children.is_empty() { state } else { last(&mut state.children[0]) }
@@ -368,7 +370,7 @@ fn a_family_is_one_word() {
 fn a_bad_sample_is_named_and_changes_nothing() {
     let mut predictor = Predictor::new(Arc::new(forecaster()));
     advance(&mut predictor, 0..20);
-    let before = predictor.snapshot();
+    let before = predictor.snapshot().unwrap();
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
         let error = predictor.advance(&[1.0, bad]).unwrap_err();
         assert!(matches!(&error, ModelError::Sample { column, .. } if column == "oil"), "{error}");
@@ -379,7 +381,7 @@ fn a_bad_sample_is_named_and_changes_nothing() {
         let error = predictor.advance(&vec![1.0; width]).unwrap_err();
         assert!(matches!(error, ModelError::Width { expected: 2, found, .. } if found == width), "{error}");
     }
-    assert_eq!(predictor.snapshot(), before);
+    assert_eq!(predictor.snapshot().unwrap(), before);
     advance(&mut predictor, 20..ROWS);
     let mut clean = Predictor::new(predictor.forecaster().clone());
     advance(&mut clean, 0..ROWS);
@@ -447,8 +449,8 @@ fn the_model_starts_at_its_floor() {
 fn snapshots_that_do_not_fit_are_refused() {
     let mut predictor = Predictor::new(Arc::new(forecaster()));
     advance(&mut predictor, 0..9);
-    let good = predictor.snapshot();
-    let other = Predictor::new(Arc::new(forecaster_of(&common::config(), 2))).snapshot();
+    let good = predictor.snapshot().unwrap();
+    let other = Predictor::new(Arc::new(forecaster_of(&common::config(), 2))).snapshot().unwrap();
     let version = Snapshot { format_version: 99, ..good.clone() };
     let mut short = good.clone();
     short.hidden.pop();
@@ -469,7 +471,7 @@ fn snapshots_that_do_not_fit_are_refused() {
         let error = predictor.restore(&bad).unwrap_err().to_string();
         assert!(error.contains(word), "{word}: {error}");
     }
-    assert_eq!(predictor.snapshot(), good);
+    assert_eq!(predictor.snapshot().unwrap(), good);
 }
 
 #[test]
@@ -492,7 +494,7 @@ fn a_forced_trace_that_ends_breaks_the_stream_until_it_is_reset() {
     let mut fresh = Predictor::new(forecaster.clone());
     advance(&mut predictor, 0..6);
     advance(&mut fresh, 0..6);
-    assert_eq!(predictor.snapshot(), fresh.snapshot());
+    assert_eq!(predictor.snapshot().unwrap(), fresh.snapshot().unwrap());
     // A trace of another mixture, and one that does not fit together, are errors too.
     let with = |change: &dyn Fn(&mut Trace)| {
         let mut trace = trace.clone();

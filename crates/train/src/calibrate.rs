@@ -157,7 +157,7 @@ fn of_columns(sizes: &[Sizes], rows: impl Iterator<Item = f64>) -> Vec<f32> {
     let known: Vec<f64> = sizes.iter().filter(|sizes| sizes.count > 0.0).map(mean).collect();
     let all = known.iter().sum::<f64>() / known.len().max(1) as f64;
     let of = |(sizes, rows): (&Sizes, f64)| match sizes.count > 0.0 && all > 0.0 {
-        true => ((rows * mean(sizes) + ROWS * all) / ((rows + ROWS) * all)) as f32,
+        true => ((rows * mean(sizes) + ROWS * all) / ((rows + ROWS) * all)).min(LARGEST_FACTOR) as f32,
         false => 1.0,
     };
     sizes.iter().zip(rows).map(of).collect()

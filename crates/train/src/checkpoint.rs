@@ -69,7 +69,7 @@ impl Progress {
 const NAMES: [&str; 7] = ["weights", "moment_1", "moment_2", "mean_weights", "best_weights", "epoch_weights", "best_share"];
 
 /// Of the numbers and the arenas, in the order of [`NAMES`].
-fn checksum<'a>(progress: &str, arenas: impl Iterator<Item = &'a [u8]>) -> String {
+pub(crate) fn checksum<'a>(progress: &str, arenas: impl Iterator<Item = &'a [u8]>) -> String {
     let mut hash = crc32fast::Hasher::new();
     hash.update(progress.as_bytes());
     arenas.for_each(|arena| hash.update(arena));

@@ -118,6 +118,11 @@ impl Default for TrainConfig {
     }
 }
 
+/// Most windows of an epoch.
+const MOST_WINDOWS: usize = 1 << 26;
+/// Most parts of steps that wait.
+const MOST_PREFETCHED: usize = 4096;
+
 impl TrainConfig {
     /// Checks the options.
     pub fn check(&self) -> Result<(), ModelError> {
@@ -136,6 +141,13 @@ impl TrainConfig {
         if self.burn_in + self.positions > self.window {
             let expected = format!("burn_in + positions <= window ({})", self.window);
             return Err(ModelError::config("burn_in", expected, self.burn_in + self.positions));
+        }
+        let windows = self.steps.unwrap_or(1).saturating_mul(self.accumulate).saturating_mul(self.batch);
+        if windows > MOST_WINDOWS {
+            return Err(ModelError::config("steps", format!("steps · accumulate · batch <= {MOST_WINDOWS}"), windows));
+        }
+        if self.prefetch > MOST_PREFETCHED {
+            return Err(ModelError::config("prefetch", format!("at most {MOST_PREFETCHED}"), self.prefetch));
         }
         for (field, value, positive) in [
             ("learning_rate", self.learning_rate, true),

@@ -3,7 +3,7 @@
 use crate::{
     ahead::ahead,
     calibrate::calibrate,
-    checkpoint::{Checkpoint, Progress},
+    checkpoint::{Checkpoint, Progress, checksum},
     config::{NotFinite, TrainConfig},
     loader::{Lesson, Loader},
     loss::{QuantileLoss, step_weights},
@@ -71,6 +71,16 @@ impl<'a> Task<'a> {
     pub(crate) fn series(&self) -> impl Iterator<Item = (&Column, &'a [f64])> + Clone {
         let own = self.columns.iter().zip(self.values.iter().copied());
         own.chain(self.also.iter().map(|further| (&further.column, further.values)))
+    }
+
+    /// Of all values that are learned from or validated on, so that a checkpoint is known to be of others.
+    fn checksum(&self) -> String {
+        let until = |values: &'a [f64]| &values[..self.validation.end.min(values.len())];
+        let further = self.also.iter().map(|further| &further.values[self.train.clone()]);
+        let beside = self.beside.past.iter().chain(&self.beside.known).flatten().copied();
+        let linear = self.linear.iter().flat_map(|linear| [&linear.weights_lh, &linear.bias_h, &linear.own_clh]);
+        let values = self.values.iter().copied().chain(beside).map(until).chain(further).map(bytemuck::cast_slice);
+        checksum("", values.chain(linear.map(|weights| bytemuck::cast_slice(weights))))
     }
 }
 
@@ -193,6 +203,7 @@ impl<'a> Trainer<'a> {
             let also: Vec<&Column> = task.also.iter().map(|further| &further.column).collect();
             run += &format!(" also {also:?}");
         }
+        run += &format!(" {}", task.checksum());
         let trainer = Self {
             moments: [zeros(), zeros()],
             mean: weights.clone(),

@@ -121,7 +121,7 @@ impl Sums {
             let all = |parts: &[Vec<f64>; PARTS]| parts.iter().map(|part| part[step]).sum::<f64>();
             self.linear[step] - 2.0 * share * all(&self.cross) + share * share * all(&self.square)
         };
-        (0..self.linear.len()).map(error).sum::<f64>() / self.all_spoken().max(1) as f64
+        (0..self.linear.len()).map(error).sum::<f64>() / self.all_spoken() as f64
     }
 }
 
@@ -195,14 +195,18 @@ pub fn validate(
     let mut groups = groups.into_iter();
     let mut by_horizon = groups.next().unwrap_or_default();
     groups.for_each(|group| by_horizon.iter_mut().zip(&group).for_each(|(sums, more)| sums.merge(more)));
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let network: Vec<f64> = by_horizon.iter().map(|sums| sums.network.iter().sum::<f64>() / sums.values.max(1) as f64).collect();
+    // A horizon that no row is far enough from has no error.
+    let mean = |values: &[f64]| {
+        let known = || values.iter().filter(|value| !value.is_nan());
+        known().sum::<f64>() / known().count() as f64
+    };
+    let network: Vec<f64> = by_horizon.iter().map(|sums| sums.network.iter().sum::<f64>() / sums.values as f64).collect();
     let network_mse = mean(&network);
     let horizon = forecaster.config().horizon;
     if by_horizon.iter().all(|sums| sums.values == 0) {
         return Err(ModelError::TooShort { what: "validation", expected: 1, found: 0 });
     }
-    if by_horizon.iter().any(|sums| sums.all_spoken() == 0) {
+    if by_horizon.iter().any(|sums| sums.values > 0 && sums.all_spoken() == 0) {
         return Ok(Validation {
             network_mse,
             linear_mse: None,

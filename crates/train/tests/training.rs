@@ -377,6 +377,8 @@ fn what_cannot_be_trained_is_an_error() {
     check(TrainConfig { clip_norm: 0.0, ..config() }, &["train.clip_norm", "> 0"]);
     check(TrainConfig { burn_in: 60, ..config() }, &["train.burn_in", "window"]);
     check(TrainConfig { steps: Some(0), ..config() }, &["train.steps", "at least 1"]);
+    check(TrainConfig { steps: Some(1 << 20), batch: 1 << 10, ..config() }, &["train.steps", "accumulate"]);
+    check(TrainConfig { prefetch: usize::MAX, ..config() }, &["train.prefetch", "at most 4096"]);
     let sampling = |power: f64, name: &str| Some(Sampling { power, weights: [(name.to_string(), 1.0)].into() });
     check(TrainConfig { sampling: sampling(f64::NAN, "a"), ..config() }, &["train.sampling.power", "NaN"]);
     check(TrainConfig { sampling: sampling(1.0, "c"), ..config() }, &["train.sampling.weights", "names of series", "`c`"]);
@@ -421,7 +423,7 @@ fn an_ensemble_of_every_family_trains_carried_saves_and_streams_the_same_bits() 
         }
         let mut forecast = predictor.forecast_buffer();
         predictor.predict(&mut forecast).unwrap();
-        (forecast, predictor.snapshot())
+        (forecast, predictor.snapshot().unwrap())
     };
     let whole = after(ROWS);
     assert!(after(1) == whole && after(7) == whole && after(100) == whole);
@@ -476,6 +478,31 @@ fn a_series_without_weight_is_not_learned_from() {
         values[0][77] = 2.0;
         assert!(before != weights(&values));
     }
+}
+
+#[test]
+fn a_horizon_that_no_validation_row_reaches_has_no_error() {
+    let (values, config) = (columns(), TrainConfig { horizons: vec![2, 6], epochs: 1, ..config() });
+    let short = Task { validation: 520..525, ..task(&values) };
+    let validation = Trainer::new(&model(""), &config, short).unwrap().train_epoch(|_| {}).unwrap().validation;
+    let [two, six] = validation.mse_by_horizon[..] else { panic!("{validation:?}") };
+    assert!(six.is_nan() && two > 0.0 && validation.mse == two && validation.network_mse == two, "{validation:?}");
+}
+
+#[test]
+fn a_checkpoint_of_other_values_is_refused() {
+    let (mut values, folder) = (columns(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("checkpoint.safetensors");
+    let mut trainer = Trainer::new(&model(""), &config(), task(&values)).unwrap();
+    trainer.train_epoch(|_| {}).unwrap();
+    trainer.checkpoint().save(&path).unwrap();
+    let of = |values: &[Vec<f64>; 2]| {
+        let run = Trainer::new(&model(""), &config(), task(values)).unwrap();
+        Checkpoint::load(&path, run.run(), run.arena_len(), 6).map(drop)
+    };
+    of(&values).unwrap();
+    values[1][530] += 1e-9;
+    assert!(of(&values).unwrap_err().to_string().contains("other data"));
 }
 
 /// The task with a series beside its columns.

@@ -92,6 +92,21 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         predictor.restore(&snapshot).map_err(|error| CliError::file(path, error))?;
     }
     tell_known(&mut predictor, arguments)?;
+    let followed = follow(&mut predictor, arguments);
+    if let Some(path) = &arguments.usage {
+        write_usage(path, &predictor)?;
+    }
+    // However it ended: a reader that left takes no state with it. That of a broken stream is none.
+    if let Some(path) = arguments.snapshot.as_ref().filter(|_| predictor.check_whole().is_ok()) {
+        let json = serde_json::to_string(&predictor.snapshot()?).map_err(|error| CliError::file(path, error))?;
+        write_atomically(path, json.as_bytes())?;
+    }
+    followed
+}
+
+/// Forecasts after every line, until there are no more.
+fn follow(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliError> {
+    let forecaster = predictor.forecaster().clone();
     let mut names = super::forecast::names(&forecaster);
     let columns = names.len();
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
@@ -110,34 +125,38 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             Ok(Ok(Parsed::Header)) => continue,
             Ok(Ok(Parsed::Row { values, .. })) => match predictor.advance_beside(&values[..columns], &values[columns..]) {
                 Ok(()) => {
-                    predictor.predict(&mut forecast)?;
-                    text.clear();
-                    for (place, value) in forecast.point.iter().enumerate() {
-                        use std::fmt::Write as _;
-                        let comma = if place == 0 { "" } else { "," };
-                        write!(text, "{comma}{value}").expect("writing to a string");
+                    // What is not known of the horizon ends no stream: the sample was taken.
+                    match predictor.predict(&mut forecast) {
+                        Ok(()) => {
+                            text.clear();
+                            for (place, value) in forecast.point.iter().enumerate() {
+                                use std::fmt::Write as _;
+                                let comma = if place == 0 { "" } else { "," };
+                                write!(text, "{comma}{value}").expect("writing to a string");
+                            }
+                            text.push('\n');
+                            output.write_all(text.as_bytes())?;
+                            output.flush()?;
+                        }
+                        Err(error) => eprintln!("line:{number}: no forecast: {error}"),
                     }
-                    text.push('\n');
-                    output.write_all(text.as_bytes())?;
-                    output.flush()?;
                     if let Some(path) = arguments.usage.as_ref().filter(|_| predictor.samples().is_multiple_of(USAGE_EVERY)) {
-                        write_usage(path, &predictor)?;
+                        write_usage(path, predictor)?;
                     }
                     continue;
                 }
-                Err(error) => format!("line:{number}: {error}"),
+                Err(error) => {
+                    // A broken stream has no next sample, and no state to keep.
+                    if predictor.check_whole().is_err() {
+                        return Err(CliError::Line { line: number, source: error });
+                    }
+                    format!("line:{number}: {error}")
+                }
             },
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("line:{number}: expected UTF-8, found other bytes"),
         };
         eprintln!("{problem}");
-    }
-    if let Some(path) = &arguments.usage {
-        write_usage(path, &predictor)?;
-    }
-    if let Some(path) = &arguments.snapshot {
-        let json = serde_json::to_string(&predictor.snapshot()).map_err(|error| CliError::file(path, error))?;
-        write_atomically(path, json.as_bytes())?;
     }
     Ok(())
 }

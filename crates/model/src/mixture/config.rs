@@ -104,10 +104,16 @@ fn only(field: &str, given: bool, fits: bool, expected: &str, found: impl ToStri
     if given && !fits { Err(ModelError::config(field, expected, found)) } else { Ok(()) }
 }
 
+/// Most experts: what follows what is counted for every pair of them.
+const MOST_EXPERTS: usize = 1024;
+
 impl MixtureConfig {
     /// Checks the options; gives what the router is built from.
     pub(super) fn check(&self) -> Result<RouterOptions, ModelError> {
         let experts = positive("num_experts", self.num_experts)?;
+        if experts > MOST_EXPERTS {
+            return Err(ModelError::config("num_experts", format!("at most {MOST_EXPERTS}"), experts));
+        }
         let strategy = self.routing_strategy;
         let kind = strategy.kind();
         let top_k = self.top_k.unwrap_or(if kind.every { experts } else { experts.min(2) });

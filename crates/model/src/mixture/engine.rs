@@ -160,7 +160,8 @@ impl MixtureEngine {
 
 /// `y += gate ⊙ out`, row by row.
 fn add_scaled(y_no: &mut [f32], gate_n: &[f32], out_no: &[f32]) {
-    let width = y_no.len() / gate_n.len().max(1);
+    // A sample that every stream misses has no rows.
+    let Some(width) = y_no.len().checked_div(gate_n.len()) else { return };
     for ((y, out), gate) in y_no.chunks_exact_mut(width).zip(out_no.chunks_exact(width)).zip(gate_n) {
         y.iter_mut().zip(out).for_each(|(y, out)| *y += gate * out);
     }

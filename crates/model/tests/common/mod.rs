@@ -72,7 +72,7 @@ pub fn forecaster() -> Forecaster {
     forecaster_of(&config(), 1)
 }
 
-/// The small forecaster's variants: each scaler, no linear expert, no mixture, a mixture of every family.
+/// The small forecaster's variants: each scaler, no linear expert, no mixture, a mixture of every family, one with a shared expert.
 pub fn variants() -> Vec<ForecasterConfig> {
     let base = config();
     let scaled = |kind| {
@@ -93,5 +93,7 @@ pub fn variants() -> Vec<ForecasterConfig> {
     let alone = ForecasterConfig { linear: None, ..base.clone() };
     let mut families = alone.clone();
     families.layers = preset::layers(preset::ENSEMBLE, Size::Tiny).unwrap();
-    vec![families, base.clone(), scaled(ScalerKind::Prefix), scaled(ScalerKind::Exponential), seasonal, plain, alone]
+    let mut shared = base.clone();
+    shared.layers[1] = shared.layers[1].clone().with("shared", toml::toml! { all = [{ type = "swiglu" }] }["all"].clone());
+    vec![families, base.clone(), scaled(ScalerKind::Prefix), scaled(ScalerKind::Exponential), seasonal, plain, alone, shared]
 }
