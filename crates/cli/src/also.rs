@@ -68,7 +68,7 @@ impl DataConfig {
     fn read_one(&self, path: &Path, main: &Prepared) -> Result<Also, CliError> {
         let (signal, audit) = read_series(path, &self.read, self.columns.as_deref())?;
         let named = |error| CliError::file(path, error);
-        let train = self.split.resolve(signal.len()).map_err(named)?.train;
+        let train = self.split.resolve(signal.observed_len()).map_err(named)?.train;
         let Some(first) = main.ranges.train.end.checked_sub(train.end) else {
             let most = format!("at most {}, as many as {} has", main.ranges.train.end, main.path.display());
             return Err(CliError::file(path, format!("training rows: expected {most}, found {}", train.end)));
@@ -142,5 +142,20 @@ mod tests {
         check("{ rows = [6, 2, 2] }", [10, 10], 6, 0..10);
         check("{ rows = [6, 2, 2] }", [12, 30], 6, 0..12);
         check("{ last = [2, 2] }", [15, 14], 10, 1..15);
+    }
+
+    #[test]
+    fn rows_behind_the_last_value_are_in_no_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let behind = |rows: usize| (rows..rows + 5).map(|row| format!("{row},,\n")).collect::<String>();
+        write("main.csv", &(csv(0, 15) + &behind(15)));
+        write("more.csv", &(csv(100, 14) + &behind(14)));
+        let text = "[data]\npath = 'main.csv'\nalso = ['more.csv']\nsplit = { last = [2, 2] }\nseason = 2\n\
+                    [model]\nhorizon = 1\nlayers = []";
+        write("run.toml", text);
+        let data = Run::read(&folder.path().join("run.toml")).unwrap().data.prepare().unwrap();
+        assert_eq!((data.ranges.train, data.ranges.test, data.signal.len()), (0..11, 13..15, 20));
+        assert_eq!((data.also[0].values[0][0].is_nan(), data.also[0].values[0][1]), (true, 100.0));
     }
 }

@@ -244,9 +244,17 @@ impl DataConfig {
             DataError::Split { .. } => CliError::Data(error),
             error => CliError::file(&self.path, error),
         };
-        let mut ranges = self.split.resolve(signal.len() / rate).map_err(named)?;
+        // The future that covariates know is in no part.
+        let mut ranges = self.split.resolve(signal.observed_len() / rate).map_err(named)?;
         for range in [&mut ranges.train, &mut ranges.validation, &mut ranges.test] {
             *range = range.start * rate..range.end * rate;
+        }
+        for (part, rows) in [("validation", &ranges.validation), ("test", &ranges.test)] {
+            if signal.slice(rows.clone()).iter().all(|column| column.iter().all(|value| value.is_nan())) {
+                let (first, last) = (signal.stamps.at(rows.start), signal.stamps.at(rows.end - 1));
+                let problem = format!("{part} rows: expected a value in at least one, found none from {first} to {last}");
+                return Err(CliError::file(&self.path, problem));
+            }
         }
         let columns = columns(&signal, ranges.train.clone()).map_err(named)?;
         let covariates = covariates(&signal, &ranges.train);

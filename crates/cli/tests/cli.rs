@@ -643,6 +643,13 @@ fn bad_data_is_named_with_its_place() {
         })
         .collect();
     check(&constant, &["data.csv", "column `oil temperature`", "vary", "3"]);
+    // 180 test rows, the last of 900; one value stands behind them.
+    let blank: String = good.lines().take(721).map(|line| format!("{line}\n")).collect::<String>()
+        + &(720..901).map(|row| if row < 900 { format!("{row},,\n") } else { "900,1,2\n".into() }).collect::<String>();
+    let folder = small(&SMALL.replace("shares = [0.6, 0.2, 0.2]", "rows = [540, 180, 180]"));
+    std::fs::write(folder.path().join("data.csv"), blank).unwrap();
+    let words = ["data.csv: test rows: expected a value in at least one, found none from 720 to 899"];
+    refused(&["train", "run.toml"], folder.path(), &words);
     let folder = small(SMALL);
     std::fs::remove_file(folder.path().join("data.csv")).unwrap();
     refused(&["train", "run.toml"], folder.path(), &["data.csv", "No such file"]);
@@ -966,6 +973,9 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     assert!(output.status.success() && output.stdout.is_empty() && said.contains("line:1: no forecast"), "{said}");
     assert_ne!(state, std::fs::read(folder.join("state.json")).unwrap());
     refused(&["stream", "out"], &["--known", "heat, hour-of-day-sin"]);
+    // The hours ahead are no test rows.
+    stdout(&foretoken(&["backtest", "out", "known.csv", "--json", "known.json"], folder));
+    assert_eq!(json(&folder.join("known.json"))["forecasters"]["model"], metrics["test"]["model"]);
     // Counts in the model that are not the data's.
     std::fs::write(folder.join("wrong.toml"), run.replace("horizon = 8", "horizon = 8\ncovariates = { known = 2 }")).unwrap();
     refused(&["train", "wrong.toml"], &["model.covariates.known", "expected 3", "found 2"]);

@@ -32,7 +32,7 @@ pub struct Ranges {
 const MONTH: usize = 30 * 24;
 
 impl Split {
-    /// The rows of each part in a signal of `len` rows.
+    /// The rows of each part in a signal of `len` observed rows.
     ///
     /// # Errors
     /// Fewer rows than the split names, an empty part, or shares that do not sum to one.
