@@ -11,6 +11,7 @@ mod journal;
 mod refit;
 mod routing;
 mod run;
+mod say;
 mod score;
 mod screen;
 mod sensible;

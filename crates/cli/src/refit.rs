@@ -11,6 +11,7 @@ use crate::{
     fit,
     forecast_file::ForecastFile,
     run::{Run, predictor},
+    say::say,
     score::{Boards, Judge, Ridges},
     table,
 };
@@ -73,7 +74,7 @@ impl Refit<'_> {
                 table::duration(seconds),
                 table::duration(left),
             );
-            bar.suspend(|| println!("{line}"));
+            bar.suspend(|| say!("{line}"))?;
         }
         bar.finish_and_clear();
         Ok(total)

@@ -1,6 +1,6 @@
 //! What is seen of a training: lines under a bar, or the terminal as a whole.
 
-use crate::{fit, interrupt::Interrupt, ui};
+use crate::{fit, interrupt::Interrupt, say::say, ui};
 use foretoken_train::{EpochReport, StepReport, Trainer};
 use indicatif::ProgressBar;
 use std::io::{IsTerminal, stderr, stdout};
@@ -67,7 +67,7 @@ impl Screen for Lines {
     fn checkpoint(&mut self, _: u64) {}
 
     fn say(&mut self, line: &str) {
-        self.bar.suspend(|| println!("{line}"));
+        self.bar.suspend(|| _ = say!("{line}"));
     }
 
     fn warn(&mut self, warning: &str) {

@@ -2,6 +2,7 @@
 
 use crate::{
     error::CliError,
+    say::say,
     score::{Boards, Judge},
 };
 use foretoken_eval::Origins;
@@ -21,7 +22,7 @@ pub fn tell(shipped: &Shipped) {
         (None, true) => "both are shipped",
         (None, false) => "the network does not pay, and is kept as told",
     };
-    println!(
+    _ = say!(
         "validation MSE: linear expert {linear_mse:.4}, with the network {blend_mse:.4}, a gain of {:.2}% ± {error}: {what}",
         100.0 * gain
     );

@@ -1,7 +1,9 @@
 //! Tables for people.
 
 use crate::{
+    error::CliError,
     run::Prepared,
+    say::say,
     score::{ByHorizon, Rows},
 };
 use comfy_table::{CellAlignment, Table, presets};
@@ -25,14 +27,15 @@ pub fn scores(rows: &Rows) -> Table {
 }
 
 /// Prints scores at every horizon; `rows` says which.
-pub fn show(scored: &ByHorizon, rows: &str, columns: usize) {
+pub fn show(scored: &ByHorizon, rows: &str, columns: usize) -> Result<(), CliError> {
     for (horizon, scores) in scored {
         let windows = scores.first().map_or(0, |(_, scores)| scores.windows) / columns.max(1) as u64;
-        println!("{rows}, {horizon} steps, {windows} windows of {columns} columns:\n{}", self::scores(scores));
+        say!("{rows}, {horizon} steps, {windows} windows of {columns} columns:\n{}", self::scores(scores))?;
         for (name, scores) in scores.iter().filter(|(_, scores)| scores.unforecast > 0) {
-            println!("{name} had no forecast for {} values, which are in none of its scores", scores.unforecast);
+            say!("{name} had no forecast for {} values, which are in none of its scores", scores.unforecast)?;
         }
     }
+    Ok(())
 }
 
 /// What was found in a file.
@@ -45,15 +48,16 @@ pub fn audit(audit: &Audit) -> Table {
 }
 
 /// Prints what was found in the files of a run, if there is anything to say; before that of a further one stands its name.
-pub fn show_audits(data: &Prepared) {
-    show_audit("", &data.audit);
-    data.also.iter().for_each(|also| show_audit(&format!("{}: ", also.path.display()), &also.audit));
+pub fn show_audits(data: &Prepared) -> Result<(), CliError> {
+    show_audit("", &data.audit)?;
+    data.also.iter().try_for_each(|also| show_audit(&format!("{}: ", also.path.display()), &also.audit))
 }
 
-fn show_audit(before: &str, found: &Audit) {
-    if !found.is_clean() {
-        println!("{before}{} rows of {} series, every {}:\n{}", found.rows, found.series, found.step, audit(found));
+fn show_audit(before: &str, found: &Audit) -> Result<(), CliError> {
+    if found.is_clean() {
+        return Ok(());
     }
+    say!("{before}{} rows of {} series, every {}:\n{}", found.rows, found.series, found.step, audit(found))
 }
 
 /// Most lines of a table by series.

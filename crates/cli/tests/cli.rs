@@ -728,6 +728,25 @@ fn a_reader_that_leaves_ends_the_stream_quietly() {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn a_reader_that_leaves_ends_tables_quietly_and_no_training() {
+    let folder = TRAINED.path();
+    let unread = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_foretoken"));
+        let mut child =
+            command.args(arguments).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    unread(&["backtest", "out", "data.csv", "--windows", "3", "--json", "unread.json"]);
+    assert!(folder.join("unread.json").exists());
+    unread(&["inspect", "out"]);
+    unread(&["inspect", "out", "data.csv", "--audit", "--samples", "2"]);
+    unread(&["train", "run.toml", "--out", "unread", "--epochs", "1"]);
+    assert!(folder.join("unread/metrics.json").exists());
+}
+
 /// A run of one family by its word, for data of any rate.
 const RATED: &str = r#"
 [data]

@@ -5,6 +5,7 @@ use crate::{
     forecast_file::ForecastFile,
     refit::{Refit, beside},
     run::{Run, predictor},
+    say::say,
     score::{Judge, by_name},
     table,
 };
@@ -82,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let judge = judge.thinned(arguments.step as usize, arguments.windows.map(|windows| windows as usize));
     let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
-    table::show_audits(&data);
+    table::show_audits(&data)?;
     let origins = judge.origins(&data.ranges.test)?;
     let file = arguments.parquet.as_ref().map(|path| ForecastFile::create(path, &data, &config.quantiles, rate));
     let mut file = file.transpose()?;
@@ -105,10 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     file.map_or(Ok(()), ForecastFile::finish)?;
     let scored = judge.scores(&boards);
-    table::show(&scored, "test", data.columns.len());
     let rows = &scored[scored.len() - 1].1;
-    println!("{}", table::by_step(rows));
-    println!("{}", table::by_series(rows, &data.signal.names));
     if let Some(path) = &arguments.json {
         let report = Report {
             windows: rows[0].1.windows / data.columns.len() as u64,
@@ -120,5 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         let json = serde_json::to_string_pretty(&report).map_err(|error| CliError::file(path, error))?;
         write_atomically(path, json.as_bytes())?;
     }
-    Ok(())
+    table::show(&scored, "test", data.columns.len())?;
+    say!("{}", table::by_step(rows))?;
+    say!("{}", table::by_series(rows, &data.signal.names))
 }

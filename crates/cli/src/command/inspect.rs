@@ -5,6 +5,7 @@ use crate::{
     error::CliError,
     routing::{Timeline, timelines, trace},
     run::{beside, predictor, read_for},
+    say::say,
 };
 use foretoken_data::{Signal, read_wide};
 use foretoken_eval::adjusted_rand_index;
@@ -57,7 +58,7 @@ const SHOWN: usize = 192;
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if Checkpoint::is_one(&arguments.model) {
         let Checkpoint { progress, arenas, .. } = Checkpoint::read(&arguments.model)?;
-        println!(
+        say!(
             "a checkpoint after {} steps: {} epochs and {} steps of the next, {} left out; {} parameters, the best of epoch {}",
             progress.step,
             progress.epoch,
@@ -65,16 +66,16 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             progress.skipped,
             arenas[0].len(),
             progress.best_epoch,
-        );
+        )?;
         return Ok(());
     }
     let forecaster = super::forecast::load(&arguments.model)?;
-    println!("{} parameters, {} active", forecaster.parameters(), forecaster.active_parameters());
+    say!("{} parameters, {} active", forecaster.parameters(), forecaster.active_parameters())?;
     for spec in forecaster.blueprint().layout.specs() {
-        println!("  {:40} {:?}", spec.name, spec.weight.shape);
+        say!("  {:40} {:?}", spec.name, spec.weight.shape)?;
     }
     let config = toml::to_string(forecaster.config()).map_err(|error| CliError::file(&arguments.model, error))?;
-    println!("\n{config}");
+    say!("\n{config}")?;
     let Some(path) = &arguments.data else { return Ok(()) };
     let names = super::forecast::names(&forecaster);
     let (signal, _) = read_for(&arguments.model, path, &names, forecaster.config().horizon)?;
@@ -83,14 +84,14 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut stream = predictor(&forecaster);
     stream.tell(&beside(&signal))?;
     let timelines = timelines(stream, &signal.slice(0..signal.len()), rows.start)?;
-    forecaster.network().mixtures().into_iter().for_each(usage);
+    forecaster.network().mixtures().into_iter().try_for_each(usage)?;
     for timeline in &timelines {
-        show(timeline, &names, rows.len());
+        show(timeline, &names, rows.len())?;
         if let Some(regimes) = &regimes {
             for (column, name) in names.iter().enumerate() {
                 let loudest: Vec<usize> = (0..rows.len()).map(|row| timeline.loudest(column, row)).collect();
                 let index = adjusted_rand_index(&loudest, &regimes.of_row[rows.clone()]);
-                println!("  {name}: adjusted Rand index of leading experts and regimes {index:.3}");
+                say!("  {name}: adjusted Rand index of leading experts and regimes {index:.3}")?;
             }
         }
     }
@@ -128,64 +129,66 @@ impl Regimes {
 }
 
 /// What a mixture's experts were used for.
-fn usage(mixture: &MixtureEngine) {
+fn usage(mixture: &MixtureEngine) -> Result<(), CliError> {
     let usage = mixture.live_usage().read();
     let samples = usage.samples;
-    println!(
+    say!(
         "mixture {}: {} of {} experts a sample, {samples} samples, {} near ties",
         mixture.id(),
         mixture.top_k(),
         mixture.expert_names().len(),
         usage.near_ties,
-    );
+    )?;
     let recent: f64 = usage.recent_chosen.iter().sum::<f64>().max(1.0);
     for (expert, (name, share)) in mixture.expert_names().iter().zip(usage.shares()).enumerate() {
         let mass = usage.gate_mass[expert] / samples.max(1) as f64;
-        println!(
+        say!(
             "  {} {name:10} chosen {:5.1}%, lately {:5.1}%, gate weight {:5.1}%",
             symbol(expert),
             100.0 * share,
             100.0 * usage.recent_chosen[expert] / recent,
             100.0 * mass
-        );
+        )?;
     }
     let dead = usage.dead_experts();
     let dead = if dead.is_empty() { "none".to_string() } else { dead.iter().map(|&expert| symbol(expert)).collect() };
-    println!(
+    say!(
         "  imbalance {:.2}, largest load {:.2} over the mean, dead experts: {dead}; entropy {:.2} nats; leading expert changes at {:.1}% of \
          the samples",
         usage.coefficient_of_variation(),
         usage.max_violation(),
         usage.entropy,
         100.0 * usage.switch_rate(),
-    );
+    )?;
     let total = samples.max(1) as f64;
     let margins = usage.margins.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, &count)| {
         let edge = MARGINS.get(bin).map_or(format!(">= {}", MARGINS[MARGINS.len() - 1]), |edge| format!("< {edge}"));
         format!("{edge}: {:.1}%", 100.0 * count as f64 / total)
     });
-    println!("  margin of the choice  {}", margins.collect::<Vec<_>>().join(", "));
+    say!("  margin of the choice  {}", margins.collect::<Vec<_>>().join(", "))?;
     let runs = usage.run_lengths.iter().enumerate().filter(|(_, count)| **count > 0);
-    println!(
+    say!(
         "  runs of one leader    {}",
         runs.map(|(bin, count)| format!("{}+: {count}", 1u64 << bin)).collect::<Vec<_>>().join(", ")
-    );
-    println!("  from (row) one leader to the next:");
+    )?;
+    say!("  from (row) one leader to the next:")?;
     for (expert, row) in usage.transitions.iter().enumerate().take(16) {
         let total = row.iter().sum::<u64>().max(1) as f64;
         let cells: String = row.iter().take(16).map(|&count| format!(" {:5.1}%", 100.0 * count as f64 / total)).collect();
-        println!("    {}{cells}", symbol(expert));
+        say!("    {}{cells}", symbol(expert))?;
     }
+    Ok(())
 }
 
-fn show(timeline: &Timeline, names: &[String], rows: usize) {
+fn show(timeline: &Timeline, names: &[String], rows: usize) -> Result<(), CliError> {
     let first = rows.saturating_sub(SHOWN);
-    println!("\nmixture {}, the loudest expert at each of the last {} samples:", timeline.mixture, rows - first);
+    say!("\nmixture {}, the loudest expert at each of the last {} samples:", timeline.mixture, rows - first)?;
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for (column, name) in names.iter().enumerate() {
         let line: String = (first..rows).map(|row| symbol(timeline.loudest(column, row))).collect();
-        println!("  {name:width$}  {line}");
+        say!("  {name:width$}  {line}")?;
     }
+    Ok(())
 }
 
 /// Audits every mixture of the trunk at rows spread evenly over `rows`.
@@ -202,16 +205,16 @@ fn audits(
     let step = rows.len().div_ceil(samples).max(1);
     let sampled: Vec<usize> = rows.step_by(step).collect();
     if sampled.is_empty() {
-        println!("\nno audit: no row has a whole horizon after it; a larger --last has");
+        say!("\nno audit: no row has a whole horizon after it; a larger --last has")?;
     }
     for timeline in timelines.iter().filter(|_| !sampled.is_empty()) {
         let audited = audit(forecaster, &signal.slice(0..signal.len()), &beside(signal), timeline.mixture, &sampled)?;
-        report(timeline, &audited, regimes);
+        report(timeline, &audited, regimes)?;
     }
     Ok(())
 }
 
-fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) {
+fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) -> Result<(), CliError> {
     let mean = |values: &mut dyn Iterator<Item = f64>| {
         let (count, sum) = values.fold((0u32, 0.0), |(count, sum), value| (count + 1, sum + value));
         sum / f64::from(count.max(1))
@@ -219,31 +222,32 @@ fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) {
     let route = mean(&mut audited.iter().map(|one| one.route));
     let regret = mean(&mut audited.iter().map(Audited::regret));
     let right = audited.iter().filter(|one| one.leader == one.best()).count() as f64 / audited.len() as f64;
-    println!(
+    say!(
         "\naudit of mixture {}, {} samples, mean squared errors over the horizon, standardised:",
         timeline.mixture,
         audited.len()
-    );
-    println!(
+    )?;
+    say!(
         "  chosen route {route:.4}, best expert alone in hindsight {:.4}, regret {regret:.4}; the leader was the best at {:.0}%",
         route - regret,
         100.0 * right,
-    );
+    )?;
     let best = (0..timeline.experts.len()).map(|expert| mean(&mut audited.iter().map(|one| one.alone[expert])));
     let best = best.fold(f64::INFINITY, f64::min);
-    println!("  best single expert for all samples {best:.4}");
+    say!("  best single expert for all samples {best:.4}")?;
     let (title, groups): (_, Vec<(String, Vec<&Audited>)>) = match regimes {
         Some(regimes) => ("regime", group(audited, |one| regimes.of_row[one.row], |regime| regimes.names[regime].clone())),
         None => ("leader", group(audited, |one| one.leader, |leader| symbol(leader).to_string())),
     };
     let head: String =
         timeline.experts.iter().enumerate().map(|(e, kind)| format!(" {:>11}", format!("{} {kind}", symbol(e)))).collect();
-    println!("  {title:>8} {:>8} {:>9}{head}", "samples", "route");
+    say!("  {title:>8} {:>8} {:>9}{head}", "samples", "route")?;
     for (name, group) in groups {
         let cell = |expert: usize| format!(" {:11.4}", mean(&mut group.iter().map(|one| one.alone[expert])));
         let cells: String = (0..timeline.experts.len()).map(cell).collect();
-        println!("  {name:>8} {:>8} {:9.4}{cells}", group.len(), mean(&mut group.iter().map(|one| one.route)));
+        say!("  {name:>8} {:>8} {:9.4}{cells}", group.len(), mean(&mut group.iter().map(|one| one.route)))?;
     }
+    Ok(())
 }
 
 fn group(audited: &[Audited], key: impl Fn(&Audited) -> usize, name: impl Fn(usize) -> String) -> Vec<(String, Vec<&Audited>)> {

@@ -6,6 +6,7 @@ use crate::{
     fit::{self, in_file},
     routing::timelines,
     run::{Prepared, Run, predictor},
+    say::say,
     score::{ByHorizon, Judge, by_name},
     session::{CHECKPOINT, Session},
     ship, table,
@@ -134,11 +135,12 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     run.count_covariates(&arguments.run, &data.covariates, data.columns.len())?;
     let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
-    table::show_audits(&data);
+    // Its work is the folder: it goes on where nobody reads.
+    _ = table::show_audits(&data);
     let ridges = judge.ridges(run.model.linear.as_ref())?;
     let (test, validation) = (judge.origins(&data.ranges.test)?, judge.origins(&data.ranges.validation)?);
     let [baselines, validated_baselines] = judge.baselines(&ridges, [&test, &validation], &mut None)?;
-    table::show(&judge.scores(&baselines), "baselines on test rows", data.columns.len());
+    _ = table::show(&judge.scores(&baselines), "baselines on test rows", data.columns.len());
     let mut trainer = fit::trainer(&run, &arguments.run, &data, judge.ranges(), ridges.expert.as_ref())?;
     std::fs::create_dir_all(&out).map_err(CliError::io(&out))?;
     sweep(&out)?;
@@ -146,8 +148,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         let checkpoint = out.join(CHECKPOINT);
         trainer.resume(Checkpoint::load(&checkpoint, trainer.run(), trainer.arena_len(), run.model.horizon)?);
         match trainer.step() - trainer.epoch() * trainer.steps_an_epoch() {
-            0 => println!("resumed after epoch {}", trainer.epoch()),
-            step => println!("resumed after step {step} of epoch {}", trainer.epoch() + 1),
+            0 => _ = say!("resumed after epoch {}", trainer.epoch()),
+            step => _ = say!("resumed after step {step} of epoch {}", trainer.epoch() + 1),
         }
     }
     write_atomically(&out.join("run.toml"), run.to_toml()?.as_bytes())?;
@@ -167,9 +169,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     validated.extend(validated_baselines);
     tested.extend(baselines);
     let test = judge.scores(&tested);
-    table::show(&test, "test", data.columns.len());
+    _ = table::show(&test, "test", data.columns.len());
     let share = forecaster.network_share().iter().map(|&share| f64::from(share)).sum::<f64>() / run.model.horizon as f64;
-    println!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
+    _ = say!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
     let expert_usage = forecaster.network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
     let validation = judge.scores(&validated);
     let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
@@ -206,9 +208,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             0 => String::new(),
             bytes => format!(", pages of {} of values in mapped files among it", BinaryBytes(bytes)),
         };
-        println!("at most {} of memory{mapped}", BinaryBytes(peak));
+        _ = say!("at most {} of memory{mapped}", BinaryBytes(peak));
     }
-    println!("{} done, results in {}", table::duration(started.elapsed().as_secs_f64()), out.display());
+    _ = say!("{} done, results in {}", table::duration(started.elapsed().as_secs_f64()), out.display());
     Ok(())
 }
 

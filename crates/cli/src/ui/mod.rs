@@ -11,7 +11,7 @@ mod window;
 
 pub use state::{About, State};
 
-use crate::{error::CliError, interrupt::Interrupt, screen::Screen};
+use crate::{error::CliError, interrupt::Interrupt, say::say, screen::Screen};
 use foretoken_train::{EpochReport, StepReport, Trainer};
 use ratatui::{
     Terminal,
@@ -227,7 +227,7 @@ impl Screen for Ui {
         for (warning, line) in self.shared.state().said.drain(..) {
             match warning {
                 true => eprintln!("warning: {line}"),
-                false => println!("{line}"),
+                false => _ = say!("{line}"),
             }
         }
     }
