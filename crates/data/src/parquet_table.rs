@@ -18,6 +18,7 @@ use parquet::{
 };
 use std::{
     fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -25,6 +26,7 @@ use std::{
 const FIELDS: usize = 1 << 17;
 const ROWS: usize = 1 << 12;
 const DAY: i64 = 86_400;
+const WHOLE: &str = "a Parquet file that is whole";
 
 /// A Parquet file.
 pub(crate) struct Parquet {
@@ -37,11 +39,24 @@ pub(crate) struct Parquet {
 
 /// What is wrong with the file, in a line.
 fn broken(path: &Path, error: &ParquetError) -> DataError {
-    fault(path, "a Parquet file that is whole", error.to_string().replace('\n', " "))
+    fault(path, WHOLE, error.to_string().replace('\n', " "))
+}
+
+/// What `read` gives; a panic is an error, since the parquet crate panics at some of the bytes that are not what they should be.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let found = format!("one at which its decoder panicked: {}", said.unwrap_or("without a word").replace('\n', " "));
+        Err(fault(path, WHOLE, found))
+    })
 }
 
 impl Parquet {
     pub fn open(path: &Path) -> Result<Self, DataError> {
+        guarded(path, || Self::opened(path))
+    }
+
+    fn opened(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
         let reader = SerializedFileReader::new(file).map_err(|error| broken(path, &error))?;
         let schema = reader.metadata().file_metadata().schema_descr();
@@ -74,7 +89,7 @@ impl Parquet {
         for &column in columns {
             if slots[column].is_none() {
                 slots[column] = Some(read.len());
-                read.push(self.column(column)?);
+                read.push(guarded(&self.path, || self.column(column))?);
             }
         }
         let most = (FIELDS / read.len().max(1)).clamp(1, ROWS);
@@ -261,7 +276,12 @@ pub(crate) struct ParquetRows<'a> {
 
 impl ParquetRows<'_> {
     /// Decodes the next rows; false at the end.
-    fn decode(&mut self) -> Result<bool, ParquetError> {
+    fn decode(&mut self) -> Result<bool, DataError> {
+        let path = &self.parquet.path;
+        guarded(path, || self.decoded().map_err(|error| broken(path, &error)))
+    }
+
+    fn decoded(&mut self) -> Result<bool, ParquetError> {
         let reader = &self.parquet.reader;
         while self.left == 0 {
             if self.group == reader.num_row_groups() {
@@ -294,7 +314,7 @@ impl ParquetRows<'_> {
 impl Rows for ParquetRows<'_> {
     fn advance(&mut self) -> Result<Option<u64>, DataError> {
         self.at += 1;
-        if self.at >= self.len && !self.decode().map_err(|error| broken(&self.parquet.path, &error))? {
+        if self.at >= self.len && !self.decode()? {
             return Ok(None);
         }
         self.number += 1;

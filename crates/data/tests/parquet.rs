@@ -93,6 +93,10 @@ fn every_fault_is_named_with_its_place() {
     for (name, bytes) in written {
         std::fs::write(folder.path().join(name), bytes).expect("written");
     }
+    // Bytes at which the parquet crate panics.
+    let mut flipped = std::fs::read(golden("wide_plain.parquet")).expect("the golden");
+    flipped[16] = 4;
+    std::fs::write(folder.path().join("flipped"), flipped).expect("written");
     for (path, text, expected) in [
         (golden("infinite.parquet"), "", ":5: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
         (golden("fractions.parquet"), "", ":2: column `t`: expected a date, a date and time to the second"),
@@ -112,9 +116,28 @@ fn every_fault_is_named_with_its_place() {
         (folder.path().join("text.parquet"), "", "text.parquet: expected a Parquet file that is whole"),
         (folder.path().join("none.parquet"), "", "none.parquet: expected a Parquet file that is whole"),
         (folder.path().join("broken"), "", "broken: expected a Parquet file that is whole"),
+        (
+            folder.path().join("flipped"),
+            "",
+            "flipped: expected a Parquet file that is whole, found one at which its decoder panicked",
+        ),
         (folder.path().join("absent.parquet"), "", "absent.parquet: "),
     ] {
         let error = read(&path, &options(text)).map(|_| ()).expect_err(expected).to_string();
         assert!(error.contains(expected) && !error.contains('\n'), "{}: {error}", path.display());
+    }
+}
+
+#[test]
+fn no_wrong_byte_panics() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("flipped.parquet");
+    let mut bytes = std::fs::read(golden("fractions.parquet")).expect("the golden");
+    for at in 0..bytes.len() {
+        bytes[at] ^= 4;
+        std::fs::write(&path, &bytes).expect("written");
+        let error = read(&path, &ReadOptions::default()).err().map(|error| error.to_string());
+        assert!(error.is_none_or(|error| error.contains("flipped.parquet")), "byte {at}");
+        bytes[at] ^= 4;
     }
 }
