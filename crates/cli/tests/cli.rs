@@ -539,6 +539,34 @@ fn an_audit_holds_every_expert_against_the_chosen_route() {
     let (route, best, regret) = (number("chosen route"), number("in hindsight"), number("regret"));
     assert!((route - best - regret).abs() < 2e-4 && best > 0.0 && best <= number("for all samples") + 1e-4, "{shown}");
     refused(&["inspect", "out", "data.csv", "--regime", "gone"], folder, &["data.csv", "expected a column `gone`"]);
+    // Rows without a regime have one of their own in the audit.
+    let bare = |line: &str| format!("{},\n", line.rsplit_once(',').unwrap().0);
+    let blank = std::fs::read_to_string(folder.join("regimes.csv")).unwrap();
+    let blank = blank.lines().enumerate().map(|(row, line)| if row == 800 { bare(line) } else { format!("{line}\n") });
+    std::fs::write(folder.join("blank.csv"), blank.collect::<String>()).unwrap();
+    let arguments = ["inspect", "out", "blank.csv", "--last", "300", "--audit", "--samples", "300", "--regime", "regime"];
+    let shown = stdout(&foretoken(&arguments, folder));
+    let own = shown.lines().find(|line| line.split_whitespace().next() == Some("-"));
+    assert_eq!(own.and_then(|line| line.split_whitespace().nth(1)), Some("2"), "{shown}");
+    // Of a file that lacks 20 rows, the leading experts themselves as regimes: rows stay where they are.
+    let gaps = |regimes: &str| {
+        let named = lines.iter().enumerate().filter(|(row, _)| !(100..120).contains(row)).map(|(row, line)| match row {
+            0 => format!("{line},regime\n"),
+            1..=800 => format!("{line},\n"),
+            _ => format!("{line},{}\n", regimes.get(row - 801..row - 800).unwrap_or("")),
+        });
+        std::fs::write(folder.join("gaps.csv"), named.collect::<String>()).unwrap();
+        stdout(&foretoken(&["inspect", "out", "gaps.csv", "--last", "150", "--regime", "regime"], folder))
+    };
+    let first = gaps("0");
+    let leaders = first.lines().find_map(|line| line.strip_prefix("  load ")).unwrap().trim();
+    let again = gaps(&leaders[50..]);
+    assert!(
+        leaders.len() == 150 && again.contains("  load: adjusted Rand index of leading experts and regimes 1.000"),
+        "{again}"
+    );
+    std::fs::write(folder.join("none.csv"), csv(900).replace('\n', ",\n").replacen(",\n", ",regime\n", 1)).unwrap();
+    refused(&["inspect", "out", "none.csv", "--regime", "regime"], folder, &["none.csv: column `regime`: expected a regime in"]);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use crate::{
     draw,
     error::CliError,
     routing::{Timeline, timelines, trace},
-    run::{beside, predictor, read_for},
+    run::{beside, predictor, read_for, read_series, reading},
     say::say,
 };
-use foretoken_data::{Signal, read_wide};
+use foretoken_data::{Outliers, Signal};
 use foretoken_eval::adjusted_rand_index;
 use foretoken_model::{
     Forecaster,
@@ -79,18 +79,21 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let Some(path) = &arguments.data else { return Ok(()) };
     let names = super::forecast::names(&forecaster);
     let (signal, _) = read_for(&arguments.model, path, &names, forecaster.config().horizon)?;
-    let rows = signal.len().saturating_sub(arguments.last)..signal.len();
-    let regimes = arguments.regime.as_ref().map(|column| Regimes::read(path, column)).transpose()?;
+    let end = signal.observed_len();
+    let rows = end.saturating_sub(arguments.last)..end;
+    let regimes = arguments.regime.as_ref().map(|column| Regimes::read(&arguments.model, path, &names, column)).transpose()?;
     let mut stream = predictor(&forecaster);
     stream.tell(&beside(&signal))?;
-    let timelines = timelines(stream, &signal.slice(0..signal.len()), rows.start)?;
+    let timelines = timelines(stream, &signal.slice(0..end), rows.start)?;
     forecaster.network().mixtures().into_iter().try_for_each(usage)?;
     for timeline in &timelines {
         show(timeline, &names, rows.len())?;
         if let Some(regimes) = &regimes {
             for (column, name) in names.iter().enumerate() {
-                let loudest: Vec<usize> = (0..rows.len()).map(|row| timeline.loudest(column, row)).collect();
-                let index = adjusted_rand_index(&loudest, &regimes.of_row[rows.clone()]);
+                let named =
+                    rows.clone().filter_map(|row| Some((timeline.loudest(column, row - rows.start), regimes.of_row[row]?)));
+                let (loudest, regimes): (Vec<usize>, Vec<usize>) = named.unzip();
+                let index = adjusted_rand_index(&loudest, &regimes);
                 say!("  {name}: adjusted Rand index of leading experts and regimes {index:.3}")?;
             }
         }
@@ -99,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &signal.stamps.slice(rows.clone()), path)?;
     }
     if let Some(path) = &arguments.trace {
-        trace(&forecaster, &signal.slice(0..signal.len()), &beside(&signal))?.save(path)?;
+        trace(&forecaster, &signal.slice(0..end), &beside(&signal))?.save(path)?;
     }
     if arguments.audit {
         audits(&forecaster, &signal, &timelines, rows, arguments.samples, regimes.as_ref())?;
@@ -107,23 +110,37 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The regime of every row, numbered, and their names.
+/// The regime of every row, numbered, where the file names one, and their names.
 struct Regimes {
-    of_row: Vec<usize>,
+    of_row: Vec<Option<usize>>,
     names: Vec<String>,
 }
 
 impl Regimes {
-    fn read(path: &Path, column: &str) -> Result<Self, CliError> {
-        let signal = read_wide(path)?;
-        let Some(place) = signal.names.iter().position(|name| name == column) else {
-            return Err(CliError::file(path, format!("expected a column `{column}`, found {}", signal.names.join(", "))));
+    /// Reads a column as a covariate of the series `names`, so that it lies on their rows.
+    fn read(model: &Path, path: &Path, names: &[String], column: &String) -> Result<Self, CliError> {
+        let (mut options, _) = reading(model)?;
+        // Numbers are names here: none is far off, and 2 and 2.0 are one regime.
+        options.outliers = Outliers::Report;
+        if !names.contains(column) && !options.past.contains(column) && !options.future.contains(column) {
+            options.past.push(column.clone());
+        }
+        let (signal, _) = read_series(path, &options, Some(names))?;
+        let values = match signal.covariates.iter().find(|covariate| covariate.name == *column) {
+            Some(covariate) => &covariate.values[..],
+            None => signal.names.iter().position(|name| name == column).map_or(&[][..], |at| &signal.columns[at..=at]),
         };
-        let mut names = BTreeMap::new();
-        // Numbers in the data are names here: 2 and 2.0 are one regime.
-        signal.columns[place].iter().for_each(|value| _ = names.insert(value.to_bits(), value.to_string()));
+        let [values] = values else {
+            let found = format!("expected one column `{column}` for all series, found one for each of {}", names.len());
+            return Err(CliError::file(path, found));
+        };
+        let named = || values.iter().filter(|value| !value.is_nan());
+        let names: BTreeMap<u64, String> = named().map(|value| (value.to_bits(), value.to_string())).collect();
+        if names.is_empty() {
+            return Err(CliError::file(path, format!("column `{column}`: expected a regime in some row, found none")));
+        }
         let keys: Vec<u64> = names.keys().copied().collect();
-        let of_row = signal.columns[place].iter().map(|value| keys.binary_search(&value.to_bits()).unwrap_or(0)).collect();
+        let of_row = values.iter().map(|value| keys.binary_search(&value.to_bits()).ok()).collect();
         Ok(Self { of_row, names: names.into_values().collect() })
     }
 }
@@ -208,7 +225,7 @@ fn audits(
         say!("\nno audit: no row has a whole horizon after it; a larger --last has")?;
     }
     for timeline in timelines.iter().filter(|_| !sampled.is_empty()) {
-        let audited = audit(forecaster, &signal.slice(0..signal.len()), &beside(signal), timeline.mixture, &sampled)?;
+        let audited = audit(forecaster, &signal.slice(0..signal.observed_len()), &beside(signal), timeline.mixture, &sampled)?;
         report(timeline, &audited, regimes)?;
     }
     Ok(())
@@ -236,7 +253,10 @@ fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) -
     let best = best.fold(f64::INFINITY, f64::min);
     say!("  best single expert for all samples {best:.4}")?;
     let (title, groups): (_, Vec<(String, Vec<&Audited>)>) = match regimes {
-        Some(regimes) => ("regime", group(audited, |one| regimes.of_row[one.row], |regime| regimes.names[regime].clone())),
+        Some(regimes) => {
+            let name = |regime: Option<usize>| regime.map_or("-".into(), |regime| regimes.names[regime].clone());
+            ("regime", group(audited, |one| regimes.of_row[one.row], name))
+        }
         None => ("leader", group(audited, |one| one.leader, |leader| symbol(leader).to_string())),
     };
     let head: String =
@@ -250,8 +270,8 @@ fn report(timeline: &Timeline, audited: &[Audited], regimes: Option<&Regimes>) -
     Ok(())
 }
 
-fn group(audited: &[Audited], key: impl Fn(&Audited) -> usize, name: impl Fn(usize) -> String) -> Vec<(String, Vec<&Audited>)> {
-    let mut groups: BTreeMap<usize, Vec<&Audited>> = BTreeMap::new();
+fn group<K: Ord>(audited: &[Audited], key: impl Fn(&Audited) -> K, name: impl Fn(K) -> String) -> Vec<(String, Vec<&Audited>)> {
+    let mut groups: BTreeMap<K, Vec<&Audited>> = BTreeMap::new();
     audited.iter().for_each(|one| groups.entry(key(one)).or_default().push(one));
     groups.into_iter().map(|(key, group)| (name(key), group)).collect()
 }
