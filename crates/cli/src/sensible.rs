@@ -1,6 +1,10 @@
 //! A model for data that has none: a run that suits its size and its step, trained within a budget and kept.
 
-use crate::{error::CliError, run::read_series};
+use crate::{
+    also::is_same,
+    error::CliError,
+    run::{Run, read_series},
+};
 use foretoken_data::{Format, ReadOptions, Signal, column_names};
 use foretoken_model::file::write_atomically;
 use std::{
@@ -13,10 +17,23 @@ const FEWEST_SEASONS: usize = 8;
 const DAY: i64 = 86_400;
 
 /// The folder of a model for this file and horizon: the one trained before, or a new one.
+///
+/// # Errors
+/// A model of another file of this name; what reading and training refuse.
 pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliError> {
     let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = Path::new("runs").join(format!("{name}-{horizon}"));
     if folder.join("model.safetensors").exists() {
+        let path = folder.join("run.toml");
+        let trained = Run::read(&path)?.data.path;
+        if !is_same(&trained, data) {
+            let (folder, data) = (folder.display(), data.display());
+            let problem = format!(
+                "data.path: expected {data}, found {}; move {folder} away to train anew, or use its model: `foretoken forecast {folder} {data}`",
+                trained.display()
+            );
+            return Err(CliError::file(&path, problem));
+        }
         eprintln!("{}: trained before, used again; delete it to train anew", folder.display());
         return Ok(folder);
     }

@@ -1160,6 +1160,18 @@ fn without_a_model_one_is_trained_told_of_and_kept() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("used again"));
     let shorter = stdout(&foretoken(&["forecast", "runs/data-5", "data.csv", "--horizon", "3"], folder));
     assert!(shorter.lines().skip(1).all(|line| first.contains(line)) && shorter.lines().count() == 1 + 2 * 3);
+    // A model of another file is not used, nor trained over.
+    std::fs::create_dir(folder.join("other")).unwrap();
+    std::fs::write(folder.join("other/data.csv"), csv(800)).unwrap();
+    refused(
+        &["forecast", "other/data.csv", "--horizon", "5"],
+        folder,
+        &[
+            "runs/data-5/run.toml: data.path: expected other/data.csv, found ",
+            "/data.csv; ",
+            "`foretoken forecast runs/data-5 other/data.csv`",
+        ],
+    );
     for (bad, words) in [
         (&["forecast", "data.csv"][..], "data and --horizon"),
         (&["forecast", "data.csv", "--horizon", "400"], "rows to train on"),
