@@ -138,9 +138,10 @@ impl TrainConfig {
         ] {
             foretoken_model::weights::positive(field, value)?;
         }
-        if self.burn_in + self.positions > self.window {
+        let needed = self.burn_in.saturating_add(self.positions);
+        if needed > self.window {
             let expected = format!("burn_in + positions <= window ({})", self.window);
-            return Err(ModelError::config("burn_in", expected, self.burn_in + self.positions));
+            return Err(ModelError::config("burn_in", expected, needed));
         }
         let windows = self.steps.unwrap_or(1).saturating_mul(self.accumulate).saturating_mul(self.batch);
         if windows > MOST_WINDOWS {
