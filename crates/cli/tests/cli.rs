@@ -696,6 +696,11 @@ fn a_bad_run_is_named_with_its_field() {
     check("epochs = 3", "epochs = ", &["line 20"]);
     check("horizon = 8", "horizons = 8", &["line 8", "horizons"]);
     check("burn_in = 8", "burn_in = 18446744073709551615", &["train.burn_in", "burn_in + positions <= window (64)"]);
+    check(
+        "burn_in = 8",
+        "burn_in = 8\nhorizons = [3, 5]",
+        &["train.horizons: expected 8, the model's horizon, among them, found [3, 5]"],
+    );
     check("season = 24", "season = 0", &["season", "at least 1"]);
     check("width = 16", "width = 0", &["model.width", "at least 1", "found 0"]);
     check("num_experts = 3", "num_experts = 3\ntop_k = 0", &["model.layers.0.top_k", "1 to num_experts (3)", "found 0"]);

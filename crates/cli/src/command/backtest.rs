@@ -2,6 +2,7 @@
 
 use crate::{
     error::CliError,
+    fit::in_file,
     forecast_file::ForecastFile,
     refit::{Refit, beside},
     run::{Run, predictor},
@@ -78,7 +79,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let rate = arguments.rate.unwrap_or(1);
     let data = run.data.prepare_for(&arguments.data, &forecaster, rate)?;
     let config = forecaster.config();
-    let horizons = if rate == 1 { run.train.horizons_of(config.horizon)? } else { vec![config.horizon] };
+    let horizons = match rate {
+        1 => run.train.horizons_of(config.horizon).map_err(|error| in_file(&path, error.under("train")))?,
+        _ => vec![config.horizon],
+    };
     let judge = Judge::new(&data, &horizons, &config.quantiles, run.data.season * rate).every(rate);
     let judge = judge.thinned(arguments.step as usize, arguments.windows.map(|windows| windows as usize));
     let mut predictor = predictor(&forecaster);
