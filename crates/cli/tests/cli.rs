@@ -479,6 +479,27 @@ fn forecast_goes_on_after_the_last_row() {
 }
 
 #[test]
+fn a_column_that_is_silent_or_empty_is_drawn_without_what_it_lacks() {
+    let folder = TRAINED.path();
+    let all = std::fs::read_to_string(folder.join("data.csv")).unwrap();
+    let orange = |known: &dyn Fn(usize, usize) -> bool| {
+        let line = |(row, line): (usize, &str)| {
+            let fields = line.split(',').enumerate();
+            fields.map(|(at, field)| if row == 0 || at == 0 || known(row, at) { field } else { "" }).collect::<Vec<_>>().join(",")
+        };
+        std::fs::write(folder.join("silent.csv"), all.lines().enumerate().map(line).collect::<Vec<_>>().join("\n")).unwrap();
+        stdout(&foretoken(&["forecast", "out", "silent.csv", "--svg", "silent.svg"], folder));
+        let drawn = std::fs::read_to_string(folder.join("silent.svg")).unwrap();
+        drawn.matches("<polyline fill=\"none\" opacity=\"1\" stroke=\"#D55E00\"").count()
+    };
+    // One in the legend, if any.
+    assert_eq!(orange(&|_, _| true), 3);
+    assert_eq!(orange(&|_, column| column == 1), 2);
+    assert_eq!(orange(&|_, column| column == 2), 2);
+    assert_eq!(orange(&|row, column| column == 2 || row > 890), 2);
+}
+
+#[test]
 fn a_trace_is_written_and_replayed_to_the_same_forecast() {
     let folder = TRAINED.path();
     let free = stdout(&foretoken(&["forecast", "out", "data.csv"], folder));

@@ -65,7 +65,7 @@ pub fn names(forecaster: &Forecaster) -> Vec<String> {
     forecaster.columns().iter().map(|column| column.name.clone()).collect()
 }
 
-/// A forecast, and what the linear expert alone says, if it speaks: one forecast a column.
+/// A forecast, and what the linear expert alone says, if it speaks: one forecast a column, NaN where it is silent.
 pub struct After {
     pub forecast: Forecast,
     pub linear: Option<Vec<Vec<f64>>>,
@@ -75,17 +75,19 @@ pub struct After {
 pub fn after(mut stream: Predictor, columns: &[&[f64]]) -> Result<After, CliError> {
     let forecaster = stream.forecaster().clone();
     let last = columns[0].len().saturating_sub(1);
-    let mut linear = Vec::new();
+    let mut linear = vec![vec![f64::NAN; forecaster.config().horizon]; columns.len()];
+    let mut spoke = false;
     let sink = |_, index: usize, parts: &Parts| {
         if parts.linear_spoke {
             let column = &forecaster.columns()[index];
-            linear.push(parts.linear.iter().map(|value| column.restore(*value)).collect());
+            linear[index] = parts.linear.iter().map(|value| column.restore(*value)).collect();
+            spoke = true;
         }
     };
     stream.advance_many(columns, |row| row == last, sink, None)?;
     let mut forecast = stream.forecast_buffer();
     stream.predict(&mut forecast)?;
-    Ok(After { forecast, linear: Some(linear).filter(|linear: &Vec<Vec<f64>>| !linear.is_empty()) })
+    Ok(After { forecast, linear: spoke.then_some(linear) })
 }
 
 /// A forecast as long CSV: stamp, column, point, quantiles.

@@ -15,7 +15,7 @@ pub struct Picture<'a> {
     pub stamps: &'a [String],
     /// What came true, where it is known.
     pub truth: Option<Vec<&'a [f64]>>,
-    /// A baseline's name and its forecasts.
+    /// A baseline's name and its forecasts, NaN where it has none.
     pub baseline: Option<(&'a str, Vec<Vec<f64>>)>,
 }
 
@@ -92,8 +92,15 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
     let truth = picture.truth.as_ref().map(|truth| truth[index]);
     let baseline = picture.baseline.as_ref().map(|(_, forecasts)| forecasts[index].as_slice());
     let shown = history.iter().chain(quantiles).chain(truth.into_iter().flatten()).chain(baseline.into_iter().flatten());
-    let (low, high) = shown.fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
-    let margin = 0.06 * (high - low).max(1e-9);
+    let finite = shown.copied().filter(|value| value.is_finite());
+    let ends = finite.fold(None, |ends, value| {
+        let (low, high) = ends.unwrap_or((value, value));
+        Some((low.min(value), high.max(value)))
+    });
+    area.draw(&Text::new(picture.forecaster.columns()[index].name.clone(), (82, 8), text(15, INK)))?;
+    // Nothing to draw has no axis.
+    let Some((low, high)) = ends else { return Ok(()) };
+    let margin = 0.06 * (high - low).max(1e-9 * high.abs().max(1.0));
     let mut chart = ChartBuilder::on(area)
         .margin_left(12)
         .margin_right(20)
@@ -121,20 +128,29 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
     for (low, high) in bands(&config.quantiles) {
         let edge = |level: usize| from(&mut quantiles.chunks_exact(count).map(|q| q[level]));
         let outline: Vec<(f64, f64)> = edge(low).into_iter().chain(edge(high).into_iter().rev()).collect();
-        chart.draw_series([Polygon::new(outline, BLUE.mix(BAND))])?;
+        let outline: Vec<(f64, f64)> = outline.into_iter().filter(|(_, value)| value.is_finite()).collect();
+        if !outline.is_empty() {
+            chart.draw_series([Polygon::new(outline, BLUE.mix(BAND))])?;
+        }
     }
     let past = history.iter().enumerate().map(|(row, &value)| (row as f64, value));
-    chart.draw_series(LineSeries::new(past, GREY.stroke_width(1)))?;
+    chart.draw_series(line(past, GREY.stroke_width(1)))?;
     if let Some(baseline) = baseline {
-        chart.draw_series(LineSeries::new(from(&mut baseline.iter().copied()), ORANGE.stroke_width(1)))?;
+        chart.draw_series(line(from(&mut baseline.iter().copied()), ORANGE.stroke_width(1)))?;
     }
     if let Some(truth) = truth {
-        chart.draw_series(LineSeries::new(from(&mut truth.iter().copied()), INK.stroke_width(1)))?;
+        chart.draw_series(line(from(&mut truth.iter().copied()), INK.stroke_width(1)))?;
     }
     let point = &picture.forecast.point[index * horizon..][..horizon];
-    chart.draw_series(LineSeries::new(from(&mut point.iter().copied()), BLUE.stroke_width(2)))?;
+    chart.draw_series(line(from(&mut point.iter().copied()), BLUE.stroke_width(2)))?;
     let origin = (start - 1) as f64;
     chart.draw_series([PathElement::new([(origin, low - margin), (origin, high + margin)], GREY.mix(0.7))])?;
-    area.draw(&Text::new(picture.forecaster.columns()[index].name.clone(), (82, 8), text(15, INK)))?;
     Ok(())
+}
+
+/// A line over what is finite, a piece of it between gaps each.
+fn line(points: impl IntoIterator<Item = (f64, f64)>, style: ShapeStyle) -> Vec<PathElement<(f64, f64)>> {
+    let points: Vec<(f64, f64)> = points.into_iter().collect();
+    let pieces = points.split(|(_, value)| !value.is_finite()).filter(|piece| piece.len() > 1);
+    pieces.map(|piece| PathElement::new(piece, style)).collect()
 }
