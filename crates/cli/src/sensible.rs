@@ -63,14 +63,14 @@ fn format(data: &Path) -> Result<Format, CliError> {
     Ok(if long { Format::Long } else { Format::Wide })
 }
 
-/// Samples in a season: of a day for what is faster, of a week for days, of a year for weeks and months; 1 where there are too few.
+/// Samples in a season: of a day for what is faster, of a week for days, of a year for weeks, months and quarters; 1 where there are too few.
 fn season(signal: &Signal, rows: usize) -> usize {
-    let season = match signal.step() {
-        Some(step) if step < DAY && DAY % step == 0 => (DAY / step) as usize,
-        Some(DAY) => 7,
-        Some(step) if step == 7 * DAY => 52,
-        None => 12,
-        Some(_) => 1,
+    let season = match (signal.stamps.months(), signal.step()) {
+        (Some(months), _) if 12 % months == 0 => (12 / months) as usize,
+        (None, Some(step)) if step < DAY && DAY % step == 0 => (DAY / step) as usize,
+        (None, Some(DAY)) => 7,
+        (None, Some(step)) if step == 7 * DAY => 52,
+        _ => 1,
     };
     if season * FEWEST_SEASONS <= rows { season } else { 1 }
 }
@@ -102,4 +102,21 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
          [train]\nepochs = 15\nwindow = {window}\nburn_in = {burn_in}\npositions = {positions}\n",
         signal.names.len(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seasons_are_the_calendars() {
+        for (months, expected) in [(1, 12), (3, 4), (12, 1), (5, 1)] {
+            let stamp = |row: usize| format!("{}-{:02}-01,{row}\n", 1900 + months * row / 12, 1 + months * row % 12);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("data.csv");
+            std::fs::write(&path, format!("ds,a\n{}", (0..120).map(stamp).collect::<String>())).unwrap();
+            let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
+            assert_eq!(season(&signal, signal.len()), expected, "{months} months");
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub fn calendar(stamps: &Stamps, ahead: usize, features: &[CalendarFeature], map
     if features.is_empty() {
         return Ok(Vec::new());
     }
-    let (len, more) = (stamps.len(), stamps::next_stamps(&stamps.slice(stamps.len().saturating_sub(64)..stamps.len()), ahead));
+    let (len, more) = (stamps.len(), stamps.after(stamps.len(), ahead));
     let civil = |row: usize| if row < len { stamps.civil(row) } else { stamps::parse_civil(&more[row - len]) };
     if let Some(row) = (0..len + more.len()).find(|&row| civil(row).is_none()) {
         let found = if row < len { stamps.at(row) } else { more[row - len].clone() };
@@ -102,6 +102,14 @@ mod tests {
             &["2024-01-05", "2024-01-06", "2024-01-07", "2024-01-08"],
             &[("weekend", &[0.0, 1.0, 1.0, 0.0])],
         );
+    }
+
+    #[test]
+    fn months_go_on_by_the_calendar() {
+        let stamps: Vec<String> = ["2023-05-01", "2023-06-01"].map(String::from).into();
+        let covariates = calendar(&stamps.into(), 1, &[CalendarFeature::Weekend], false).expect("dates");
+        // The first of July is a Saturday.
+        assert_eq!(covariates[0].values[0][..], [0.0, 0.0, 1.0]);
     }
 
     #[test]

@@ -34,5 +34,5 @@ pub use read::{column_names, read};
 pub use scale::{Standardiser, mean_and_deviation};
 pub use signal::{Covariate, Signal, Static};
 pub use split::{Ranges, Split};
-pub use stamps::{Stamps, next_stamps};
+pub use stamps::Stamps;
 pub use values::Values;

@@ -1,6 +1,6 @@
 //! Time stamps: integers, dates and civil date-times, kept in the form they came in.
 
-use crate::grid::Grid;
+use crate::grid::{self, Grid, Unit};
 use jiff::civil::{Date, DateTime};
 use std::{collections::BTreeMap, ops::Range};
 
@@ -118,18 +118,6 @@ pub fn write(ticks: i64, form: Form) -> Option<String> {
     })
 }
 
-/// The `count` stamps after `stamps`, at their median step and in their form; `+1`, `+2`, … where that cannot be told.
-pub fn next_stamps(stamps: &[String], count: usize) -> Vec<String> {
-    let known: Option<Vec<Time>> = stamps.iter().rev().take(64).map(|stamp| parse(stamp)).collect();
-    let next = known.filter(|known| known.len() >= 2).and_then(|known| {
-        let mut steps: Vec<i64> = known.windows(2).map(|pair| pair[0].ticks - pair[1].ticks).collect();
-        steps.sort_unstable();
-        let step = steps[steps.len() / 2];
-        (1..=count as i64).map(|ahead| write(known[0].ticks.checked_add(step.checked_mul(ahead)?)?, known[0].form)).collect()
-    });
-    next.unwrap_or_else(|| (1..=count).map(|ahead| format!("+{ahead}")).collect())
-}
-
 /// The stamps of a signal. Those of a regular grid are written when they are asked for; texts in another form are kept.
 #[derive(Clone, Debug)]
 pub struct Stamps(Kind);
@@ -189,6 +177,25 @@ impl Stamps {
         (0..self.len()).map(|row| self.at(row))
     }
 
+    /// The `count` stamps after the first `rows`, on their grid and in their form; `+1`, `+2`, … where there is none, or beyond the year 9999.
+    pub fn after(&self, rows: usize, count: usize) -> Vec<String> {
+        let next = match &self.0 {
+            Kind::Written(stamps) => written_after(&stamps[rows.saturating_sub(LATEST)..rows], count),
+            Kind::Regular { grid, first, form, .. } => {
+                first.checked_add(rows as i64).and_then(|position| on_grid(grid, position, count, *form))
+            }
+        };
+        next.unwrap_or_else(|| (1..=count).map(|ahead| format!("+{ahead}")).collect())
+    }
+
+    /// Months from row to row, where they are regular by the calendar.
+    pub fn months(&self) -> Option<i64> {
+        match &self.0 {
+            Kind::Regular { grid: Grid { unit: Unit::Month, step, .. }, .. } => Some(*step),
+            _ => None,
+        }
+    }
+
     /// Seconds since 1970 of a civil time, or the integer itself; none of what is neither.
     pub(crate) fn ticks(&self, row: usize) -> Option<i64> {
         match &self.0 {
@@ -205,6 +212,24 @@ impl Stamps {
             Kind::Regular { .. } => civil(self.ticks(row)?),
         }
     }
+}
+
+/// Stamps that tell how those go on that are on no grid yet.
+const LATEST: usize = 64;
+
+/// The `count` stamps after some texts, on the grid that they are on.
+fn written_after(stamps: &[String], count: usize) -> Option<Vec<String>> {
+    let times: Vec<Time> = stamps.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
+    let (ticks, form): (Vec<i64>, Form) = (times.iter().map(|time| time.ticks).collect(), times.last()?.form);
+    let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
+    let grid = Grid::fit(unit, step, &[&ticks]);
+    let (last, _) = grid.position(*ticks.last()?);
+    if step == 0 { None } else { on_grid(&grid, last.checked_add(1)?, count, form) }
+}
+
+/// `count` positions of a grid from one on, in a form.
+fn on_grid(grid: &Grid, first: i64, count: usize, form: Form) -> Option<Vec<String>> {
+    (0..count as i64).map(|ahead| write(grid.ticks(first.checked_add(ahead)?)?, form)).collect()
 }
 
 /// The civil time of a stamp; integers have none.
@@ -270,8 +295,18 @@ mod tests {
         assert!(plain.iter().all(|stamp| parse(stamp).is_some()));
     }
 
-    fn check(stamps: [&str; 2], expected: [&str; 2]) {
-        assert_eq!(next_stamps(&stamps.map(String::from), 2), expected);
+    fn check<const N: usize>(stamps: [&str; N], expected: [&str; 2]) {
+        let stamps: Vec<String> = stamps.map(String::from).into();
+        let ticks: Option<Vec<i64>> = stamps.iter().map(|stamp| parse(stamp).map(|time| time.ticks)).collect();
+        if let Some(ticks) = ticks {
+            let form = parse(&stamps[0]).expect("a stamp").form;
+            let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
+            let grid = Grid::fit(unit, step, &[&ticks]);
+            let first = grid.position(ticks[0]).0;
+            let regular = Stamps::regular(grid, first, N, form, BTreeMap::new()).expect("before the year 10000");
+            assert_eq!(regular.after(N, 2), expected);
+        }
+        assert_eq!(Stamps::from(stamps).after(N, 2), expected);
     }
 
     #[test]
@@ -282,6 +317,10 @@ mod tests {
         check(["2016-02-28T23:40:00Z", "2016-02-28T23:50:00Z"], ["2016-02-29T00:00:00Z", "2016-02-29T00:10:00Z"]);
         check(["2016-02-28 23:40", "2016-02-28 23:50"], ["2016-02-29 00:00", "2016-02-29 00:10"]);
         check(["7", "9"], ["11", "13"]);
+        check(["2019-11-30", "2019-12-31"], ["2020-01-31", "2020-02-29"]);
+        check(["2019-10-01", "2019-11-01", "2019-12-01"], ["2020-01-01", "2020-02-01"]);
+        check(["2019-07-01", "2019-10-01"], ["2020-01-01", "2020-04-01"]);
+        check(["2018-01-01", "2019-01-01"], ["2020-01-01", "2021-01-01"]);
         check(["monday", "tuesday"], ["+1", "+2"]);
     }
 }

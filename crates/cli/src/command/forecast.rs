@@ -6,7 +6,6 @@ use crate::{
     run::{beside, predictor, read_for},
     table,
 };
-use foretoken_data::next_stamps;
 use foretoken_model::{Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
 use std::{
     path::{Path, PathBuf},
@@ -144,8 +143,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     stream.tell(&beside(&signal)).map_err(|error| CliError::file(path, error))?;
     stream.force(replay).map_err(|error| CliError::file(path, error))?;
     let After { forecast, linear } = after(stream, &signal.slice(0..rows)).map_err(|error| CliError::file(path, error))?;
-    // By the median of the last steps.
-    let next = next_stamps(&signal.stamps.slice(rows.saturating_sub(64)..rows), longest);
+    let next = signal.stamps.after(rows, longest);
     let csv = to_csv(&forecaster, &forecast, &next[..steps])?;
     match &arguments.out {
         Some(path) => write_atomically(path, &csv)?,
