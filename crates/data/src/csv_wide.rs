@@ -18,10 +18,13 @@ pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
     let (mut columns, mut written) = (vec![Vec::new(); names.len()], Vec::new());
     let all: Vec<usize> = (0..header.names.len()).collect();
     let mut lines = table.rows(&all)?;
-    let mut before = i64::MIN;
+    let (mut before, mut clock) = (i64::MIN, None);
     while let Some(line) = lines.advance()? {
         let stamp = lines.field(0);
-        let time = stamp.time().ok_or_else(|| header.field(line, 0, stamps::STAMP, stamp))?;
+        let time = stamp
+            .time()
+            .filter(|time| *clock.get_or_insert(time.form.clock()) == time.form.clock())
+            .ok_or_else(|| header.field(line, 0, stamps::STAMP, stamp))?;
         if time.ticks <= before {
             return Err(header.field(line, 0, "a stamp later than the one before", stamp));
         }
@@ -129,6 +132,7 @@ mod tests {
             ("date,a\r\n1,2\r\n\r\n2,three\r\n", ":4: column `a`"),
             ("\u{feff}date,a\n1,2\n\n\n2,three\n", ":5: column `a`"),
             ("date,a\n1,2\nnoon,3\n", ":3: column `date`: expected a date"),
+            ("date,a\n2016-07-01 00:00,2\n2016-07-01T01:00Z,3\n", ":3: column `date`: expected a date"),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(expected) && !error.contains('\n'), "{text:?}: {error}");

@@ -20,7 +20,7 @@ use std::{
 const LARGEST: u64 = 1 << 61;
 /// Values of a signal in memory at most, 2 GiB: long series with little in common would fill any memory with missing values.
 const CELLS: u64 = 1 << 28;
-const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first";
+const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, an offset from UTC included";
 const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known for the future";
 const DAY: i64 = 86_400;
 
@@ -28,7 +28,7 @@ const DAY: i64 = 86_400;
 ///
 /// Rows are put on a regular grid, whose step is the most frequent one (of months, if the stamps are months apart): a stamp off it
 /// moves to the nearest position, of rows with one position the last one on the grid stays, and a missing row is inserted without
-/// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
+/// values, where covariates known for the future repeat their last. Stamps with an offset count in UTC. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
 ///
 /// The file is read twice, to count its rows and to place their values, a little of it in memory at a time. With `options.memory` the values lie in mapped
@@ -211,7 +211,7 @@ fn samples(
         let time = stamp
             .time()
             .filter(|time| time.whole && time.ticks.unsigned_abs() < LARGEST)
-            .filter(|time| (*form.get_or_insert(time.form) == Form::Integer) == (time.form == Form::Integer))
+            .filter(|time| form.get_or_insert(time.form).clock() == time.form.clock())
             .filter(|time| time.form == Form::Integer || stamps::write(time.ticks, Form::Spaced).is_some())
             .ok_or_else(|| header.field(line, roles.time, STAMP, stamp))?;
         if roles.id.is_none() && track.rows > 0 && time.ticks < track.ticks[track.rows - 1] {
@@ -440,6 +440,21 @@ mod tests {
     }
 
     #[test]
+    fn stamps_with_an_offset_count_in_utc() {
+        // Clocks go back an hour.
+        let text = "t,a\n2020-10-25 01:00:00+02:00,1\n2020-10-25 02:00:00+02:00,2\n2020-10-25 02:00:00+01:00,3\n2020-10-25 04:00:00+01:00,4\n";
+        check(
+            text,
+            "",
+            "2020-10-25 01:00:00+02:00 1; 2020-10-25 02:00:00+02:00 2; 2020-10-25 02:00:00+01:00 3; 2020-10-25 02:00:00+00:00 -; \
+             2020-10-25 04:00:00+01:00 4",
+            "Gap 1 :5; Inserted 1 :5",
+        );
+        let (signal, _) = read_bytes(text.as_bytes(), "").expect("reads");
+        assert_eq!(signal.stamps.after(5, 2), ["2020-10-25 04:00:00+00:00", "2020-10-25 05:00:00+00:00"]);
+    }
+
+    #[test]
     fn the_known_future_stays() {
         let (text, options) = ("t,a,f\n1,5,1\n2,,2\n3,6,3\n4,,4\n5,NA,5\n", "future = [\"f\"]");
         check(text, options, "1 5,1; 2 -,2; 3 6,3; 4 -,4; 5 -,5", "Missing a 1 :3");
@@ -542,6 +557,13 @@ mod tests {
             ("t,a\n1,inf\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
             ("t,a\n2,1\n1,1\n", "", ":3: column `t`: expected a stamp not before the one above, found `1`"),
             ("t,a\n2,1\n2020-01-01,1\n", "", ":3: column `t`: expected a date"),
+            (
+                "t,a\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00Z,1\n",
+                "",
+                ":3: column `t`: expected a date, a date and time to the second, or an integer of at most 61 bits, in the form of \
+                 the first, an offset from UTC included, found `2020-01-01 01:00:00Z`",
+            ),
+            ("t,a\n2020-01-01 00:00:00+01:00,1\n2020-01-01 01:00:00,1\n", "", ":3: column `t`: expected a date"),
             ("t,a\n9223372036854775807,1\n", "", ":2: column `t`: expected a date"),
             ("t,a\n2020-01-01 00:00:00.5,1\n", "", ":2: column `t`: expected a date"),
             ("t,a\n1,1\n", "columns = [\"b\"]", "expected a column `b`, found a"),

@@ -1,14 +1,17 @@
-//! Time stamps: integers, dates and civil date-times, kept in the form they came in.
+//! Time stamps: integers, dates, civil date-times and those with an offset from UTC, kept in the form they came in.
 
 use crate::grid::{self, Grid, Unit};
-use jiff::civil::{Date, DateTime};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+};
 use std::{collections::BTreeMap, ops::Range};
 
 /// What a stamp must be.
-pub(crate) const STAMP: &str = "a date, a date and time, or an integer";
+pub(crate) const STAMP: &str = "a date, a date and time, or an integer, in the form of the first, an offset from UTC included";
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-/// A stamp's time: seconds since 1970 of a civil time, or the integer itself.
+/// A stamp's time: seconds since 1970, of a civil time or in UTC, or the integer itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
     /// Seconds, or counts.
@@ -38,6 +41,27 @@ pub enum Form {
     IsoMinute,
     /// `2016-07-01T00:10:00Z`.
     Utc,
+    /// `2016-07-01 00:10:00+00:00`.
+    SpacedUtc,
+}
+
+/// What stamps count; those of one file count the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    Integer,
+    Civil,
+    Utc,
+}
+
+impl Form {
+    /// What stamps in this form count.
+    pub fn clock(self) -> Clock {
+        match self {
+            Self::Integer => Clock::Integer,
+            Self::Utc | Self::SpacedUtc => Clock::Utc,
+            _ => Clock::Civil,
+        }
+    }
 }
 
 /// Reads a stamp; `None` if it is none of the forms.
@@ -47,37 +71,43 @@ pub fn parse(stamp: &str) -> Option<Time> {
         let plain = stamp == "0" || !digits.starts_with(['0', '+']);
         return Some(Time { ticks, whole: true, form: Form::Integer, plain });
     }
-    let (civil, utc) = match stamp.strip_suffix('Z') {
-        Some(civil) => (civil, true),
-        None => (stamp, false),
-    };
-    let form = match civil.as_bytes().get(10) {
-        None if utc => return None,
+    // A time zone's name would be passed over.
+    if stamp.contains('[') {
+        return None;
+    }
+    let time = stamp.find(['T', 't', ' ']).map_or("", |at| &stamp[at..]);
+    if time.contains(['Z', '+', '-']) {
+        let since = stamp.parse::<Timestamp>().ok()?.duration_since(Timestamp::UNIX_EPOCH);
+        let form = if time.starts_with(' ') && !time.ends_with('Z') { Form::SpacedUtc } else { Form::Utc };
+        return Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form, plain: is_plain(stamp, form) });
+    }
+    let form = match stamp.as_bytes().get(10) {
         None => Form::Date,
-        Some(_) if utc => Form::Utc,
-        Some(b' ') if civil.len() == MINUTES => Form::SpacedMinute,
+        Some(b' ') if stamp.len() == MINUTES => Form::SpacedMinute,
         Some(b' ') => Form::Spaced,
-        Some(_) if civil.len() == MINUTES => Form::IsoMinute,
+        Some(_) if stamp.len() == MINUTES => Form::IsoMinute,
         Some(_) => Form::Iso,
     };
-    let time: DateTime = civil.parse().ok()?;
-    let since = time.duration_since(EPOCH);
-    Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form, plain: is_plain(civil, form) })
+    let since = stamp.parse::<DateTime>().ok()?.duration_since(EPOCH);
+    Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form, plain: is_plain(stamp, form) })
 }
 
 /// Characters of a date and a time to the minute.
 const MINUTES: usize = 16;
 
-/// Whether a civil time that was read is in just this form: signs where they are, and so digits elsewhere.
-fn is_plain(civil: &str, form: Form) -> bool {
-    let (len, separator) = match form {
+/// Whether a time that was read is in just this form: signs where they are, and so digits elsewhere.
+fn is_plain(stamp: &str, form: Form) -> bool {
+    let (len, separator, offset) = match form {
         Form::Integer => return true,
-        Form::Date => (10, b'-'),
-        Form::Spaced => (19, b' '),
-        Form::SpacedMinute => (MINUTES, b' '),
-        Form::IsoMinute => (MINUTES, b'T'),
-        Form::Iso | Form::Utc => (19, b'T'),
+        Form::Date => (10, b'-', ""),
+        Form::Spaced => (19, b' ', ""),
+        Form::SpacedMinute => (MINUTES, b' ', ""),
+        Form::IsoMinute => (MINUTES, b'T', ""),
+        Form::Iso => (19, b'T', ""),
+        Form::Utc => (19, b'T', "Z"),
+        Form::SpacedUtc => (19, b' ', "+00:00"),
     };
+    let Some(civil) = stamp.strip_suffix(offset) else { return false };
     let signs = [(4, b'-'), (7, b'-'), (10, separator), (13, b':'), (16, b':')];
     // A leap second is read as the one before it.
     civil.len() == len
@@ -114,6 +144,7 @@ pub fn write(ticks: i64, form: Form) -> Option<String> {
         Form::IsoMinute if time.second() == 0 => time.strftime("%Y-%m-%dT%H:%M").to_string(),
         Form::Iso | Form::IsoMinute => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
         Form::Utc => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Form::SpacedUtc => time.strftime("%Y-%m-%d %H:%M:%S+00:00").to_string(),
         Form::Spaced | Form::SpacedMinute | Form::Integer => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
     })
 }
@@ -196,7 +227,7 @@ impl Stamps {
         }
     }
 
-    /// Seconds since 1970 of a civil time, or the integer itself; none of what is neither.
+    /// Seconds since 1970, of a civil time or in UTC, or the integer itself; none of what is neither.
     pub(crate) fn ticks(&self, row: usize) -> Option<i64> {
         match &self.0 {
             Kind::Written(stamps) => parse(&stamps[row]).map(|time| time.ticks),
@@ -204,7 +235,7 @@ impl Stamps {
         }
     }
 
-    /// The civil time of a row; integers have none.
+    /// The civil time of a row, in UTC where stamps have an offset; integers have none.
     pub(crate) fn civil(&self, row: usize) -> Option<DateTime> {
         match &self.0 {
             Kind::Written(stamps) => parse_civil(&stamps[row]),
@@ -232,7 +263,7 @@ fn on_grid(grid: &Grid, first: i64, count: usize, form: Form) -> Option<Vec<Stri
     (0..count as i64).map(|ahead| write(grid.ticks(first.checked_add(ahead)?)?, form)).collect()
 }
 
-/// The civil time of a stamp; integers have none.
+/// The civil time of a stamp, in UTC where it has an offset; integers have none.
 pub(crate) fn parse_civil(stamp: &str) -> Option<DateTime> {
     parse(stamp).filter(|time| time.form != Form::Integer).and_then(|time| civil(time.ticks))
 }
@@ -272,6 +303,7 @@ mod tests {
             "2016-07-01T00:10:59",
             "2016-07-01T23:10",
             "2016-07-01T00:10:00Z",
+            "2016-07-01 00:10:00+00:00",
             "9999-12-31",
         ];
         let odd = [
@@ -282,7 +314,12 @@ mod tests {
             "2016-07-01t00:10:00",
             "20160701T000000.000",
             "2016-07-01T00:10Z",
+            "2016-07-01 00:10:00Z",
+            "2016-07-01T00:10:00+00:00",
+            "2016-07-01 00:10:00+02:00",
+            "2016-07-01 00:10:00.5+00:00",
             "2016-12-31 23:59:60",
+            "2016-12-31T23:59:60Z",
         ];
         for (stamps, expected) in [(&plain[..], true), (&odd[..], false)] {
             for stamp in stamps {
@@ -293,6 +330,33 @@ mod tests {
             }
         }
         assert!(plain.iter().all(|stamp| parse(stamp).is_some()));
+    }
+
+    #[test]
+    fn offsets_count_in_utc() {
+        let ticks = |stamp: &str| parse(stamp).map(|time| (time.ticks, time.form.clock()));
+        let expected = Some((1_603_587_600, Clock::Utc));
+        for stamp in [
+            "2020-10-25T01:00:00Z",
+            "2020-10-25 01:00:00Z",
+            "2020-10-25 01:00:00+00:00",
+            "2020-10-25 03:00:00+02:00",
+            "2020-10-25T03:00+02:00",
+            "2020-10-25 03:00:00+0200",
+            "2020-10-25 03:00:00+02",
+            "2020-10-24 20:30:00-04:30",
+        ] {
+            assert_eq!(ticks(stamp), expected, "{stamp}");
+        }
+        for stamp in [
+            "2020-10-25+02:00",
+            "2020-10-25Z",
+            "2020-10-25t03:00:00z",
+            "2020-10-25 03:00:00[Europe/Berlin]",
+            "2020-10-25 03:00:00 +02:00 x",
+        ] {
+            assert_eq!(ticks(stamp), None, "{stamp}");
+        }
     }
 
     fn check<const N: usize>(stamps: [&str; N], expected: [&str; 2]) {
@@ -315,6 +379,14 @@ mod tests {
         check(["2016-02-27", "2016-02-28"], ["2016-02-29", "2016-03-01"]);
         check(["2016-02-28T23:40:00", "2016-02-28T23:50:00"], ["2016-02-29T00:00:00", "2016-02-29T00:10:00"]);
         check(["2016-02-28T23:40:00Z", "2016-02-28T23:50:00Z"], ["2016-02-29T00:00:00Z", "2016-02-29T00:10:00Z"]);
+        check(
+            ["2016-02-28 23:40:00+00:00", "2016-02-28 23:50:00+00:00"],
+            ["2016-02-29 00:00:00+00:00", "2016-02-29 00:10:00+00:00"],
+        );
+        check(
+            ["2020-10-25 02:00:00+02:00", "2020-10-25 02:00:00+01:00"],
+            ["2020-10-25 02:00:00+00:00", "2020-10-25 03:00:00+00:00"],
+        );
         check(["2016-02-28 23:40", "2016-02-28 23:50"], ["2016-02-29 00:00", "2016-02-29 00:10"]);
         check(["7", "9"], ["11", "13"]);
         check(["2019-11-30", "2019-12-31"], ["2020-01-31", "2020-02-29"]);
