@@ -25,7 +25,8 @@ impl Csv {
         if blank(&names) && reader.records().all(|record| record.is_ok_and(|record| blank(&record))) {
             return Err(fault(path, "a header and rows", "an empty file"));
         }
-        if names.iter().skip(1).any(|name| name.parse::<f64>().is_ok())
+        // Columns may be numbered.
+        if names.iter().all(|name| name.parse::<f64>().is_ok())
             || names.get(0).is_some_and(|first| stamps::parse(first).is_some())
         {
             let found = format!("`{}`", names.iter().collect::<Vec<_>>().join(","));

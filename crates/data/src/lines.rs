@@ -3,6 +3,7 @@
 use crate::{
     DataError,
     number::{NUMBER, NUMBER_OR_MISSING, finite, finite_or_missing},
+    stamps,
 };
 
 /// Parses lines of known columns.
@@ -53,7 +54,9 @@ impl LineParser {
         }
         let stamped = fields == count + 1;
         let values = || line.split(',').skip(usize::from(stamped)).map(str::trim);
-        if first && values().zip(&self.names).all(|(field, name)| field == name) {
+        // The names may be numbers, as the values are.
+        let named = || !stamped || line.split(',').next().is_some_and(|stamp| stamps::parse(stamp.trim()).is_none());
+        if first && values().zip(&self.names).all(|(field, name)| field == name) && named() {
             return Ok(Parsed::Header);
         }
         for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
@@ -91,6 +94,14 @@ mod tests {
             assert!(error.starts_with(expected), "{error}");
         }
         assert_eq!(parser.parse("3,4", 4).expect("row"), Parsed::Row { stamp: None, values: &[3.0, 4.0] });
+    }
+
+    #[test]
+    fn a_header_of_numbers_has_no_stamp() {
+        let names = ["0".to_string()];
+        assert_eq!(LineParser::new(&names).parse("date,0", 1).expect("header"), Parsed::Header);
+        let row = Parsed::Row { stamp: Some("2020-01-01"), values: &[0.0] };
+        assert_eq!(LineParser::new(&names).parse("2020-01-01,0", 1).expect("row"), row);
     }
 
     #[test]

@@ -481,6 +481,8 @@ mod tests {
         let text = "t,a,b,note\n1,5,6,x\n2,7,8,y\n";
         check(text, "columns = [\"b\", \"a\"]", "1 6,5; 2 8,7", "");
         check(text, "columns = [\"b\"]\npast = [\"a\"]", "1 6,5; 2 8,7", "");
+        check("date,0,OT\n1,5,6\n", "", "1 5,6", "");
+        check("date,0,1\n1,5,6\n", "columns = [\"1\"]", "1 6", "");
     }
 
     #[test]
