@@ -30,25 +30,22 @@ const MOST_FITS: usize = 4000;
 pub struct Ridges {
     /// The linear expert.
     pub expert: Option<Ridge>,
-    /// The usual ridge, where it is another.
+    /// Whether that is the usual ridge.
+    pub usual: bool,
+    /// The usual ridge, where it is another and the rows are enough for it.
     pub baseline: Option<Ridge>,
 }
 
 impl Ridges {
     /// By the names of the tables.
     pub fn named(&self) -> Vec<(&'static str, &Ridge)> {
-        match self {
-            Self { expert: Some(expert), baseline: None } => vec![("ridge", expert)],
-            Self { expert, baseline } => {
-                let named = [("linear", expert), ("ridge", baseline)];
-                named.into_iter().filter_map(|(name, ridge)| Some((name, ridge.as_ref()?))).collect()
-            }
-        }
+        let named = [(if self.usual { "ridge" } else { "linear" }, &self.expert), ("ridge", &self.baseline)];
+        named.into_iter().filter_map(|(name, ridge)| Some((name, ridge.as_ref()?))).collect()
     }
 
-    /// The one to draw.
-    pub fn best(&self) -> Option<&Ridge> {
-        self.expert.as_ref().or(self.baseline.as_ref())
+    /// The one to draw, and its name.
+    pub fn best(&self) -> Option<(&'static str, &Ridge)> {
+        self.named().into_iter().next()
     }
 }
 
@@ -168,7 +165,7 @@ impl<'a> Judge<'a> {
         // The usual one learns from the run's own file.
         let usual = self.data.also.is_empty() && linear.is_some_and(|options| *options == LinearConfig::default());
         let baseline = if usual { None } else { self.ridge()? };
-        Ok(Ridges { expert, baseline })
+        Ok(Ridges { expert, usual, baseline })
     }
 
     /// The ridge that a model's linear expert is, if it has one.

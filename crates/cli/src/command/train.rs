@@ -228,7 +228,7 @@ const ROUTING_ROWS: usize = 336;
 fn pictures(
     forecaster: &Arc<Forecaster>,
     data: &Prepared,
-    ridge: Option<&Ridge>,
+    ridge: Option<(&'static str, &Ridge)>,
     season: usize,
     out: &Path,
 ) -> Result<(), CliError> {
@@ -247,7 +247,7 @@ fn pictures(
     write_atomically(&out.join("forecast.csv"), &csv)?;
     let naive = SeasonalNaive { season, horizon };
     let (name, baseline): (_, &dyn Baseline) = match ridge {
-        Some(ridge) => ("ridge", ridge),
+        Some((name, ridge)) => (name, ridge),
         None => ("seasonal naive", &naive),
     };
     let restored = data.standardised.iter().zip(forecaster.columns()).enumerate().map(|(index, (values, column))| {
