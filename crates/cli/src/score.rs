@@ -233,13 +233,18 @@ impl<'a> Judge<'a> {
     }
 
     /// A statistical baseline that is fitted anew at every window; its quantiles come from as many windows of the validation rows.
-    /// None where that takes too many fits.
+    /// None where that takes too many fits, or more rows than there are before those.
     pub fn statistical(&self, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
         let validation = &self.ranges.validation;
         let mstl = MstlEts { season: self.season, horizon: self.horizon(), lookback: MSTL_SEASONS * self.season.max(2) };
         let columns = self.data.columns.len();
         let fits = origins.iter().len() * columns;
-        if fits > MOST_FITS || validation.start < mstl.lookback() {
+        if validation.start < mstl.lookback() {
+            let (expected, found) = (mstl.lookback(), validation.start);
+            println!("no mstl-ets baseline: expected at least {expected} rows before those of validation, found {found}");
+            return Ok(Boards::new());
+        }
+        if fits > MOST_FITS {
             println!("no mstl-ets baseline: {fits} fits, expected at most {MOST_FITS}; --step and --windows thin them");
             return Ok(Boards::new());
         }

@@ -180,6 +180,14 @@ fn backtest_takes_every_so_many_windows_and_writes_json() {
         assert!((pit - 1.0).abs() < 1e-9 && of(&scores["crps"]) > 0.0 && of(&scores["width_80"]) > 0.0, "{name}");
         assert!(of(&scores["width_95"]) >= of(&scores["width_80"]), "{name}");
     }
+    // Fourteen of a longer season do not fit before the validation rows.
+    let other = folder.join("season");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::copy(folder.join("out/model.safetensors"), other.join("model.safetensors")).unwrap();
+    let resolved = std::fs::read_to_string(folder.join("out/run.toml")).unwrap();
+    std::fs::write(other.join("run.toml"), resolved.replace("season = 24", "season = 40")).unwrap();
+    let told = stdout(&foretoken(&["backtest", "season", "data.csv"], folder));
+    assert!(told.contains("no mstl-ets baseline: expected at least 560 rows before those of validation, found 540"), "{told}");
     for bad in [["--step", "0"], ["--windows", "0"]] {
         let output = foretoken(&[&["backtest", "out", "data.csv"][..], &bad].concat(), folder);
         assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains(bad[0]));
