@@ -217,6 +217,11 @@ impl<'a> Judge<'a> {
         file: &mut Option<ForecastFile<'_>>,
     ) -> Result<[Boards; N], CliError> {
         let naive = SeasonalNaive { season: self.season, horizon: self.horizon() };
+        let before = self.ranges.validation.start;
+        if naive.lookback() > before {
+            let problem = format!("data.season: expected at most the {before} rows before validation, found {}", self.season);
+            return Err(CliError::file(&self.data.path, problem));
+        }
         let named = ridges.named().into_iter().map(|(name, ridge)| (name, ridge as &dyn Baseline));
         let mut boards = [(); N].map(|()| Boards::new());
         for (name, baseline) in named.chain([("seasonal-naive", &naive as &dyn Baseline)]) {

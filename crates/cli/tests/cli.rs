@@ -742,6 +742,7 @@ fn a_bad_run_is_named_with_its_field() {
     check("shares = [0.6, 0.2, 0.2]", "shares = [0.6, 0.2, 0.3]", &["three shares", "sum to 1"]);
     for (from, to, words) in [
         ("season = 24", "season = 24\ncolumns = [\"gone\"]", &["data.csv", "expected a column `gone`", "load"]),
+        ("season = 24", "season = 700", &["data.csv", "data.season: expected at most the 540 rows", "found 700"]),
         ("lookback = 48", "lookback = 4800", &["data.csv", "expected at least 4808", "found 540"]),
         ("window = 64", "window = 640", &["data.csv", "expected at least 648", "found 540"]),
     ] {
