@@ -4,6 +4,7 @@ use crate::{
     error::CliError,
     forecast_file::ForecastFile,
     run::{Prepared, predictor},
+    say::say,
 };
 use foretoken_data::{Ranges, Values};
 use foretoken_eval::{
@@ -197,7 +198,8 @@ impl<'a> Judge<'a> {
         match self.fit(&own, Inputs::samples(LinearConfig::default().lookback), 0) {
             Ok(ridge) => Ok(Some(ridge)),
             Err(error @ (EvalError::TooShort { .. } | EvalError::Missing { .. })) => {
-                println!("no ridge baseline: {error}");
+                // A training goes on where nobody reads.
+                _ = say!("no ridge baseline: {error}");
                 Ok(None)
             }
             Err(error) => Err(self.named(error)),
@@ -246,11 +248,11 @@ impl<'a> Judge<'a> {
         let fits = origins.iter().len() * columns;
         if validation.start < mstl.lookback() {
             let (expected, found) = (mstl.lookback(), validation.start);
-            println!("no mstl-ets baseline: expected at least {expected} rows before those of validation, found {found}");
+            say!("no mstl-ets baseline: expected at least {expected} rows before those of validation, found {found}")?;
             return Ok(Boards::new());
         }
         if fits > MOST_FITS {
-            println!("no mstl-ets baseline: {fits} fits, expected at most {MOST_FITS}; --step and --windows thin them");
+            say!("no mstl-ets baseline: {fits} fits, expected at most {MOST_FITS}; --step and --windows thin them")?;
             return Ok(Boards::new());
         }
         let all = Origins::of(validation, self.horizon()).map_err(|error| self.named(error))?;
