@@ -70,9 +70,10 @@ def main():
     index.to_csv(OUT / "index.csv", index_label="__index_level_0__")
     # Integer stamps, text for numbers, decimals.
     integers = pd.DataFrame({"t": range(-3, 9), "a": [str(v / 4) for v in range(12)]})
-    decimal = pa.array([v / 4 for v in range(12)]).cast(pa.decimal128(9, 2))
-    table = pa.Table.from_pandas(integers).append_column("d", decimal)
-    write("integers", table, integers.assign(d=[v / 4 for v in range(12)]), store_decimal_as_integer=True)
+    decimals = [(v - 6) / 4 for v in range(12)]
+    table = pa.Table.from_pandas(integers).append_column("d", pa.array(decimals).cast(pa.decimal128(9, 2)))
+    write("integers", table, integers.assign(d=decimals), store_decimal_as_integer=True)
+    write("decimals", table)
     utc = pd.DataFrame({"ds": hours.tz_localize("UTC"), "a": range(40)})
     utc_csv = utc.assign(ds=hours.strftime("%Y-%m-%dT%H:%M:%SZ"))
     write("utc", pa.Table.from_pandas(utc), utc_csv, coerce_timestamps="ms")

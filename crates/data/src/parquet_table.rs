@@ -11,7 +11,7 @@ use crate::{
 use parquet::{
     basic::{Compression, ConvertedType, LogicalType, TimeUnit, Type as Physical},
     column::reader::ColumnReader,
-    data_type::{ByteArray, Int96},
+    data_type::{ByteArray, FixedLenByteArray, Int96},
     errors::ParquetError,
     file::reader::{FileReader, SerializedFileReader},
     schema::types::ColumnDescriptor,
@@ -141,8 +141,12 @@ impl Kind {
             (Physical::BOOLEAN, _) => Some(Self::Truth),
             (Physical::FLOAT | Physical::DOUBLE, _) => Some(Self::Float),
             (Physical::INT96, _) => Some(Self::Time(1_000_000_000, Form::Spaced)),
-            (Physical::BYTE_ARRAY, Some(LogicalType::Decimal(_))) => None,
-            (Physical::BYTE_ARRAY, _) if converted == ConvertedType::DECIMAL => None,
+            (Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Decimal(decimal))) => {
+                Some(Self::Decimal(decimal.scale))
+            }
+            (Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY, _) if converted == ConvertedType::DECIMAL => {
+                Some(Self::Decimal(column.type_scale()))
+            }
             (Physical::BYTE_ARRAY, _) => Some(Self::Text),
             (Physical::FIXED_LEN_BYTE_ARRAY, _) => None,
             (_, Some(LogicalType::Timestamp(timestamp))) => {
@@ -187,6 +191,14 @@ impl Kind {
             _ => Cell::Integer(value),
         }
     }
+}
+
+/// A decimal of so many digits behind the point, from its bytes: two's complement, the highest first.
+fn decimal(bytes: &[u8], scale: i32) -> Cell {
+    let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
+    // The complement of a negative one is what it lies below −1.
+    let magnitude = bytes.iter().fold(0.0, |sum, byte| 256.0 * sum + f64::from(if negative { !byte } else { *byte }));
+    Cell::Number((if negative { -1.0 - magnitude } else { magnitude }) / 10f64.powi(scale))
 }
 
 /// A decoded field.
@@ -250,7 +262,14 @@ impl Column {
             }),
             Some(ColumnReader::FloatColumnReader(reader)) => decode!(reader, |value: f32| Cell::Number(value.into())),
             Some(ColumnReader::DoubleColumnReader(reader)) => decode!(reader, Cell::Number),
-            Some(ColumnReader::ByteArrayColumnReader(reader)) => decode!(reader, Cell::Text),
+            Some(ColumnReader::ByteArrayColumnReader(reader)) => decode!(reader, |value: ByteArray| match kind {
+                Kind::Decimal(scale) => decimal(value.data(), scale),
+                _ => Cell::Text(value),
+            }),
+            Some(ColumnReader::FixedLenByteArrayColumnReader(reader)) => decode!(reader, |value: FixedLenByteArray| match kind {
+                Kind::Decimal(scale) => decimal(value.data(), scale),
+                _ => Cell::Nothing,
+            }),
             _ => {}
         }
         Ok(())

@@ -50,6 +50,7 @@ fn wide_files_are_their_csv() {
     );
     check("wide.parquet", "wide.csv", "future = [\"unsigned\"]");
     check("integers.parquet", "integers.csv", "");
+    check("decimals.parquet", "integers.csv", "");
     check("utc.parquet", "utc.csv", "");
 }
 

@@ -33,8 +33,8 @@ pub enum ModelError {
         /// Width that was given.
         found: usize,
     },
-    /// A sample that is NaN or infinite; the state is untouched.
-    #[error("column `{column}`: expected a finite value, found {found}")]
+    /// A sample that is not finite, or so far off that nothing could count with it; the state is untouched.
+    #[error("column `{column}`: expected {}, found {found}", if found.is_finite() { "a value within 1e12 deviations of the mean" } else { "a finite value" })]
     Sample {
         /// Name of the column.
         column: String,
