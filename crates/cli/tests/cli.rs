@@ -657,7 +657,7 @@ fn a_bad_line_is_reported_and_changes_nothing() {
         "line:11: column `oil temperature`: expected a finite number, found `two`",
         "line:21: expected 2 or 3 fields, found 1",
         "line:31: column `load`: expected a finite number, found `NaN`",
-        "line:41: column `oil temperature`: expected a finite value",
+        "line:41: column `oil temperature`: expected a value within 1e12 deviations of the mean",
         "line:51: expected 2 or 3 fields, found 1",
         "line:56: expected UTF-8",
     ];
