@@ -15,6 +15,8 @@ use std::{
 /// Seasons of the training rows that there must be for one to be believed.
 const FEWEST_SEASONS: usize = 8;
 const DAY: i64 = 86_400;
+/// A linear expert's windows lack at most so much of their values.
+const MOST_MISSING: f64 = 0.1;
 
 /// The folder of a model for this file and horizon: the one trained before, or a new one.
 ///
@@ -75,6 +77,12 @@ fn season(signal: &Signal, rows: usize) -> usize {
     if season * FEWEST_SEASONS <= rows { season } else { 1 }
 }
 
+/// The share of values that are missing in so many rows, from each series' first value on.
+fn missing(signal: &Signal, rows: usize) -> f64 {
+    let begun = || signal.columns.iter().flat_map(|column| column[..rows].iter().skip_while(|value| value.is_nan()));
+    begun().filter(|value| value.is_nan()).count() as f64 / begun().count().max(1) as f64
+}
+
 fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> Result<String, CliError> {
     let rows = signal.observed_len();
     let held_back = (rows * 15 / 100).max(horizon + horizon / 2 + 1);
@@ -91,12 +99,22 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let (burn_in, positions) = (window / 8, (window / 2).min(32));
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
+    let missing = missing(signal, train);
+    let linear = if missing <= MOST_MISSING {
+        format!("linear = {{ lookback = {lookback} }}\n")
+    } else {
+        let (found, most) = (100.0 * missing, 100.0 * MOST_MISSING);
+        eprintln!(
+            "no linear expert: {found:.0}% of the training rows' values are missing, and its windows may lack at most {most:.0}%"
+        );
+        String::new()
+    };
     let format = if options.format == Format::Long { "read = { format = \"long\" }\n" } else { "" };
     Ok(format!(
         "# Made by `foretoken forecast` for {rows} rows of {} series and {horizon} steps.\n\n\
          [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\n{format}\n\
          [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.02\nscaler = {{ window = {lookback} }}\n\
-         linear = {{ lookback = {lookback} }}\n\n\
+         {linear}\n\
          [[model.layers]]\ntype = \"s4d\"\n\n\
          [[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nexperts = [{{ type = \"swiglu\", hidden = 64 }}, {{ type = \"s4d\", states = 8 }}]\n\n\
          [train]\nepochs = 15\nwindow = {window}\nburn_in = {burn_in}\npositions = {positions}\n",
@@ -107,6 +125,23 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_business_days_has_no_linear_expert() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        let lines = |days: i64| {
+            let days = (0..900).filter(|day| day % 7 < days);
+            days.map(|day| format!("{day},{}\n", day % 5)).collect::<String>()
+        };
+        for (days, expected) in [(7, true), (5, false)] {
+            std::fs::write(&path, format!("ds,a\n{}", lines(days))).unwrap();
+            let options = ReadOptions::default();
+            let (signal, _) = read_series(&path, &options, None).unwrap();
+            let run = run(&path, &options, &signal, 5).unwrap();
+            assert_eq!(run.contains("linear = {"), expected, "{run}");
+        }
+    }
 
     #[test]
     fn seasons_are_the_calendars() {
