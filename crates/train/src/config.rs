@@ -60,7 +60,7 @@ pub struct TrainConfig {
     pub squared_error: f64,
     /// How far windows count alike: errors are in units of the window's deviation to this power. 0 for standardised units, 1 for the window's own.
     pub evenness: f64,
-    /// Horizons to score at, from one forecast; none longer than the model's. The model's own if empty.
+    /// Horizons to score at, from one forecast; none longer than the model's, and that among them. The model's own if empty.
     pub horizons: Vec<usize>,
     /// Whether the network is shipped even where it adds nothing to the linear expert on the validation rows.
     pub keep_network: bool,

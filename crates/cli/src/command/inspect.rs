@@ -105,7 +105,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         trace(&forecaster, &signal.slice(0..end), &beside(&signal))?.save(path)?;
     }
     if arguments.audit {
-        audits(&forecaster, &signal, &timelines, rows, arguments.samples, regimes.as_ref())?;
+        audits(&forecaster, &signal, &timelines, rows, arguments.samples, regimes.as_ref()).map_err(|error| match error {
+            CliError::Model(error) => CliError::file(path, format!("audit: {error}")),
+            error => error,
+        })?;
     }
     Ok(())
 }
