@@ -6,6 +6,7 @@ use crate::{
     run::{Run, read_series},
 };
 use foretoken_data::{Format, ReadOptions, Signal, column_names};
+use foretoken_eval::ONE_MISSING_OF;
 use foretoken_model::file::write_atomically;
 use std::{
     path::{Path, PathBuf},
@@ -15,8 +16,6 @@ use std::{
 /// Seasons of the training rows that there must be for one to be believed.
 const FEWEST_SEASONS: usize = 8;
 const DAY: i64 = 86_400;
-/// A linear expert's windows lack at most so much of their values.
-const MOST_MISSING: f64 = 0.1;
 
 /// The folder of a model for this file and horizon: the one trained before, or a new one.
 ///
@@ -100,10 +99,11 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
     let missing = missing(signal, train);
-    let linear = if missing <= MOST_MISSING {
+    let most = 1.0 / ONE_MISSING_OF as f64;
+    let linear = if missing <= most {
         format!("linear = {{ lookback = {lookback} }}\n")
     } else {
-        let (found, most) = (100.0 * missing, 100.0 * MOST_MISSING);
+        let (found, most) = (100.0 * missing, 100.0 * most);
         eprintln!(
             "no linear expert: {found:.0}% of the training rows' values are missing, and its windows may lack at most {most:.0}%"
         );

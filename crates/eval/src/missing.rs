@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Of so many values one may be missing: a window with fewer present is of no use.
-const ONE_MISSING_OF: usize = 10;
+pub const ONE_MISSING_OF: usize = 10;
 
 /// Rows of a column without gaps: a missing value is the one a season before if present, else the last present one, even one from before
 /// these rows. NaN before the column's first value.

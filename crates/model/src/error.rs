@@ -1,5 +1,6 @@
 //! What can go wrong, said so that a user can mend it.
 
+use crate::predictor::LARGEST_STANDARDISED;
 use std::path::PathBuf;
 
 /// An error of this crate: one line that names what, where, what was expected and what was found.
@@ -34,7 +35,7 @@ pub enum ModelError {
         found: usize,
     },
     /// A sample that is not finite, or so far off that nothing could count with it; the state is untouched.
-    #[error("column `{column}`: expected {}, found {found}", if found.is_finite() { "a value within 1e12 deviations of the mean" } else { "a finite value" })]
+    #[error("column `{column}`: expected {}, found {found}", wanted(*found))]
     Sample {
         /// Name of the column.
         column: String,
@@ -75,7 +76,7 @@ pub enum ModelError {
         /// Expert whose score it is.
         expert: usize,
     },
-    /// A training pass that met NaN or infinity.
+    /// A pass or a stream that met NaN or infinity.
     #[error("{place}: expected finite values, found NaN or infinity")]
     NotFinite {
         /// Layer or weight, by its path.
@@ -113,5 +114,13 @@ impl ModelError {
             score @ Self::NonFiniteScore { .. } => Self::NotFinite { place: format!("{parent}, {score}") },
             other => other,
         }
+    }
+}
+
+/// What a sample had to be.
+fn wanted(found: f64) -> String {
+    match found.is_finite() {
+        true => format!("a value within {LARGEST_STANDARDISED:e} deviations of the mean"),
+        false => "a finite value".into(),
     }
 }

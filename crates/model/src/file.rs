@@ -212,7 +212,7 @@ impl Reader {
             format_version: u32,
         }
         match serde_json::from_str::<Version>(text) {
-            // Version 1 has no calibration, 1 and 2 no covariates; all else is the same.
+            // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own; all else is the same.
             Ok(Version { format_version: 1..=FORMAT_VERSION }) => {}
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));

@@ -259,6 +259,9 @@ impl NetworkEngine {
     }
 
     /// The trunk: rows of features to normalised hidden rows.
+    ///
+    /// # Errors
+    /// What a layer refuses, or hidden rows that are not finite.
     pub fn run(
         &self,
         heard: Heard<'_>,
@@ -270,7 +273,7 @@ impl NetworkEngine {
         linear::linear(heard.features_nk, &self.embed, Some(&self.embed_bias_d), x_nd);
         self.stack.run(heard.rows(x_nd), state, y_nd, &mut scratch.rest())?;
         norm::rms_norm(y_nd, &self.gain_d, hidden_nd);
-        Ok(())
+        all_finite("trunk", hidden_nd)
     }
 
     /// The heads for the whole horizon.

@@ -46,6 +46,9 @@ impl Default for ScalerConfig {
     }
 }
 
+/// Smallest floor: below it the square of the largest sample over it is no `f32` any more.
+const SMALLEST_FLOOR: f64 = 1e-6;
+
 /// How far one column's outlier may reach into the others, in deviations.
 pub const LARGEST_SHOWN: f32 = 8.0;
 
@@ -53,11 +56,10 @@ impl ScalerConfig {
     /// Checks the options.
     pub fn check(&self) -> Result<(), ModelError> {
         positive("window", self.window)?;
-        // Below it the square of what a sample may be at most over the floor is no f32 any more.
-        if self.floor.is_finite() && self.floor >= 1e-6 {
+        if self.floor.is_finite() && self.floor >= SMALLEST_FLOOR {
             Ok(())
         } else {
-            Err(ModelError::config("floor", "a number of at least 1e-6", self.floor))
+            Err(ModelError::config("floor", format!("a number of at least {SMALLEST_FLOOR}"), self.floor))
         }
     }
 }

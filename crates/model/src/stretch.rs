@@ -9,7 +9,7 @@ use crate::{
     covariates::Along,
     forecaster::Forecaster,
     network::Heard,
-    predictor::{Parts, Predictor, check_finite},
+    predictor::{Parts, Predictor},
     refresh::Refresh,
     scaler::ColumnHistory,
     trace::Trace,
@@ -235,7 +235,7 @@ impl Predictor {
             let mut scratch = self.workspace.scratch();
             scratch.trace = trace.as_deref_mut();
             (scratch.replay, scratch.count) = (self.replay.as_mut(), self.counting);
-            done = done.and(network.run(heard, &mut self.state, hidden, &mut scratch)).and_then(|()| check_finite(hidden));
+            done = done.and(network.run(heard, &mut self.state, hidden, &mut scratch));
             self.broken = done.is_err();
             done?;
             if let Some(refresh) = &mut self.refresh {

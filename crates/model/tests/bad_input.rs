@@ -134,7 +134,7 @@ fn forecasters() {
     bad_forecaster(|config| config.taps = 0, &["taps", "at least 1"]);
     bad_forecaster(|config| config.quantiles = vec![0.1, 0.9], &["quantiles", "0.5"]);
     bad_forecaster(|config| config.scaler.window = 0, &["scaler.window", "at least 1"]);
-    bad_forecaster(|config| config.scaler.floor = 0.0, &["scaler.floor", "at least 1e-6"]);
+    bad_forecaster(|config| config.scaler.floor = 0.0, &["scaler.floor", "at least 0.000001"]);
     bad_forecaster(
         |config| config.linear = Some(foretoken_model::linear_expert::LinearConfig { lookback: 0, ..Default::default() }),
         &["linear.lookback"],

@@ -195,13 +195,14 @@ pub fn validate(
     let mut groups = groups.into_iter();
     let mut by_horizon = groups.next().unwrap_or_default();
     groups.for_each(|group| by_horizon.iter_mut().zip(&group).for_each(|(sums, more)| sums.merge(more)));
-    // A horizon that no row is far enough from has no error.
-    let mean = |values: &[f64]| {
-        let known = || values.iter().filter(|value| !value.is_nan());
-        known().sum::<f64>() / known().count() as f64
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    // A horizon that no row is far enough from has no error; any other that is NaN stays one.
+    let over_horizons = |errors: &[f64]| {
+        let known = errors.iter().zip(&by_horizon).filter(|(_, sums)| sums.values > 0);
+        mean(&known.map(|(error, _)| *error).collect::<Vec<_>>())
     };
     let network: Vec<f64> = by_horizon.iter().map(|sums| sums.network.iter().sum::<f64>() / sums.values as f64).collect();
-    let network_mse = mean(&network);
+    let network_mse = over_horizons(&network);
     let horizon = forecaster.config().horizon;
     if by_horizon.iter().all(|sums| sums.values == 0) {
         return Err(ModelError::TooShort { what: "validation", expected: 1, found: 0 });
@@ -237,7 +238,8 @@ pub fn validate(
     };
     let share_h: Vec<f64> = (0..horizon).map(share).collect();
     let mse_by_horizon: Vec<f64> = by_horizon.iter().map(|sums| sums.mse(|step| share_h[step])).collect();
-    let (mse, linear_mse) = (mean(&mse_by_horizon), mean(&by_horizon.iter().map(|sums| sums.mse(|_| 0.0)).collect::<Vec<_>>()));
+    let linear: Vec<f64> = by_horizon.iter().map(|sums| sums.mse(|_| 0.0)).collect();
+    let (mse, linear_mse) = (over_horizons(&mse_by_horizon), over_horizons(&linear));
     let of_part = |part: usize| {
         let known: Vec<f64> = by_horizon.iter().filter_map(|sums| sums.gain(part, &share_h)).collect();
         (!known.is_empty()).then(|| mean(&known) / linear_mse)
