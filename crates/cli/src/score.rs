@@ -9,9 +9,14 @@ use crate::{
 use foretoken_data::{Ranges, Values};
 use foretoken_eval::{
     Baseline, EvalError, HorizonBoards, Inputs, MstlEts, Origins, Own, Profile, Ridge, Scores, SeasonalNaive, Told, Unit, Window,
-    evaluate_at, naive_scales, residual_spread,
+    evaluate_at, naive_scales, residual_spread, structural,
 };
-use foretoken_model::{Forecaster, Predictor, linear_expert::LinearConfig, predictor::Parts, stretch::MOST_APART};
+use foretoken_model::{
+    Forecaster, Predictor,
+    linear_expert::{LinearConfig, StructuralConfig},
+    predictor::Parts,
+    stretch::MOST_APART,
+};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// Rows of a table: name and scores, in the order to print.
@@ -176,7 +181,8 @@ impl<'a> Judge<'a> {
         let series = self.all_series();
         let fit = |_: usize, inputs: Inputs| self.fit(&series, inputs, options.folds);
         let own = |shared: &Ridge| Own::fit(columns, train, validation, shared, &self.horizons);
-        whole(options, fit, own).map(Some).map_err(|error| self.named(error))
+        let structural = |of: &StructuralConfig| self.structural(of, train);
+        whole(options, fit, own, structural).map(Some).map_err(|error| self.named(error))
     }
 
     /// A linear expert once more, with the strengths it was picked with, on training and validation rows.
@@ -189,7 +195,12 @@ impl<'a> Judge<'a> {
             let strengths = expert.own.as_ref().map_or(&[][..], |own| &own.strengths);
             Own::fit_with(columns, &rows, shared, cuts, strengths)
         };
-        whole(options, fit, own).map_err(|error| self.named(error))
+        let structural = |of: &StructuralConfig| self.structural(of, &rows);
+        whole(options, fit, own, structural).map_err(|error| self.named(error))
+    }
+
+    fn structural(&self, of: &StructuralConfig, rows: &Range<usize>) -> Result<Own, EvalError> {
+        structural(&self.data.standardised, rows, &of.lookbacks, &of.seasons, self.horizon())
     }
 
     /// The ridge baseline; none where the rows are too few for it.
@@ -386,11 +397,13 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The linear expert, of ridges that `fit` makes of their number and inputs, and own maps that `own` makes of the ridge beside them, the last.
+/// The linear expert, of ridges that `fit` makes of their number and inputs, and own maps that `own` makes of the ridge beside them, the last, or structural
+/// ones.
 fn whole(
     linear: &LinearConfig,
     fit: impl Fn(usize, Inputs) -> Result<Ridge, EvalError>,
     own: impl Fn(&Ridge) -> Result<Own, EvalError>,
+    structural: impl Fn(&StructuralConfig) -> Result<Own, EvalError>,
 ) -> Result<Ridge, EvalError> {
     let inputs = members(linear);
     let members = inputs.iter().enumerate().map(|(place, &inputs)| fit(place, inputs));
@@ -403,7 +416,11 @@ fn whole(
             None => fit(members.len(), own_inputs)?,
         };
         let own = own(&shared)?;
-        expert = expert.beside_own(shared, own);
+        expert = expert.beside_own(shared, own, 1);
+    }
+    if let Some(options) = &linear.structural {
+        let (maps, horizon) = (structural(options)?, expert.horizon);
+        expert = expert.beside_own(Ridge::level(maps.lookback, horizon), maps, options.lookbacks.len());
     }
     Ok(match linear.reversion {
         Some(time) => expert.reverting(time),

@@ -85,7 +85,8 @@ fn train_fills_the_run_folder() {
 #[test]
 fn one_thread_and_two_give_the_same_model() {
     // Wide enough for a linear expert whose products and eigenvectors could be shared out.
-    let folder = small(&SMALL.replace("linear = { lookback = 48 }", "linear = { lookback = 400 }"));
+    let linear = "linear = { lookback = 400, structural = { lookbacks = [200], seasons = [24] } }";
+    let folder = small(&SMALL.replace("linear = { lookback = 48 }", linear));
     let folder = folder.path();
     let models = ["1", "2"].map(|threads| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_foretoken"));
@@ -1105,6 +1106,31 @@ fn course(file: usize, rows: usize) -> String {
 
 /// Of a map that was folded with none but itself, in f32.
 const FOLDED: f64 = 1e-4;
+
+#[test]
+fn structural_maps_are_saved_and_fitted_again() {
+    let linear = "linear = { lookback = 48, reversion = 500, structural = { lookbacks = [24, 48], seasons = [24, 168] } }";
+    let folder = small(&SMALL.replace("linear = { lookback = 48 }", linear).replace("epochs = 3", "epochs = 2\nrefit = true"));
+    let folder = folder.path();
+    stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    let trained = json(&folder.join("out/metrics.json"));
+    assert_ne!(trained["test"]["linear"]["mse"], trained["test"]["ridge"]["mse"]);
+    assert_ne!(trained["test"]["linear"]["mse"], trained["test"]["selected"]["mse"]);
+    let arguments = ["backtest", "out", "data.csv", "--refit", "1000", "--json", "scores.json"];
+    stdout(&foretoken(&arguments, folder));
+    let scores = json(&folder.join("scores.json"));
+    for name in ["model", "linear"] {
+        assert_eq!(scores["forecasters"][name], trained["test"][name], "{name}");
+        assert_eq!(scores["forecasters"][format!("{name}-refit")], trained["test"][name], "{name}");
+    }
+    let short = SMALL
+        .replace("linear = { lookback = 48 }", "linear = { lookback = 48, structural = { lookbacks = [49], seasons = [24] } }");
+    refused(
+        &["train", "run.toml", "--out", "bad"],
+        small(&short).path(),
+        &["model.linear.structural.lookbacks", "1 to 48", "[49]"],
+    );
+}
 
 #[test]
 fn further_files_are_learned_from_and_not_scored() {

@@ -10,6 +10,7 @@ mod missing;
 mod mstl_ets;
 mod own;
 mod ridge;
+mod structural;
 
 pub use backtest::{Baseline, Origins, Told, Window, evaluate, evaluate_at, residual_spread};
 pub use baselines::SeasonalNaive;
@@ -21,3 +22,4 @@ pub use missing::ONE_MISSING_OF;
 pub use mstl_ets::MstlEts;
 pub use own::Own;
 pub use ridge::{Inputs, Profile, Ridge};
+pub use structural::structural;

@@ -234,7 +234,7 @@ mod tests {
     fn a_column_that_is_unlike_the_others_has_a_map_of_its_own() {
         let columns = columns();
         let (shared, own) = fitted(&columns, 2, None);
-        let both = shared.clone().beside_own(shared.clone(), own.clone());
+        let both = shared.clone().beside_own(shared.clone(), own.clone(), 1);
         assert!(own.strengths.iter().all(|strength| *strength < 1e6), "{:?}", own.strengths);
         assert!(
             error(&both, &columns) < 0.9 * error(&shared, &columns),
@@ -283,7 +283,7 @@ mod tests {
         let columns = columns();
         let (shared, own) = fitted(&columns, 12, Some(10.0));
         let longer = Ridge::fit(&columns, columns.len(), &(0..300), &(300..400), Inputs::samples(20), &[2, 4], 0).expect("fits");
-        let both = longer.clone().beside_own(shared.clone(), own.clone());
+        let both = longer.clone().beside_own(shared.clone(), own.clone(), 1);
         let whole = Ridge { own: Some(own), ..shared };
         let missing = vec![f64::NAN; 400];
         assert!(whole.forecast(3, &missing, 340..342).iter().all(|value| value.is_nan()), "no window, no forecast");

@@ -444,14 +444,22 @@ impl Ridge {
         Self { inputs: Inputs { level: true, ..inputs }, horizon, weights_lh, bias_h, strengths, own }
     }
 
-    /// Half of it, and half of every column's own map: of `shared`, a ridge over samples alone, and what `own` adds to that.
+    /// The mean of the window, whatever it is.
+    pub fn level(lookback: usize, horizon: usize) -> Self {
+        let (weights_lh, bias_h) = (vec![0.0; lookback * horizon], vec![0.0; horizon]);
+        Self { inputs: Inputs::samples(lookback), horizon, weights_lh, bias_h, strengths: Vec::new(), own: None }
+    }
+
+    /// Its mean with every column's own map, which counts as so many ridges: of `shared`, a ridge over samples alone, and what `own` adds to that.
     ///
     /// # Panics
     /// As [`Ridge::mean`], or with own maps that look further back.
-    pub fn beside_own(self, shared: Self, own: Own) -> Self {
+    pub fn beside_own(self, shared: Self, own: Own, count: usize) -> Self {
         assert!(own.lookback <= self.inputs.lookback, "own maps within the look-back");
-        let (horizon, both) = (self.horizon, Self::mean(&[self, shared]));
-        Self { own: Some(own.scaled(horizon, |_| 0.5)), ..both }
+        let (horizon, share) = (self.horizon, count as f32 / (count + 1) as f32);
+        let mut all = vec![self];
+        all.resize(count + 1, shared);
+        Self { own: Some(own.scaled(horizon, |_| share)), ..Self::mean(&all) }
     }
 
     /// The mean of several ridges as one: what each looks at is folded into inputs that hold all of it. All that have a profile have the same.

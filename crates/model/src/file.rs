@@ -105,7 +105,7 @@ impl Forecaster {
             let weights = linear.weights();
             tensors.push((LINEAR_WEIGHTS.into(), vec![linear.options().inputs(), horizon], bytes_of(&weights.weights_lh)));
             tensors.push((LINEAR_BIAS.into(), vec![1, horizon], bytes_of(&weights.bias_h)));
-            if let Some(own) = linear.options().own {
+            if let Some(own) = linear.options().own_lookback() {
                 tensors.push((LINEAR_OWN.into(), vec![self.columns().len() * own, horizon], bytes_of(&weights.own_clh)));
             }
         }
@@ -249,7 +249,7 @@ impl Reader {
             Some(options) => Some(LinearWeights {
                 weights_lh: values(LINEAR_WEIGHTS, [options.inputs(), horizon])?,
                 bias_h: values(LINEAR_BIAS, [1, horizon])?,
-                own_clh: match options.own {
+                own_clh: match options.own_lookback() {
                     Some(own) => values(LINEAR_OWN, [header.columns.len() * own, horizon])?,
                     None => Vec::new(),
                 },

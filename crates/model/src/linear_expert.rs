@@ -5,7 +5,7 @@
 //! ```
 //! `p`, if there is a profile, are the means of the last cycles at each phase of a season, that of the next sample first. With a return to the mean of all
 //! samples so far that mean, less mean(z), is the last input.
-//! With maps of the columns' own, each adds `[z' − mean(z')]·D`, z' the last `own` samples.
+//! With maps of the columns' own, fitted or structural, each adds `[z' − mean(z')]·D`, z' the last samples that they look back.
 //! In units of the columns' training deviation. Its weights are fitted elsewhere, in closed form; before `lookback` samples it has no say.
 
 use crate::{ModelError, scaler::ColumnHistory, weights::positive};
@@ -30,6 +30,39 @@ pub struct LinearConfig {
     /// Samples that every column's own map looks back, at most `lookback`; none if absent. The expert is the mean of the map of all columns and the
     /// column's own, which is shrunk towards that of all columns as much as the validation rows ask for: for many series that are not alike.
     pub own: Option<usize>,
+    /// Structural maps of every column: forecasts of Gaussian processes of a level, seasons and noise, weighted by their evidence, without a fitted weight.
+    /// The expert is the mean of the map of all columns and of one of theirs for each look-back. None if absent; not together with `own`.
+    pub structural: Option<StructuralConfig>,
+}
+
+/// What structural maps look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StructuralConfig {
+    /// Samples they look back, at most the expert's `lookback`; the map is the mean of those of each.
+    pub lookbacks: Vec<usize>,
+    /// Samples in a season: one, or two, the shorter first.
+    pub seasons: Vec<usize>,
+}
+
+impl StructuralConfig {
+    fn check(&self, lookback: usize) -> Result<(), ModelError> {
+        let Self { lookbacks, seasons } = self;
+        if lookbacks.is_empty() || lookbacks.iter().any(|own| !(1..=lookback).contains(own)) {
+            return Err(ModelError::config(
+                "lookbacks",
+                format!("one or more look-backs of 1 to {lookback}"),
+                format!("{lookbacks:?}"),
+            ));
+        }
+        let in_order = seasons.windows(2).all(|pair| pair[0] < pair[1]);
+        if !(1..=2).contains(&seasons.len()) || seasons[0] < 2 || !in_order || seasons.iter().any(|&season| season > LONGEST_SPAN)
+        {
+            let expected = format!("one or two seasons of 2 to {LONGEST_SPAN} samples, the shorter first");
+            return Err(ModelError::config("seasons", expected, format!("{seasons:?}")));
+        }
+        Ok(())
+    }
 }
 
 /// Means of the last cycles at each phase of a season.
@@ -59,6 +92,12 @@ impl LinearConfig {
         if let Some(own) = self.own.filter(|own| !(1..=self.lookback).contains(own)) {
             return Err(ModelError::config("own", format!("a look-back of 1 to {}", self.lookback), own));
         }
+        if let Some(structural) = &self.structural {
+            structural.check(self.lookback).map_err(|error| error.under("structural"))?;
+            if let Some(own) = self.own {
+                return Err(ModelError::config("own", "none beside structural maps", own));
+            }
+        }
         if let Some(reversion) = self.reversion.filter(|reversion| !(1.0..=1e9).contains(reversion)) {
             return Err(ModelError::config("reversion", "a number from 1 to a billion", reversion));
         }
@@ -77,6 +116,12 @@ impl LinearConfig {
         Some(self.lookback.max(profile))
     }
 
+    /// Samples that maps of the columns' own look back, fitted or structural; none without such maps.
+    pub fn own_lookback(&self) -> Option<usize> {
+        let structural = self.structural.iter().flat_map(|structural| &structural.lookbacks);
+        self.own.into_iter().chain(structural.copied()).max()
+    }
+
     /// Inputs of the map.
     pub fn inputs(&self) -> usize {
         self.lookback + self.profile.map_or(0, |profile| profile.season) + usize::from(self.reversion.is_some())
@@ -91,7 +136,7 @@ const MOST_FOLDS: usize = 100;
 
 impl Default for LinearConfig {
     fn default() -> Self {
-        Self { lookback: 512, profile: None, reversion: None, folds: 0, shorter: Vec::new(), own: None }
+        Self { lookback: 512, profile: None, reversion: None, folds: 0, shorter: Vec::new(), own: None, structural: None }
     }
 }
 
@@ -119,7 +164,7 @@ impl LinearExpert {
     /// Packs `weights` for so many columns, or says what is wrong with them.
     pub fn new(weights: LinearWeights, options: &LinearConfig, horizon: usize, columns: usize) -> Result<Self, ModelError> {
         let inputs = options.inputs();
-        let own = options.own.unwrap_or(0) * horizon;
+        let own = options.own_lookback().unwrap_or(0) * horizon;
         if weights.own_clh.len() != columns * own {
             let (expected, found) = (columns * own, weights.own_clh.len());
             return Err(ModelError::Width { what: "the columns' own linear maps", expected, found });
@@ -131,7 +176,7 @@ impl LinearExpert {
     }
 
     fn pack(weights: LinearWeights, options: &LinearConfig) -> Self {
-        let (horizon, lookback) = (weights.bias_h.len(), options.own.unwrap_or(0));
+        let (horizon, lookback) = (weights.bias_h.len(), options.own_lookback().unwrap_or(0));
         let panels = Panels::pack(&weights.weights_lh, options.inputs(), horizon);
         let own =
             weights.own_clh.chunks_exact((lookback * horizon).max(1)).map(|map| Panels::pack(map, lookback, horizon)).collect();
@@ -217,6 +262,6 @@ impl LinearExpert {
 
     /// Values that a forecast needs room for beside its inputs and outputs.
     pub fn room(&self) -> usize {
-        self.options.own.map_or(0, |own| own + self.weights.bias_h.len())
+        self.options.own_lookback().map_or(0, |own| own + self.weights.bias_h.len())
     }
 }

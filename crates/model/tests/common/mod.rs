@@ -4,7 +4,7 @@
 
 use foretoken_model::{
     Blueprint, Column, Covariates, Forecaster, ForecasterConfig, LayerConfig, Registry,
-    linear_expert::{LinearConfig, LinearWeights, ProfileConfig},
+    linear_expert::{LinearConfig, LinearWeights, ProfileConfig, StructuralConfig},
     preset::{self, Size},
     scaler::ScalerKind,
 };
@@ -47,7 +47,9 @@ pub fn forecaster_of(config: &ForecasterConfig, seed: u64) -> Forecaster {
     let linear = config.linear.as_ref().map(|linear| LinearWeights {
         weights_lh: (0..linear.inputs() * config.horizon).map(|i| 0.1 * (i as f32 * 0.7).cos()).collect(),
         bias_h: (0..config.horizon).map(|i| 0.01 * i as f32).collect(),
-        own_clh: (0..columns.len() * linear.own.unwrap_or(0) * config.horizon).map(|i| 0.05 * (i as f32 * 1.3).sin()).collect(),
+        own_clh: (0..columns.len() * linear.own_lookback().unwrap_or(0) * config.horizon)
+            .map(|i| 0.05 * (i as f32 * 1.3).sin())
+            .collect(),
     });
     let share = (0..config.horizon).map(|step| step as f32 / config.horizon as f32).collect();
     Forecaster::new(blueprint, columns, covariates(config), weights, linear, share).unwrap()
@@ -72,7 +74,7 @@ pub fn forecaster() -> Forecaster {
     forecaster_of(&config(), 1)
 }
 
-/// The small forecaster's variants: each scaler, no linear expert, no mixture, a mixture of every family, one with a shared expert.
+/// The small forecaster's variants: each scaler, linear experts with everything, no linear expert, no mixture, a mixture of every family, one with a shared expert.
 pub fn variants() -> Vec<ForecasterConfig> {
     let base = config();
     let scaled = |kind| {
@@ -88,6 +90,9 @@ pub fn variants() -> Vec<ForecasterConfig> {
         own: Some(5),
         ..LinearConfig::default()
     });
+    let mut structural = base.clone();
+    let maps = StructuralConfig { lookbacks: vec![3, 5], seasons: vec![2, 6] };
+    structural.linear = Some(LinearConfig { lookback: 6, structural: Some(maps), ..LinearConfig::default() });
     let mut plain = base.clone();
     plain.layers = vec![LayerConfig::new("swiglu")];
     let alone = ForecasterConfig { linear: None, ..base.clone() };
@@ -95,5 +100,15 @@ pub fn variants() -> Vec<ForecasterConfig> {
     families.layers = preset::layers(preset::ENSEMBLE, Size::Tiny).unwrap();
     let mut shared = base.clone();
     shared.layers[1] = shared.layers[1].clone().with("shared", toml::toml! { all = [{ type = "swiglu" }] }["all"].clone());
-    vec![families, base.clone(), scaled(ScalerKind::Prefix), scaled(ScalerKind::Exponential), seasonal, plain, alone, shared]
+    vec![
+        families,
+        base.clone(),
+        scaled(ScalerKind::Prefix),
+        scaled(ScalerKind::Exponential),
+        seasonal,
+        structural,
+        plain,
+        alone,
+        shared,
+    ]
 }

@@ -1,0 +1,357 @@
+//! Structural maps: forecasts of Gaussian processes of a level, seasons and noise, without a weight fitted. What a ridge learns of few independent windows
+//! is noise in part; these know the shape of such series beforehand, and err elsewhere.
+//!
+//! ```text
+//! k(d) = levels: two of v·exp(−d/T)                                            d samples apart; v and T drawn for each
+//!      + season: (v·exp(−d/T) + v'·exp(−d/T'))·p(d)                            p(d) = exp(−2 sin²(πd/season)/ℓ²)
+//!      + second season, in half of the draws: v·exp(−d/T)·p₂(d)·(1 + v'·p(d))  its own, and how it changes the first
+//!      + short memory v·exp(−d/T) + noise
+//! ŷ = m + k(y, z)·K⁻¹·(z − m)        m the generalised least-squares mean of the window z
+//! ```
+//! Kernels are drawn from wide priors, the same ones for all data, and each column's map is the mean of theirs, weighted by their evidence on its training
+//! rows: its scale and its mean profiled out, its power that of few samples (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006,
+//! sections 2.2, 2.7 and 5.4; periodic kernel of MacKay, 1998). The rows of a map sum to one, so a forecast follows the level and the scale of its window.
+
+use crate::{
+    EvalError,
+    own::Own,
+    ridge::{Inputs, Windows, stride},
+};
+use faer::{Mat, Par, Side, linalg::solvers::Solve, linalg::triangular_solve::solve_lower_triangular_in_place};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use std::{f64::consts::PI, ops::Range};
+
+/// Kernels drawn for each look-back.
+const DRAWS: usize = 200;
+/// Samples that the training rows' evidence counts as: they depend on each other, and no kernel is true.
+const EVIDENCE: f64 = 100.0;
+/// Kernels with less weight than this in every column are left out.
+const LEAST: f64 = 1e-3;
+/// Most windows that evidence is taken from, but one of each column.
+const MOST_WINDOWS: usize = 2048;
+/// Windows beside each other in one solution.
+const TOGETHER: usize = 256;
+/// Maps beside each other in memory.
+const AT_ONCE: usize = 16;
+
+/// What is drawn of one kernel; times in samples.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Deserialize))]
+struct Kernel {
+    season: f64,
+    /// Variance and time.
+    levels: [(f64, f64); 2],
+    /// ℓ of p(d).
+    width: f64,
+    /// Variance and time of a season that stays and of one that passes.
+    shapes: [(f64, f64); 2],
+    /// Its samples, variance, time, ℓ and how much it changes the first.
+    second: Option<(f64, f64, f64, f64, f64)>,
+    memory: (f64, f64),
+    noise: f64,
+}
+
+impl Kernel {
+    /// One draw, each value between its bounds, even in its logarithm. Times are of the first season.
+    fn draw(random: &mut impl Rng, seasons: &[usize]) -> Self {
+        let season = seasons[0] as f64;
+        let mut between = |low: f64, high: f64| random.random_range(low.ln()..high.ln()).exp();
+        let levels = [(between(0.1, 10.0), season * between(4.0, 60.0)), (between(0.1, 10.0), season * between(60.0, 800.0))];
+        let width = between(0.3, 1.5);
+        let shapes = [(between(0.1, 30.0), season * between(20.0, 400.0)), (between(0.03, 3.0), season * between(0.5, 8.0))];
+        let memory = (between(0.05, 2.0), season * between(0.06, 1.2));
+        let noise = between(3e-4, 1.0);
+        let second = (between(0.01, 3.0), season * between(40.0, 800.0), between(0.05, 0.5), between(0.01, 3.0));
+        let [is_there, changes] = [random.random_bool(0.5), random.random_bool(0.5)];
+        let second = seasons.get(1).filter(|_| is_there).map(|&samples| {
+            let (variance, time, width, change) = second;
+            (samples as f64, variance, time, width, if changes { change } else { 0.0 })
+        });
+        Self { season, levels, width, shapes, second, memory, noise }
+    }
+
+    /// The covariance of samples so far apart.
+    fn at(&self, apart: usize) -> f64 {
+        let d = apart as f64;
+        let fading = |(variance, time): (f64, f64)| variance * (-d / time).exp();
+        let periodic = |season: f64, width: f64| (-2.0 * ((PI * d / season).sin() / width).powi(2)).exp();
+        let of_season = periodic(self.season, self.width);
+        let second = self.second.map_or(0.0, |(season, variance, time, width, change)| {
+            fading((variance, time)) * periodic(season, width) * (1.0 + change * of_season)
+        });
+        self.levels.iter().copied().map(fading).sum::<f64>()
+            + self.shapes.iter().copied().map(fading).sum::<f64>() * of_season
+            + second
+            + fading(self.memory)
+            + if apart == 0 { self.noise } else { 0.0 }
+    }
+}
+
+/// A kernel on windows of so many samples.
+struct Process {
+    covariances: Vec<f64>,
+    factor: faer::linalg::solvers::Llt<f64>,
+    /// L⁻¹·1.
+    whitened_one: Vec<f64>,
+}
+
+impl Process {
+    fn new(kernel: &Kernel, lookback: usize, horizon: usize) -> Result<Self, EvalError> {
+        let covariances: Vec<f64> = (0..lookback + horizon).map(|apart| kernel.at(apart)).collect();
+        let gram = Mat::from_fn(lookback, lookback, |i, j| covariances[i.abs_diff(j)]);
+        let factor = gram.llt(Side::Lower).map_err(|_| EvalError::NotFinite)?;
+        let mut one = Mat::from_fn(lookback, 1, |_, _| 1.0);
+        solve_lower_triangular_in_place(factor.L(), one.as_mut(), Par::Seq);
+        Ok(Self { covariances, whitened_one: one.col_as_slice(0).to_vec(), factor })
+    }
+
+    /// 1ᵀ·K⁻¹·1.
+    fn precision(&self) -> f64 {
+        self.whitened_one.iter().map(|one| one * one).sum()
+    }
+
+    /// The logarithm of the determinant of what is left of a window beside its mean.
+    fn determinant(&self) -> f64 {
+        let factor = self.factor.L();
+        2.0 * (0..factor.nrows()).map(|i| factor[(i, i)].ln()).sum::<f64>() + self.precision().ln()
+    }
+
+    /// The square of each window, a column of `windows`, in the metric of K⁻¹, less its mean.
+    fn squares(&self, windows: &Mat<f64>) -> Vec<f64> {
+        let mut whitened = windows.clone();
+        solve_lower_triangular_in_place(self.factor.L(), whitened.as_mut(), Par::Seq);
+        let square = |column: &[f64]| {
+            let along = column.iter().zip(&self.whitened_one).map(|(value, one)| value * one).sum::<f64>();
+            column.iter().map(|value| value * value).sum::<f64>() - along * along / self.precision()
+        };
+        (0..whitened.ncols()).map(|column| square(whitened.col_as_slice(column))).collect()
+    }
+
+    /// The map `[lookback][horizon]` to the process beyond the window; its columns sum to one.
+    fn map(&self) -> Mat<f64> {
+        let lookback = self.factor.L().nrows();
+        let horizon = self.covariances.len() - lookback;
+        let to = |i: usize, j: usize| if j < horizon { self.covariances[lookback + j - i] } else { 1.0 };
+        let solved = self.factor.solve(Mat::from_fn(lookback, horizon + 1, to));
+        let one = solved.col_as_slice(horizon);
+        let rest: Vec<f64> =
+            (0..horizon).map(|j| (1.0 - solved.col_as_slice(j).iter().sum::<f64>()) / self.precision()).collect();
+        Mat::from_fn(lookback, horizon, |i, j| solved[(i, j)] + one[i] * rest[j])
+    }
+}
+
+/// Windows of the training rows, columns beside each other, and whose they are.
+struct Seen {
+    windows: Vec<Mat<f64>>,
+    columns: Vec<usize>,
+    /// Windows of each column.
+    counts: Vec<usize>,
+}
+
+impl Seen {
+    fn of(columns: &[impl AsRef<[f64]> + Sync], train: &Range<usize>, lookback: usize) -> Self {
+        let ends = train.start + lookback..train.end + 1;
+        let apart = (lookback / 3).max(1).max(stride(columns.len(), &ends, MOST_WINDOWS));
+        // The last rows of a column are its best known: series that end together may begin late.
+        let mut origins: Vec<usize> = ends.rev().step_by(apart).collect();
+        origins.reverse();
+        let of_column = |column: &_| Windows::of(AsRef::<[f64]>::as_ref(column), &origins, &Inputs::samples(lookback), 0, 1.0).x;
+        let found: Vec<Vec<f64>> = columns.par_iter().map(of_column).collect();
+        let counts: Vec<usize> = found.iter().map(|x| x.len() / lookback).collect();
+        let owners = counts.iter().enumerate().flat_map(|(column, &count)| std::iter::repeat_n(column, count));
+        let all: Vec<&[f64]> = found.iter().flat_map(|x| x.chunks_exact(lookback)).collect();
+        let beside = |windows: &[&[f64]]| Mat::from_fn(lookback, windows.len(), |i, j| windows[j][i]);
+        Self { windows: all.chunks(TOGETHER).map(beside).collect(), columns: owners.collect(), counts }
+    }
+
+    /// The logarithm of a process's evidence for each column, for one sample; none of a column without a window.
+    fn evidence(&self, process: &Process, lookback: usize) -> Vec<Option<f64>> {
+        let mut squares = vec![0.0; self.counts.len()];
+        let all = self.windows.iter().flat_map(|windows| process.squares(windows));
+        self.columns.iter().zip(all).for_each(|(&column, square)| squares[column] += square);
+        let determinant = process.determinant() / lookback as f64;
+        let of = |(square, &count): (f64, &usize)| {
+            let scale = (square / (count * lookback) as f64).max(f64::MIN_POSITIVE);
+            (count > 0).then(|| -0.5 * (scale.ln() + determinant))
+        };
+        squares.into_iter().zip(&self.counts).map(of).collect()
+    }
+}
+
+/// What each draw's evidence makes of its weight in one column.
+fn weights(evidence: &[f64]) -> Vec<f64> {
+    let most = evidence.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let raw: Vec<f64> = evidence.iter().map(|evidence| (EVIDENCE * (evidence - most)).exp()).collect();
+    let total = raw.iter().sum::<f64>();
+    raw.iter().map(|weight| weight / total).collect()
+}
+
+/// Every column's structural maps for each of `lookbacks`, their mean, from the evidence of the rows of `train`. `seasons` are one or two, in samples. A
+/// column without a complete window there has what the others have in the mean.
+///
+/// # Errors
+/// Too few rows, too many missing values, or values that are not finite.
+///
+/// # Panics
+/// No look-back, or no season.
+pub fn structural(
+    columns: &[impl AsRef<[f64]> + Sync],
+    train: &Range<usize>,
+    lookbacks: &[usize],
+    seasons: &[usize],
+    horizon: usize,
+) -> Result<Own, EvalError> {
+    let longest = lookbacks.iter().copied().max().expect("a look-back");
+    if train.len() < longest {
+        let what = "training windows of the structural maps";
+        return Err(EvalError::TooShort { what, expected: longest, found: train.len() });
+    }
+    let size = longest * horizon;
+    let mut maps_clh = vec![0.0f32; columns.len() * size];
+    for &lookback in lookbacks {
+        let mut random = ChaCha8Rng::seed_from_u64(lookback as u64);
+        let kernels: Vec<Kernel> = (0..DRAWS).map(|_| Kernel::draw(&mut random, seasons)).collect();
+        let of_columns = of_columns(&kernels, &Seen::of(columns, train, lookback), lookback)?;
+        let heard = |draw: &usize| of_columns.iter().any(|weights| weights[*draw] >= LEAST);
+        let heard: Vec<usize> = (0..DRAWS).filter(heard).collect();
+        let share = |weights: &[f64], draw: usize| {
+            weights[draw] / (lookbacks.len() as f64 * heard.iter().map(|&draw| weights[draw]).sum::<f64>())
+        };
+        for draws in heard.chunks(AT_ONCE) {
+            let map = |&draw: &usize| Ok(Process::new(&kernels[draw], lookback, horizon)?.map());
+            let maps = draws.par_iter().map(map).collect::<Result<Vec<Mat<f64>>, EvalError>>()?;
+            maps_clh.par_chunks_exact_mut(size).zip(&of_columns).for_each(|(map_lh, weights)| {
+                for (&draw, map) in draws.iter().zip(&maps) {
+                    let share = share(weights, draw);
+                    for (i, row) in map_lh[(longest - lookback) * horizon..].chunks_exact_mut(horizon).enumerate() {
+                        row.iter_mut().enumerate().for_each(|(j, to)| *to += (share * map[(i, j)]) as f32);
+                    }
+                }
+            });
+        }
+    }
+    Ok(Own { lookback: longest, maps_clh, strengths: Vec::new() })
+}
+
+/// Each kernel's weight in each column.
+fn of_columns(kernels: &[Kernel], seen: &Seen, lookback: usize) -> Result<Vec<Vec<f64>>, EvalError> {
+    let evidence = |kernel: &Kernel| Ok(seen.evidence(&Process::new(kernel, lookback, 0)?, lookback));
+    let by_kernel = kernels.par_iter().map(evidence).collect::<Result<Vec<Vec<Option<f64>>>, EvalError>>()?;
+    let of_column =
+        |column: usize| by_kernel.iter().map(|of| of[column]).collect::<Option<Vec<f64>>>().map(|evidence| weights(&evidence));
+    let known: Vec<Option<Vec<f64>>> = (0..seen.counts.len()).map(of_column).collect();
+    let count = known.iter().flatten().count();
+    if count == 0 {
+        return Err(EvalError::Missing { what: "training windows of the structural maps" });
+    }
+    let mean = |draw: usize| known.iter().flatten().map(|weights| weights[draw]).sum::<f64>() / count as f64;
+    let mean: Vec<f64> = (0..kernels.len()).map(mean).collect();
+    Ok(known.into_iter().map(|weights| weights.unwrap_or_else(|| mean.clone())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{backtest::Baseline, ridge::Ridge};
+
+    /// The reference adds a constant of variance 1e6 where ours has none, and both lose digits to it.
+    const SAME: f64 = 1e-5;
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        kernel: Kernel,
+        window: Vec<f64>,
+        forecast: Vec<f64>,
+        square: f64,
+        determinant: f64,
+    }
+
+    #[test]
+    fn maps_and_evidence_are_those_of_scikit_learn() {
+        let text = include_str!("../../../testdata/structural.json");
+        let golden: Vec<Golden> = serde_json::from_str(text).expect("the golden");
+        assert_eq!(golden.len(), 3);
+        for Golden { kernel, window, forecast, square, determinant } in golden {
+            let process = Process::new(&kernel, window.len(), forecast.len()).expect("a kernel");
+            let seen = Mat::from_fn(window.len(), 1, |i, _| window[i]);
+            let near = |found: f64, expected: f64| {
+                assert!((found - expected).abs() <= SAME * expected.abs().max(1.0), "{found} {expected}")
+            };
+            near(process.squares(&seen)[0], square);
+            near(process.determinant(), determinant);
+            let map = process.map();
+            for (j, &expected) in forecast.iter().enumerate() {
+                near((0..window.len()).map(|i| map[(i, j)] * window[i]).sum(), expected);
+            }
+        }
+    }
+
+    /// A season of 12 on a level that wanders, and noise.
+    fn columns() -> Vec<Vec<f64>> {
+        let column = |seed: u64| {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            let mut level = 50.0;
+            let sample = |row: usize| {
+                level += random.random_range(-0.3..0.3);
+                level + 4.0 * (row as f64 * PI / 6.0 + seed as f64).sin() + random.random_range(-0.5..0.5)
+            };
+            (0..500).map(sample).collect()
+        };
+        (0..3).map(column).collect()
+    }
+
+    fn whole(columns: &[Vec<f64>], own: Own) -> Ridge {
+        let (lookback, horizon) = (own.lookback, own.maps_clh.len() / columns.len() / own.lookback);
+        let level = Ridge::level(lookback, horizon);
+        let all = own.scaled(horizon, |_| 2.0);
+        level.clone().beside_own(level, all, 1)
+    }
+
+    #[test]
+    fn it_follows_level_and_scale_and_beats_the_season_before() {
+        let columns = columns();
+        let own = structural(&columns, &(0..400), &[36, 60], &[12], 24).expect("maps");
+        let ridge = whole(&columns, own);
+        let error = |forecast: &dyn Fn(usize, usize) -> f64| {
+            let steps = (400..476).step_by(4).flat_map(|origin| (0..24).map(move |step| (origin, step)));
+            steps.map(|(origin, step)| (forecast(origin, step) - columns[0][origin + step]).powi(2)).sum::<f64>()
+        };
+        let ours = error(&|origin, step| ridge.forecast(0, &columns[0], origin..origin + 1)[step]);
+        let naive = error(&|origin, step| columns[0][origin - 12 + step % 12]);
+        assert!(ours < 0.8 * naive, "{ours} {naive}");
+        // Another level, another scale: the same forecast there.
+        let moved: Vec<f64> = columns[0].iter().map(|value| 3.0 * value - 70.0).collect();
+        let (here, there) = (ridge.forecast(0, &columns[0], 400..401), ridge.forecast(0, &moved, 400..401));
+        here.iter().zip(there).for_each(|(here, there)| assert!((3.0 * here - 70.0 - there).abs() < 1e-3, "{here} {there}"));
+    }
+
+    #[test]
+    fn columns_have_maps_of_their_own_and_a_late_one_that_of_the_others() {
+        let mut columns = columns();
+        // Nothing but noise.
+        let mut random = ChaCha8Rng::seed_from_u64(9);
+        columns[1] = (0..500).map(|_| random.random_range(-1.0..1.0)).collect();
+        columns[2][..390].fill(f64::NAN);
+        let own = structural(&columns, &(0..400), &[48], &[12], 12).expect("maps");
+        let map = |column: usize| &own.maps_clh[column * 48 * 12..][..48 * 12];
+        // The last sample says more of a wandering level than of noise.
+        assert!(map(0)[47 * 12] > 3.0 * map(1)[47 * 12], "{} {}", map(0)[47 * 12], map(1)[47 * 12]);
+        let mean = |place: usize| (map(0)[place] + map(1)[place]) / 2.0;
+        (0..48 * 12).for_each(|place| assert!((map(2)[place] - mean(place)).abs() < 0.02, "{} {}", map(2)[place], mean(place)));
+        let sum: f32 = (0..48).map(|i| map(0)[i * 12 + 5]).sum();
+        assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+    }
+
+    #[test]
+    fn too_few_rows_and_too_many_gaps_are_errors() {
+        let short = structural(&columns(), &(0..40), &[48], &[12], 12);
+        let what = "training windows of the structural maps";
+        assert_eq!(short, Err(EvalError::TooShort { what, expected: 48, found: 40 }));
+        let empty = vec![vec![f64::NAN; 500]];
+        assert_eq!(structural(&empty, &(0..400), &[48], &[12], 12), Err(EvalError::Missing { what }));
+        let constant = structural(&[vec![1.0; 500]], &(0..400), &[48], &[12], 12).expect("maps");
+        assert!(constant.maps_clh.iter().all(|weight| weight.is_finite()));
+    }
+}
