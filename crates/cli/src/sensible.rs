@@ -16,6 +16,8 @@ use std::{
 /// Seasons of the training rows that there must be for one to be believed.
 const FEWEST_SEASONS: usize = 8;
 const DAY: i64 = 86_400;
+/// Most samples that structural maps look back: their time grows with the third power.
+const LONGEST_MAP: usize = 720;
 
 /// The folder of a model for this file and horizon: the one trained before, or a new one.
 ///
@@ -76,6 +78,18 @@ fn season(signal: &Signal, rows: usize) -> usize {
     if season * FEWEST_SEASONS <= rows { season } else { 1 }
 }
 
+/// Structural maps beside the ridge where there is a season: that and, for days, the week if a look-back holds one.
+fn structural(signal: &Signal, season: usize, lookback: usize) -> String {
+    if season == 1 {
+        return String::new();
+    }
+    let lookback = lookback.min(LONGEST_MAP);
+    let is_day = signal.step().is_some_and(|step| step < DAY);
+    let week = (is_day && 7 * season <= lookback).then_some(7 * season);
+    let seasons: Vec<usize> = std::iter::once(season).chain(week).collect();
+    format!(", structural = {{ lookbacks = [{lookback}], seasons = {seasons:?} }}")
+}
+
 /// The share of values that are missing in so many rows, from each series' first value on.
 fn missing(signal: &Signal, rows: usize) -> f64 {
     let begun = || signal.columns.iter().flat_map(|column| column[..rows].iter().skip_while(|value| value.is_nan()));
@@ -101,7 +115,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let missing = missing(signal, train);
     let most = 1.0 / ONE_MISSING_OF as f64;
     let linear = if missing <= most {
-        format!("linear = {{ lookback = {lookback} }}\n")
+        format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, season, lookback))
     } else {
         let (found, most) = (100.0 * missing, 100.0 * most);
         eprintln!(
@@ -140,6 +154,28 @@ mod tests {
             let (signal, _) = read_series(&path, &options, None).unwrap();
             let run = run(&path, &options, &signal, 5).unwrap();
             assert_eq!(run.contains("linear = {"), expected, "{run}");
+        }
+    }
+
+    #[test]
+    fn structural_maps_have_the_seasons_that_a_look_back_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        let hours = |row: i64| format!("2024-{:02}-{:02} {:02}:00:00", 1 + row / 672, 1 + row / 24 % 28, row % 24);
+        let days = |row: i64| format!("{}-{:02}-{:02}", 2020 + row / 336, 1 + row / 28 % 12, 1 + row % 28);
+        let numbers = |row: i64| row.to_string();
+        let stamps: [(&dyn Fn(i64) -> String, i64, Option<&str>); 4] = [
+            (&hours, 672, Some("lookbacks = [117], seasons = [24] }")),
+            (&hours, 1200, Some("lookbacks = [210], seasons = [24, 168] }")),
+            (&days, 28, None),
+            (&numbers, 600, None),
+        ];
+        for (stamp, rows, expected) in stamps {
+            let lines = (0..rows).map(|row| format!("{},{}\n", stamp(row), row % 24)).collect::<String>();
+            std::fs::write(&path, format!("ds,a\n{lines}")).unwrap();
+            let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
+            let linear = structural(&signal, season(&signal, signal.len()), (rows as usize * 7 / 10) / 4);
+            assert_eq!(linear.split_once("structural = { ").map(|(_, maps)| maps), expected, "{linear}");
         }
     }
 
