@@ -164,17 +164,18 @@ mod tests {
         let hours = |row: i64| format!("2024-{:02}-{:02} {:02}:00:00", 1 + row / 672, 1 + row / 24 % 28, row % 24);
         let days = |row: i64| format!("{}-{:02}-{:02}", 2020 + row / 336, 1 + row / 28 % 12, 1 + row % 28);
         let numbers = |row: i64| row.to_string();
-        let stamps: [(&dyn Fn(i64) -> String, i64, Option<&str>); 4] = [
-            (&hours, 672, Some("lookbacks = [117], seasons = [24] }")),
-            (&hours, 1200, Some("lookbacks = [210], seasons = [24, 168] }")),
-            (&days, 28, None),
-            (&numbers, 600, None),
-        ];
-        for (stamp, rows, expected) in stamps {
-            let lines = (0..rows).map(|row| format!("{},{}\n", stamp(row), row % 24)).collect::<String>();
+        let lines = |stamp: &dyn Fn(i64) -> String, rows: i64| {
+            (0..rows).map(|row| format!("{},{}\n", stamp(row), row % 24)).collect::<String>()
+        };
+        for (lines, expected) in [
+            (lines(&hours, 672), Some("lookbacks = [117], seasons = [24] }")),
+            (lines(&hours, 1200), Some("lookbacks = [210], seasons = [24, 168] }")),
+            (lines(&days, 28), None),
+            (lines(&numbers, 600), None),
+        ] {
             std::fs::write(&path, format!("ds,a\n{lines}")).unwrap();
             let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
-            let linear = structural(&signal, season(&signal, signal.len()), (rows as usize * 7 / 10) / 4);
+            let linear = structural(&signal, season(&signal, signal.len()), lines.lines().count() * 7 / 10 / 4);
             assert_eq!(linear.split_once("structural = { ").map(|(_, maps)| maps), expected, "{linear}");
         }
     }

@@ -169,6 +169,24 @@ impl Own {
         matmul(out, faer::Accum::Add, z, map, 1.0, Par::Seq);
     }
 
+    /// What both add together, as maps of the longer look-back.
+    pub(crate) fn sum(self, other: Self, horizon: usize) -> Self {
+        let (mut sum, short) = if self.lookback >= other.lookback { (self, other) } else { (other, self) };
+        sum.strengths.extend(&short.strengths);
+        let maps = sum.maps_clh.chunks_exact_mut(sum.lookback * horizon);
+        for (to_lh, map_lh) in maps.zip(short.maps_clh.chunks_exact(short.lookback * horizon)) {
+            let to_lh = &mut to_lh[(sum.lookback - short.lookback) * horizon..];
+            for step in 0..horizon {
+                let rows = || map_lh.iter().skip(step).step_by(horizon);
+                // A window less its own mean is one less the longer window's, less what is between the two means.
+                let between = rows().sum::<f32>() / short.lookback as f32;
+                let to = to_lh.iter_mut().skip(step).step_by(horizon);
+                to.zip(rows()).for_each(|(to, from)| *to += from - between);
+            }
+        }
+        sum
+    }
+
     /// The same with each step of the horizon by a factor.
     pub(crate) fn scaled(mut self, horizon: usize, factor: impl Fn(usize) -> f32) -> Self {
         let rows = self.maps_clh.chunks_exact_mut(horizon);
@@ -295,6 +313,14 @@ mod tests {
             assert!((at(&both)[step] - mean).abs() < SAME, "{step}");
             let share = 1.0 - (-((step + 1) as f64) / 5.0).exp();
             assert!((at(&returning)[step] - (1.0 - share) * mean - share * level).abs() < SAME, "{step}");
+        }
+        // Others beside them, that look further back than the first and no further than the ridge.
+        let maps = crate::structural(&columns, &(0..300), &[16], &[5], 4).expect("maps");
+        let alone = Ridge { own: Some(maps.clone()), ..Ridge::level(16, 4) };
+        let all = both.clone().beside_own(Ridge::level(16, 4), maps, 2);
+        for step in 0..4 {
+            let mean = (at(&both)[step] + 2.0 * at(&alone)[step]) / 3.0;
+            assert!((at(&all)[step] - mean).abs() < SAME, "{step}");
         }
     }
 }

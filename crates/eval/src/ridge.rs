@@ -450,16 +450,21 @@ impl Ridge {
         Self { inputs: Inputs::samples(lookback), horizon, weights_lh, bias_h, strengths: Vec::new(), own: None }
     }
 
-    /// Its mean with every column's own map, which counts as so many ridges: of `shared`, a ridge over samples alone, and what `own` adds to that.
+    /// Its mean with every column's own map, which counts so many times: of `shared`, a ridge over samples alone, and what `own` adds to that.
     ///
     /// # Panics
     /// As [`Ridge::mean`], or with own maps that look further back.
-    pub fn beside_own(self, shared: Self, own: Own, count: usize) -> Self {
+    pub fn beside_own(mut self, shared: Self, own: Own, count: usize) -> Self {
         assert!(own.lookback <= self.inputs.lookback, "own maps within the look-back");
         let (horizon, share) = (self.horizon, count as f32 / (count + 1) as f32);
+        let own = own.scaled(horizon, |_| share);
+        let own = match self.own.take() {
+            Some(before) => before.scaled(horizon, |_| 1.0 - share).sum(own, horizon),
+            None => own,
+        };
         let mut all = vec![self];
         all.resize(count + 1, shared);
-        Self { own: Some(own.scaled(horizon, |_| share)), ..Self::mean(&all) }
+        Self { own: Some(own), ..Self::mean(&all) }
     }
 
     /// The mean of several ridges as one: what each looks at is folded into inputs that hold all of it. All that have a profile have the same.

@@ -2,10 +2,11 @@
 //! is noise in part; these know the shape of such series beforehand, and err elsewhere.
 //!
 //! ```text
-//! k(d) = levels: two of v·exp(−d/T)                                            d samples apart; v and T drawn for each
-//!      + season: (v·exp(−d/T) + v'·exp(−d/T'))·p(d)                            p(d) = exp(−2 sin²(πd/season)/ℓ²)
-//!      + second season, in half of the draws: v·exp(−d/T)·p₂(d)·(1 + v'·p(d))  its own, and how it changes the first
+//! k(d) = levels: two of v·m(d/T)                                      d samples apart; v and T drawn for each
+//!      + season: (v·m(d/T) + v'·m(d/T'))·p(d)                          p(d) = exp(−2 sin²(πd/season)/ℓ²)
+//!      + second season, in half of the draws: v·m(d/T)·p₂(d)·(1 + v'·p(d))  its own, and how it changes the first
 //!      + short memory v·exp(−d/T) + noise
+//! m: the Matérn kernel of ν = 1/2 (exp(−d/T)) in half of the draws, of 3/2 or 5/2 and with little noise in the others, for what changes smoothly
 //! ŷ = m + k(y, z)·K⁻¹·(z − m)        m the generalised least-squares mean of the window z
 //! ```
 //! Kernels are drawn from wide priors, the same ones for all data, and each column's map is the mean of theirs, weighted by their evidence on its training
@@ -23,8 +24,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::{f64::consts::PI, ops::Range};
 
-/// Kernels drawn for each look-back.
-const DRAWS: usize = 200;
+/// Kernels drawn for each look-back, half of them smooth.
+const DRAWS: usize = 400;
 /// Samples that the training rows' evidence counts as: they depend on each other, and no kernel is true.
 const EVIDENCE: f64 = 100.0;
 /// Kernels with less weight than this in every column are left out.
@@ -41,6 +42,8 @@ const AT_ONCE: usize = 16;
 #[cfg_attr(test, derive(serde::Deserialize))]
 struct Kernel {
     season: f64,
+    /// ν − 1/2 of all but the short memory: 0, 1 or 2.
+    smoothness: u8,
     /// Variance and time.
     levels: [(f64, f64); 2],
     /// ℓ of p(d).
@@ -55,27 +58,43 @@ struct Kernel {
 
 impl Kernel {
     /// One draw, each value between its bounds, even in its logarithm. Times are of the first season.
-    fn draw(random: &mut impl Rng, seasons: &[usize]) -> Self {
+    fn draw(random: &mut impl Rng, seasons: &[usize], is_smooth: bool) -> Self {
         let season = seasons[0] as f64;
+        let smoothness = if is_smooth { random.random_range(1..=2) } else { 0 };
         let mut between = |low: f64, high: f64| random.random_range(low.ln()..high.ln()).exp();
         let levels = [(between(0.1, 10.0), season * between(4.0, 60.0)), (between(0.1, 10.0), season * between(60.0, 800.0))];
         let width = between(0.3, 1.5);
-        let shapes = [(between(0.1, 30.0), season * between(20.0, 400.0)), (between(0.03, 3.0), season * between(0.5, 8.0))];
-        let memory = (between(0.05, 2.0), season * between(0.06, 1.2));
-        let noise = between(3e-4, 1.0);
-        let second = (between(0.01, 3.0), season * between(40.0, 800.0), between(0.05, 0.5), between(0.01, 3.0));
+        let stays = (between(0.1, 30.0), season * between(20.0, 400.0));
+        let (passes, memory, noise, second) = if is_smooth {
+            let passes = (between(1e-5, 1.0), season * between(1.0, 20.0));
+            (passes, (between(1e-6, 0.3), season * between(0.06, 4.0)), between(1e-7, 1e-2), between(1e-4, 3.0))
+        } else {
+            let passes = (between(0.03, 3.0), season * between(0.5, 8.0));
+            (passes, (between(0.05, 2.0), season * between(0.06, 1.2)), between(3e-4, 1.0), between(0.01, 3.0))
+        };
+        let shapes = [stays, passes];
+        let second = (second, season * between(40.0, 800.0), between(0.05, 0.5), between(0.01, 3.0));
         let [is_there, changes] = [random.random_bool(0.5), random.random_bool(0.5)];
         let second = seasons.get(1).filter(|_| is_there).map(|&samples| {
             let (variance, time, width, change) = second;
             (samples as f64, variance, time, width, if changes { change } else { 0.0 })
         });
-        Self { season, levels, width, shapes, second, memory, noise }
+        Self { season, smoothness, levels, width, shapes, second, memory, noise }
     }
 
     /// The covariance of samples so far apart.
     fn at(&self, apart: usize) -> f64 {
         let d = apart as f64;
-        let fading = |(variance, time): (f64, f64)| variance * (-d / time).exp();
+        let fading = |(variance, time): (f64, f64)| {
+            let far = d / time * (2.0 * f64::from(self.smoothness) + 1.0).sqrt();
+            let polynomial = match self.smoothness {
+                0 => 1.0,
+                1 => 1.0 + far,
+                _ => 1.0 + far + far * far / 3.0,
+            };
+            variance * polynomial * (-far).exp()
+        };
+        let (variance, time) = self.memory;
         let periodic = |season: f64, width: f64| (-2.0 * ((PI * d / season).sin() / width).powi(2)).exp();
         let of_season = periodic(self.season, self.width);
         let second = self.second.map_or(0.0, |(season, variance, time, width, change)| {
@@ -84,7 +103,7 @@ impl Kernel {
         self.levels.iter().copied().map(fading).sum::<f64>()
             + self.shapes.iter().copied().map(fading).sum::<f64>() * of_season
             + second
-            + fading(self.memory)
+            + variance * (-d / time).exp()
             + if apart == 0 { self.noise } else { 0.0 }
     }
 }
@@ -98,13 +117,14 @@ struct Process {
 }
 
 impl Process {
-    fn new(kernel: &Kernel, lookback: usize, horizon: usize) -> Result<Self, EvalError> {
+    /// None where rounding leaves no positive matrix.
+    fn new(kernel: &Kernel, lookback: usize, horizon: usize) -> Option<Self> {
         let covariances: Vec<f64> = (0..lookback + horizon).map(|apart| kernel.at(apart)).collect();
         let gram = Mat::from_fn(lookback, lookback, |i, j| covariances[i.abs_diff(j)]);
-        let factor = gram.llt(Side::Lower).map_err(|_| EvalError::NotFinite)?;
+        let factor = gram.llt(Side::Lower).ok()?;
         let mut one = Mat::from_fn(lookback, 1, |_, _| 1.0);
         solve_lower_triangular_in_place(factor.L(), one.as_mut(), Par::Seq);
-        Ok(Self { covariances, whitened_one: one.col_as_slice(0).to_vec(), factor })
+        Some(Self { covariances, whitened_one: one.col_as_slice(0).to_vec(), factor })
     }
 
     /// 1ᵀ·K⁻¹·1.
@@ -212,7 +232,7 @@ pub fn structural(
     let mut maps_clh = vec![0.0f32; columns.len() * size];
     for &lookback in lookbacks {
         let mut random = ChaCha8Rng::seed_from_u64(lookback as u64);
-        let kernels: Vec<Kernel> = (0..DRAWS).map(|_| Kernel::draw(&mut random, seasons)).collect();
+        let kernels: Vec<Kernel> = (0..DRAWS).map(|draw| Kernel::draw(&mut random, seasons, draw >= DRAWS / 2)).collect();
         let of_columns = of_columns(&kernels, &Seen::of(columns, train, lookback), lookback)?;
         let heard = |draw: &usize| of_columns.iter().any(|weights| weights[*draw] >= LEAST);
         let heard: Vec<usize> = (0..DRAWS).filter(heard).collect();
@@ -220,8 +240,8 @@ pub fn structural(
             weights[draw] / (lookbacks.len() as f64 * heard.iter().map(|&draw| weights[draw]).sum::<f64>())
         };
         for draws in heard.chunks(AT_ONCE) {
-            let map = |&draw: &usize| Ok(Process::new(&kernels[draw], lookback, horizon)?.map());
-            let maps = draws.par_iter().map(map).collect::<Result<Vec<Mat<f64>>, EvalError>>()?;
+            let map = |&draw: &usize| Process::new(&kernels[draw], lookback, horizon).map(|process| process.map());
+            let maps = draws.par_iter().map(map).collect::<Option<Vec<Mat<f64>>>>().ok_or(EvalError::NotFinite)?;
             maps_clh.par_chunks_exact_mut(size).zip(&of_columns).for_each(|(map_lh, weights)| {
                 for (&draw, map) in draws.iter().zip(&maps) {
                     let share = share(weights, draw);
@@ -237,8 +257,11 @@ pub fn structural(
 
 /// Each kernel's weight in each column.
 fn of_columns(kernels: &[Kernel], seen: &Seen, lookback: usize) -> Result<Vec<Vec<f64>>, EvalError> {
-    let evidence = |kernel: &Kernel| Ok(seen.evidence(&Process::new(kernel, lookback, 0)?, lookback));
-    let by_kernel = kernels.par_iter().map(evidence).collect::<Result<Vec<Vec<Option<f64>>>, EvalError>>()?;
+    let evidence = |kernel: &Kernel| match Process::new(kernel, lookback, 0) {
+        Some(process) => seen.evidence(&process, lookback),
+        None => seen.counts.iter().map(|&count| (count > 0).then_some(f64::NEG_INFINITY)).collect(),
+    };
+    let by_kernel: Vec<Vec<Option<f64>>> = kernels.par_iter().map(evidence).collect();
     let of_column =
         |column: usize| by_kernel.iter().map(|of| of[column]).collect::<Option<Vec<f64>>>().map(|evidence| weights(&evidence));
     let known: Vec<Option<Vec<f64>>> = (0..seen.counts.len()).map(of_column).collect();
@@ -274,7 +297,7 @@ mod tests {
         let golden: Vec<Golden> = serde_json::from_str(text).expect("the golden");
         assert_eq!(golden.len(), 3);
         for Golden { kernel, window, forecast, square, determinant } in golden {
-            let process = Process::new(&kernel, window.len(), forecast.len()).expect("a kernel");
+            let process = Process::new(&kernel, window.len(), forecast.len()).expect("a positive matrix");
             let seen = Mat::from_fn(window.len(), 1, |i, _| window[i]);
             let near = |found: f64, expected: f64| {
                 assert!((found - expected).abs() <= SAME * expected.abs().max(1.0), "{found} {expected}")

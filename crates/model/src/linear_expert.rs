@@ -31,7 +31,7 @@ pub struct LinearConfig {
     /// column's own, which is shrunk towards that of all columns as much as the validation rows ask for: for many series that are not alike.
     pub own: Option<usize>,
     /// Structural maps of every column: forecasts of Gaussian processes of a level, seasons and noise, weighted by their evidence, without a fitted weight.
-    /// The expert is the mean of the map of all columns and of one of theirs for each look-back. None if absent; not together with `own`.
+    /// The expert is the mean of what it is without them and of one of theirs for each look-back. None if absent.
     pub structural: Option<StructuralConfig>,
 }
 
@@ -94,9 +94,6 @@ impl LinearConfig {
         }
         if let Some(structural) = &self.structural {
             structural.check(self.lookback).map_err(|error| error.under("structural"))?;
-            if let Some(own) = self.own {
-                return Err(ModelError::config("own", "none beside structural maps", own));
-            }
         }
         if let Some(reversion) = self.reversion.filter(|reversion| !(1.0..=1e9).contains(reversion)) {
             return Err(ModelError::config("reversion", "a number from 1 to a billion", reversion));

@@ -139,23 +139,22 @@ fn forecasters() {
     bad_forecaster(|config| config.scaler.window = 0, &["scaler.window", "at least 1"]);
     bad_forecaster(|config| config.scaler.floor = 0.0, &["scaler.floor", "at least 0.000001"]);
     bad_forecaster(|config| config.linear = Some(LinearConfig { lookback: 0, ..Default::default() }), &["linear.lookback"]);
-    let structural = |own, lookbacks: &[usize], seasons: &[usize]| {
+    let structural = |lookbacks: &[usize], seasons: &[usize]| {
         let structural = StructuralConfig { lookbacks: lookbacks.to_vec(), seasons: seasons.to_vec() };
-        Some(LinearConfig { lookback: 48, own, structural: Some(structural), ..Default::default() })
+        Some(LinearConfig { lookback: 48, structural: Some(structural), ..Default::default() })
     };
     for lookbacks in [&[][..], &[24, 49], &[0]] {
         bad_forecaster(
-            |config| config.linear = structural(None, lookbacks, &[24]),
+            |config| config.linear = structural(lookbacks, &[24]),
             &["linear.structural.lookbacks", "1 to 48", &format!("{lookbacks:?}")],
         );
     }
     for seasons in [&[][..], &[1], &[24, 24], &[24, 12], &[2, 3, 4], &[24, usize::MAX]] {
         bad_forecaster(
-            |config| config.linear = structural(None, &[48], seasons),
+            |config| config.linear = structural(&[48], seasons),
             &["linear.structural.seasons", "one or two seasons", &format!("{seasons:?}")],
         );
     }
-    bad_forecaster(|config| config.linear = structural(Some(24), &[48], &[24]), &["linear.own", "none beside structural maps"]);
     bad_forecaster(|config| config.layers.clear(), &["layers", "at least one"]);
     bad_forecaster(|config| config.layers[1].kind = "mix".into(), &["layers.1", "mixture", "`mix`"]);
 }

@@ -92,7 +92,7 @@ pub fn variants() -> Vec<ForecasterConfig> {
     });
     let mut structural = base.clone();
     let maps = StructuralConfig { lookbacks: vec![3, 5], seasons: vec![2, 6] };
-    structural.linear = Some(LinearConfig { lookback: 6, structural: Some(maps), ..LinearConfig::default() });
+    structural.linear = Some(LinearConfig { lookback: 6, own: Some(4), structural: Some(maps), ..LinearConfig::default() });
     let mut plain = base.clone();
     plain.layers = vec![LayerConfig::new("swiglu")];
     let alone = ForecasterConfig { linear: None, ..base.clone() };
