@@ -18,6 +18,8 @@ const FEWEST_SEASONS: usize = 8;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
 const LONGEST_MAP: usize = 720;
+/// Most weights of structural maps, of all series together: 64 MiB in a model's file, and several times that while it is trained.
+const MOST_WEIGHTS: usize = 1 << 24;
 
 /// The folder of a model for this file and horizon: the one trained before, or a new one.
 ///
@@ -78,12 +80,14 @@ fn season(signal: &Signal, rows: usize) -> usize {
     if season * FEWEST_SEASONS <= rows { season } else { 1 }
 }
 
-/// Structural maps beside the ridge where there is a season: that and, for days, the week if a look-back holds one.
-fn structural(signal: &Signal, season: usize, lookback: usize) -> String {
-    if season == 1 {
+/// Structural maps beside the ridge where a look-back holds two seasons: of that and, for days, of the week if a look-back holds one. They are a map for
+/// every series, so of very many there are none.
+fn structural(signal: &Signal, season: usize, lookback: usize, horizon: usize) -> String {
+    let lookback = lookback.min(LONGEST_MAP);
+    let weights = signal.names.len().saturating_mul(lookback).saturating_mul(horizon);
+    if season == 1 || 2 * season > lookback || weights > MOST_WEIGHTS {
         return String::new();
     }
-    let lookback = lookback.min(LONGEST_MAP);
     let is_day = signal.step().is_some_and(|step| step < DAY);
     let week = (is_day && 7 * season <= lookback).then_some(7 * season);
     let seasons: Vec<usize> = std::iter::once(season).chain(week).collect();
@@ -115,7 +119,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let missing = missing(signal, train);
     let most = 1.0 / ONE_MISSING_OF as f64;
     let linear = if missing <= most {
-        format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, season, lookback))
+        format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, season, lookback, horizon))
     } else {
         let (found, most) = (100.0 * missing, 100.0 * most);
         eprintln!(
@@ -162,6 +166,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.csv");
         let hours = |row: i64| format!("2024-{:02}-{:02} {:02}:00:00", 1 + row / 672, 1 + row / 24 % 28, row % 24);
+        let minutes = |row: i64| format!("2024-01-{:02} {:02}:{:02}:00", 1 + row / 1440, row / 60 % 24, row % 60);
         let days = |row: i64| format!("{}-{:02}-{:02}", 2020 + row / 336, 1 + row / 28 % 12, 1 + row % 28);
         let numbers = |row: i64| row.to_string();
         let lines = |stamp: &dyn Fn(i64) -> String, rows: i64| {
@@ -170,12 +175,14 @@ mod tests {
         for (lines, expected) in [
             (lines(&hours, 672), Some("lookbacks = [117], seasons = [24] }")),
             (lines(&hours, 1200), Some("lookbacks = [210], seasons = [24, 168] }")),
+            (lines(&minutes, 15 * 1440), None),
             (lines(&days, 28), None),
             (lines(&numbers, 600), None),
         ] {
             std::fs::write(&path, format!("ds,a\n{lines}")).unwrap();
             let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
-            let linear = structural(&signal, season(&signal, signal.len()), lines.lines().count() * 7 / 10 / 4);
+            let linear = structural(&signal, season(&signal, signal.len()), lines.lines().count() * 7 / 10 / 4, 8);
+            assert_eq!(structural(&signal, season(&signal, signal.len()), 512, 1 << 20), "", "more weights than that");
             assert_eq!(linear.split_once("structural = { ").map(|(_, maps)| maps), expected, "{linear}");
         }
     }

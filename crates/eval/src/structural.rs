@@ -11,7 +11,7 @@
 //! ```
 //! Kernels are drawn from wide priors, the same ones for all data, and each column's map is the mean of theirs, weighted by their evidence on its training
 //! rows: its scale and its mean profiled out, its power that of few samples (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006,
-//! sections 2.2, 2.7 and 5.4; periodic kernel of MacKay, 1998). The rows of a map sum to one, so a forecast follows the level and the scale of its window.
+//! sections 2.2, 2.7 and 5.4; periodic kernel of MacKay, 1998). What a map takes for one step sums to one, so a forecast follows the level and the scale of its window.
 
 use crate::{
     EvalError,
@@ -34,6 +34,8 @@ const LEAST: f64 = 1e-3;
 const MOST_WINDOWS: usize = 2048;
 /// Windows beside each other in one solution.
 const TOGETHER: usize = 256;
+/// A window whose mean square is no larger says nothing of any kernel.
+const FLAT: f64 = 1e-20;
 /// Maps beside each other in memory.
 const AT_ONCE: usize = 16;
 
@@ -149,7 +151,7 @@ impl Process {
         (0..whitened.ncols()).map(|column| square(whitened.col_as_slice(column))).collect()
     }
 
-    /// The map `[lookback][horizon]` to the process beyond the window; its columns sum to one.
+    /// The map `[lookback][horizon]` to the process beyond the window; for each step it sums to one.
     fn map(&self) -> Mat<f64> {
         let lookback = self.factor.L().nrows();
         let horizon = self.covariances.len() - lookback;
@@ -179,9 +181,11 @@ impl Seen {
         origins.reverse();
         let of_column = |column: &_| Windows::of(AsRef::<[f64]>::as_ref(column), &origins, &Inputs::samples(lookback), 0, 1.0).x;
         let found: Vec<Vec<f64>> = columns.par_iter().map(of_column).collect();
-        let counts: Vec<usize> = found.iter().map(|x| x.len() / lookback).collect();
+        let moves = |window: &&[f64]| window.iter().map(|value| value * value).sum::<f64>() > FLAT * lookback as f64;
+        let of_columns: Vec<Vec<&[f64]>> = found.iter().map(|x| x.chunks_exact(lookback).filter(moves).collect()).collect();
+        let counts: Vec<usize> = of_columns.iter().map(Vec::len).collect();
         let owners = counts.iter().enumerate().flat_map(|(column, &count)| std::iter::repeat_n(column, count));
-        let all: Vec<&[f64]> = found.iter().flat_map(|x| x.chunks_exact(lookback)).collect();
+        let all: Vec<&[f64]> = of_columns.iter().flatten().copied().collect();
         let beside = |windows: &[&[f64]]| Mat::from_fn(lookback, windows.len(), |i, j| windows[j][i]);
         Self { windows: all.chunks(TOGETHER).map(beside).collect(), columns: owners.collect(), counts }
     }
@@ -191,28 +195,34 @@ impl Seen {
         let mut squares = vec![0.0; self.counts.len()];
         let all = self.windows.iter().flat_map(|windows| process.squares(windows));
         self.columns.iter().zip(all).for_each(|(&column, square)| squares[column] += square);
-        let determinant = process.determinant() / lookback as f64;
-        let of = |(square, &count): (f64, &usize)| {
-            let scale = (square / (count * lookback) as f64).max(f64::MIN_POSITIVE);
-            (count > 0).then(|| -0.5 * (scale.ln() + determinant))
-        };
+        // The mean takes one of a window's samples.
+        let free = (lookback - 1).max(1) as f64;
+        let determinant = process.determinant() / free;
+        let of =
+            |(square, &count): (f64, &usize)| (count > 0).then(|| -0.5 * ((square / (count as f64 * free)).ln() + determinant));
         squares.into_iter().zip(&self.counts).map(of).collect()
     }
 }
 
-/// What each draw's evidence makes of its weight in one column.
+/// What each draw's evidence makes of its weight in one column; little ones are none.
 fn weights(evidence: &[f64]) -> Vec<f64> {
     let most = evidence.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let raw: Vec<f64> = evidence.iter().map(|evidence| (EVIDENCE * (evidence - most)).exp()).collect();
-    let total = raw.iter().sum::<f64>();
-    raw.iter().map(|weight| weight / total).collect()
+    normalised(evidence.iter().map(|evidence| (EVIDENCE * (evidence - most)).exp()).collect())
+}
+
+fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
+    let total = weights.iter().sum::<f64>();
+    weights.iter_mut().for_each(|weight| *weight = if *weight < LEAST * total { 0.0 } else { *weight });
+    let total = weights.iter().sum::<f64>();
+    weights.iter_mut().for_each(|weight| *weight /= total);
+    weights
 }
 
 /// Every column's structural maps for each of `lookbacks`, their mean, from the evidence of the rows of `train`. `seasons` are one or two, in samples. A
-/// column without a complete window there has what the others have in the mean.
+/// column without a complete window there, or with none that moves, has what the others have in the mean; if all are such, kernels weigh the same.
 ///
 /// # Errors
-/// Too few rows, too many missing values, or values that are not finite.
+/// Too few rows.
 ///
 /// # Panics
 /// No look-back, or no season.
@@ -233,20 +243,18 @@ pub fn structural(
     for &lookback in lookbacks {
         let mut random = ChaCha8Rng::seed_from_u64(lookback as u64);
         let kernels: Vec<Kernel> = (0..DRAWS).map(|draw| Kernel::draw(&mut random, seasons, draw >= DRAWS / 2)).collect();
-        let of_columns = of_columns(&kernels, &Seen::of(columns, train, lookback), lookback)?;
-        let heard = |draw: &usize| of_columns.iter().any(|weights| weights[*draw] >= LEAST);
-        let heard: Vec<usize> = (0..DRAWS).filter(heard).collect();
-        let share = |weights: &[f64], draw: usize| {
-            weights[draw] / (lookbacks.len() as f64 * heard.iter().map(|&draw| weights[draw]).sum::<f64>())
-        };
+        let of_columns = of_columns(&kernels, &Seen::of(columns, train, lookback), lookback);
+        let heard: Vec<usize> = (0..DRAWS).filter(|&draw| of_columns.iter().any(|weights| weights[draw] > 0.0)).collect();
         for draws in heard.chunks(AT_ONCE) {
-            let map = |&draw: &usize| Process::new(&kernels[draw], lookback, horizon).map(|process| process.map());
-            let maps = draws.par_iter().map(map).collect::<Option<Vec<Mat<f64>>>>().ok_or(EvalError::NotFinite)?;
+            let map = |&draw: &usize| Process::new(&kernels[draw], lookback, horizon).expect("factored before").map();
+            let maps: Vec<Mat<f64>> = draws.par_iter().map(map).collect();
             maps_clh.par_chunks_exact_mut(size).zip(&of_columns).for_each(|(map_lh, weights)| {
-                for (&draw, map) in draws.iter().zip(&maps) {
-                    let share = share(weights, draw);
-                    for (i, row) in map_lh[(longest - lookback) * horizon..].chunks_exact_mut(horizon).enumerate() {
-                        row.iter_mut().enumerate().for_each(|(j, to)| *to += (share * map[(i, j)]) as f32);
+                let map_lh = &mut map_lh[(longest - lookback) * horizon..];
+                for (&draw, map) in draws.iter().zip(&maps).filter(|(draw, _)| weights[**draw] > 0.0) {
+                    let share = weights[draw] / lookbacks.len() as f64;
+                    for step in 0..horizon {
+                        let to = map_lh.iter_mut().skip(step).step_by(horizon);
+                        to.zip(map.col_as_slice(step)).for_each(|(to, from)| *to += (share * from) as f32);
                     }
                 }
             });
@@ -256,22 +264,23 @@ pub fn structural(
 }
 
 /// Each kernel's weight in each column.
-fn of_columns(kernels: &[Kernel], seen: &Seen, lookback: usize) -> Result<Vec<Vec<f64>>, EvalError> {
-    let evidence = |kernel: &Kernel| match Process::new(kernel, lookback, 0) {
-        Some(process) => seen.evidence(&process, lookback),
-        None => seen.counts.iter().map(|&count| (count > 0).then_some(f64::NEG_INFINITY)).collect(),
+fn of_columns(kernels: &[Kernel], seen: &Seen, lookback: usize) -> Vec<Vec<f64>> {
+    let processes = |kernel: &Kernel| Process::new(kernel, lookback, 0).map(|process| seen.evidence(&process, lookback));
+    let by_kernel: Vec<Option<Vec<Option<f64>>>> = kernels.par_iter().map(processes).collect();
+    let of_column = |column: usize| {
+        let evidence = by_kernel.iter().map(|of| of.as_ref().map_or(Some(f64::NEG_INFINITY), |of| of[column]));
+        evidence.collect::<Option<Vec<f64>>>().map(|evidence| weights(&evidence))
     };
-    let by_kernel: Vec<Vec<Option<f64>>> = kernels.par_iter().map(evidence).collect();
-    let of_column =
-        |column: usize| by_kernel.iter().map(|of| of[column]).collect::<Option<Vec<f64>>>().map(|evidence| weights(&evidence));
-    let known: Vec<Option<Vec<f64>>> = (0..seen.counts.len()).map(of_column).collect();
-    let count = known.iter().flatten().count();
-    if count == 0 {
-        return Err(EvalError::Missing { what: "training windows of the structural maps" });
-    }
-    let mean = |draw: usize| known.iter().flatten().map(|weights| weights[draw]).sum::<f64>() / count as f64;
-    let mean: Vec<f64> = (0..kernels.len()).map(mean).collect();
-    Ok(known.into_iter().map(|weights| weights.unwrap_or_else(|| mean.clone())).collect())
+    let known: Vec<Option<Vec<f64>>> = match seen.columns.is_empty() {
+        true => vec![None; seen.counts.len()],
+        false => (0..seen.counts.len()).map(of_column).collect(),
+    };
+    let of_all = |draw: usize| match seen.columns.is_empty() {
+        true => f64::from(u8::from(by_kernel[draw].is_some())),
+        false => known.iter().flatten().map(|weights| weights[draw]).sum::<f64>(),
+    };
+    let mean = normalised((0..kernels.len()).map(of_all).collect());
+    known.into_iter().map(|weights| weights.unwrap_or_else(|| mean.clone())).collect()
 }
 
 #[cfg(test)]
@@ -368,13 +377,47 @@ mod tests {
     }
 
     #[test]
-    fn too_few_rows_and_too_many_gaps_are_errors() {
+    fn too_few_rows_are_an_error() {
         let short = structural(&columns(), &(0..40), &[48], &[12], 12);
         let what = "training windows of the structural maps";
         assert_eq!(short, Err(EvalError::TooShort { what, expected: 48, found: 40 }));
-        let empty = vec![vec![f64::NAN; 500]];
-        assert_eq!(structural(&empty, &(0..400), &[48], &[12], 12), Err(EvalError::Missing { what }));
-        let constant = structural(&[vec![1.0; 500]], &(0..400), &[48], &[12], 12).expect("maps");
-        assert!(constant.maps_clh.iter().all(|weight| weight.is_finite()));
+    }
+
+    #[test]
+    fn a_column_that_says_nothing_has_the_mean_of_all_kernels() {
+        let [empty, flat] =
+            [f64::NAN, 1.0].map(|value| structural(&[vec![value; 500]], &(0..400), &[48], &[12], 12).expect("maps"));
+        assert_eq!(empty, flat);
+        for step in 0..12 {
+            let sum = empty.maps_clh.iter().skip(step).step_by(12).sum::<f32>();
+            assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+        }
+        // Beside others it has their mean.
+        let mut all = columns();
+        all.push(vec![1.0; 500]);
+        let beside = structural(&all, &(0..400), &[48], &[12], 12).expect("maps");
+        assert_ne!(beside.maps_clh[3 * 48 * 12..], empty.maps_clh[..]);
+    }
+
+    #[test]
+    fn evidence_knows_no_scale() {
+        let kernel = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], false);
+        let times = |(variance, time): (f64, f64)| (4.0 * variance, time);
+        let larger = Kernel {
+            levels: kernel.levels.map(times),
+            shapes: kernel.shapes.map(times),
+            memory: times(kernel.memory),
+            noise: 4.0 * kernel.noise,
+            ..kernel.clone()
+        };
+        let columns = columns();
+        for lookback in [2, 12, 48] {
+            let seen = Seen::of(&columns, &(0..400), lookback);
+            let [one, other] = [&kernel, &larger]
+                .map(|kernel| seen.evidence(&Process::new(kernel, lookback, 0).expect("a positive matrix"), lookback));
+            for (one, other) in one.iter().zip(&other) {
+                assert!((one.unwrap() - other.unwrap()).abs() < 1e-9, "{one:?} {other:?}");
+            }
+        }
     }
 }

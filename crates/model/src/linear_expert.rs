@@ -39,7 +39,8 @@ pub struct LinearConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StructuralConfig {
-    /// Samples they look back, at most the expert's `lookback`; the map is the mean of those of each.
+    /// Samples they look back, the shortest first, at most the expert's `lookback` and 4,096, since their time grows with the third power; the map is the mean
+    /// of those of each.
     pub lookbacks: Vec<usize>,
     /// Samples in a season: one, or two, the shorter first.
     pub seasons: Vec<usize>,
@@ -48,10 +49,12 @@ pub struct StructuralConfig {
 impl StructuralConfig {
     fn check(&self, lookback: usize) -> Result<(), ModelError> {
         let Self { lookbacks, seasons } = self;
-        if lookbacks.is_empty() || lookbacks.iter().any(|own| !(1..=lookback).contains(own)) {
+        let longest = lookback.min(LONGEST_STRUCTURAL);
+        let are_ascending = lookbacks.windows(2).all(|pair| pair[0] < pair[1]);
+        if lookbacks.is_empty() || !are_ascending || lookbacks.iter().any(|own| !(1..=longest).contains(own)) {
             return Err(ModelError::config(
                 "lookbacks",
-                format!("one or more look-backs of 1 to {lookback}"),
+                format!("one or more look-backs of 1 to {longest}, the shortest first"),
                 format!("{lookbacks:?}"),
             ));
         }
@@ -124,6 +127,9 @@ impl LinearConfig {
         self.lookback + self.profile.map_or(0, |profile| profile.season) + usize::from(self.reversion.is_some())
     }
 }
+
+/// Most samples that structural maps look back.
+const LONGEST_STRUCTURAL: usize = 4096;
 
 /// Longest span of samples that a linear expert looks at.
 const LONGEST_SPAN: usize = 1 << 20;

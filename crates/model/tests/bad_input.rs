@@ -143,7 +143,7 @@ fn forecasters() {
         let structural = StructuralConfig { lookbacks: lookbacks.to_vec(), seasons: seasons.to_vec() };
         Some(LinearConfig { lookback: 48, structural: Some(structural), ..Default::default() })
     };
-    for lookbacks in [&[][..], &[24, 49], &[0]] {
+    for lookbacks in [&[][..], &[24, 49], &[0], &[24, 24], &[36, 24]] {
         bad_forecaster(
             |config| config.linear = structural(lookbacks, &[24]),
             &["linear.structural.lookbacks", "1 to 48", &format!("{lookbacks:?}")],
