@@ -28,7 +28,7 @@ use std::{f64::consts::PI, ops::Range};
 const DRAWS: usize = 400;
 /// Samples that the training rows' evidence counts as: they depend on each other, and no kernel is true.
 const EVIDENCE: f64 = 100.0;
-/// Kernels with less weight than this in every column are left out.
+/// Kernels with less weight than this in a column are left out of its map.
 const LEAST: f64 = 1e-3;
 /// Most windows that evidence is taken from, but one of each column.
 const MOST_WINDOWS: usize = 2048;
@@ -198,20 +198,26 @@ impl Seen {
         // The mean takes one of a window's samples.
         let free = (lookback - 1).max(1) as f64;
         let determinant = process.determinant() / free;
-        let of =
-            |(square, &count): (f64, &usize)| (count > 0).then(|| -0.5 * ((square / (count as f64 * free)).ln() + determinant));
+        let of = |(square, &count): (f64, &usize)| {
+            let evidence = -0.5 * ((square / (count as f64 * free)).ln() + determinant);
+            // Rounding may leave no square where it is very small.
+            (count > 0).then_some(if evidence.is_finite() { evidence } else { f64::NEG_INFINITY })
+        };
         squares.into_iter().zip(&self.counts).map(of).collect()
     }
 }
 
-/// What each draw's evidence makes of its weight in one column; little ones are none.
+/// What each draw's evidence makes of its weight in one column; little ones are none. All weigh the same if none has any.
 fn weights(evidence: &[f64]) -> Vec<f64> {
-    let most = evidence.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let most = evidence.iter().copied().fold(f64::MIN, f64::max);
     normalised(evidence.iter().map(|evidence| (EVIDENCE * (evidence - most)).exp()).collect())
 }
 
 fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
     let total = weights.iter().sum::<f64>();
+    if total == 0.0 {
+        return vec![1.0 / weights.len() as f64; weights.len()];
+    }
     weights.iter_mut().for_each(|weight| *weight = if *weight < LEAST * total { 0.0 } else { *weight });
     let total = weights.iter().sum::<f64>();
     weights.iter_mut().for_each(|weight| *weight /= total);
@@ -222,7 +228,7 @@ fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
 /// column without a complete window there, or with none that moves, has what the others have in the mean; if all are such, kernels weigh the same.
 ///
 /// # Errors
-/// Too few rows.
+/// Too few rows, or kernels of which rounding leaves none.
 ///
 /// # Panics
 /// No look-back, or no season.
@@ -246,8 +252,8 @@ pub fn structural(
         let of_columns = of_columns(&kernels, &Seen::of(columns, train, lookback), lookback);
         let heard: Vec<usize> = (0..DRAWS).filter(|&draw| of_columns.iter().any(|weights| weights[draw] > 0.0)).collect();
         for draws in heard.chunks(AT_ONCE) {
-            let map = |&draw: &usize| Process::new(&kernels[draw], lookback, horizon).expect("factored before").map();
-            let maps: Vec<Mat<f64>> = draws.par_iter().map(map).collect();
+            let map = |&draw: &usize| Process::new(&kernels[draw], lookback, horizon).map(|process| process.map());
+            let maps = draws.par_iter().map(map).collect::<Option<Vec<Mat<f64>>>>().ok_or(EvalError::NotFinite)?;
             maps_clh.par_chunks_exact_mut(size).zip(&of_columns).for_each(|(map_lh, weights)| {
                 let map_lh = &mut map_lh[(longest - lookback) * horizon..];
                 for (&draw, map) in draws.iter().zip(&maps).filter(|(draw, _)| weights[**draw] > 0.0) {
