@@ -397,7 +397,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The linear expert, of ridges that `fit` makes of their number and inputs, and own maps that `own` makes of the ridge beside them, the last, or structural
+/// The linear expert, of ridges that `fit` makes of their number and inputs, own maps that `own` makes of the ridge beside them, the last, and structural
 /// ones.
 fn whole(
     linear: &LinearConfig,

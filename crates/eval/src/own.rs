@@ -4,7 +4,8 @@
 //! ŷ_c = shared(x) + x·D_c        x = z − mean(z), the last `lookback` samples        D_c = (G_c + λI)⁻¹·X_cᵀ(Y_c − shared(X_c))
 //! ```
 //! The posterior mean of a column's map whose prior is the shared one (hierarchical ridge): of a short column little is believed, of a long one more. The
-//! strength λ is one for all columns, picked on the validation rows for each block of the horizon.
+//! strength λ is one for all columns, picked on the validation rows for each block of the horizon. Structural maps (`structural.rs`) are kept in the same
+//! form, and summed with these where a run has both.
 
 use crate::{
     EvalError,
@@ -24,7 +25,7 @@ pub struct Own {
     pub lookback: usize,
     /// `[column][lookback][horizon]`, oldest sample first.
     pub maps_clh: Vec<f32>,
-    /// The strength picked for each block of the horizon.
+    /// The strength picked for each block of the horizon; none of structural maps.
     pub strengths: Vec<f64>,
 }
 

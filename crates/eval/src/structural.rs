@@ -342,9 +342,7 @@ mod tests {
 
     fn whole(columns: &[Vec<f64>], own: Own) -> Ridge {
         let (lookback, horizon) = (own.lookback, own.maps_clh.len() / columns.len() / own.lookback);
-        let level = Ridge::level(lookback, horizon);
-        let all = own.scaled(horizon, |_| 2.0);
-        level.clone().beside_own(level, all, 1)
+        Ridge { own: Some(own), ..Ridge::level(lookback, horizon) }
     }
 
     #[test]
@@ -402,7 +400,11 @@ mod tests {
         let mut all = columns();
         all.push(vec![1.0; 500]);
         let beside = structural(&all, &(0..400), &[48], &[12], 12).expect("maps");
-        assert_ne!(beside.maps_clh[3 * 48 * 12..], empty.maps_clh[..]);
+        let (others, last) = beside.maps_clh.split_at(3 * 48 * 12);
+        for (place, weight) in last.iter().enumerate() {
+            let mean = others.iter().skip(place).step_by(48 * 12).sum::<f32>() / 3.0;
+            assert!((weight - mean).abs() < 0.02, "{weight} {mean}");
+        }
     }
 
     #[test]
