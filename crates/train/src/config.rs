@@ -31,6 +31,9 @@ pub struct TrainConfig {
     pub carry: bool,
     /// First samples of a window at which nothing is forecast: the state is still filling.
     pub burn_in: usize,
+    /// Samples of a series that were seen before the heads are trained on it. Short series have a good part of their samples where taps and the scaler's
+    /// window are not full, and forecasts that are asked for at their ends gain from none of them.
+    pub history: usize,
     /// Samples of a window at which the heads are trained.
     pub positions: usize,
     /// Peak learning rate of AdamW.
@@ -96,6 +99,7 @@ impl Default for TrainConfig {
             sampling: None,
             carry: false,
             burn_in: 32,
+            history: 0,
             positions: 32,
             learning_rate: 3e-3,
             warm_up: 50,

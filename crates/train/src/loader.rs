@@ -31,7 +31,9 @@ const CHUNK: usize = 1024;
 pub struct Loader<'a> {
     shared: Shared<'a>,
     series: Vec<Series<'a>>,
-    /// First samples of windows, by series: fewer than this.
+    /// First samples of windows are this one and later ones.
+    first: usize,
+    /// How many of them there are, by series.
     starts: Vec<usize>,
     shares: Option<Shares>,
     known: usize,
@@ -75,22 +77,24 @@ impl<'a> Loader<'a> {
         let series: Vec<Series<'a>> = all.par_iter().enumerate().map(of).collect();
         // At the last sample of a window at least the shortest horizon is known.
         let until = task.train.len().saturating_sub(shortest);
-        let starts: Vec<usize> =
-            series.iter().map(|series| series.there_before(until).saturating_sub(config.window - 1)).collect();
+        // At the first sample that forecasts, the one after the burn-in, the history is complete.
+        let first = config.history.saturating_sub(config.burn_in + 1);
+        let needed = first.saturating_add(config.window);
+        let starts: Vec<usize> = series.iter().map(|series| (series.there_before(until) + 1).saturating_sub(needed)).collect();
         if starts.iter().all(|&starts| starts == 0) {
             let found = series.iter().map(Series::there).max().unwrap_or(0);
-            return Err(ModelError::TooShort { what: "training", expected: config.window + shortest, found });
+            return Err(ModelError::TooShort { what: "training", expected: needed.saturating_add(shortest), found });
         }
         let shown = if own.columns > 0 { series.par_iter().map(|series| series.shown(&shared)).collect() } else { Vec::new() };
         let names = task.series().map(|(column, _)| column.name.as_str());
         let shares = config.sampling.as_ref().map(|sampling| Shares::new(sampling, names, &starts)).transpose()?;
-        Ok(Self { shared: shared.mixed(shown), series, starts, shares, known: own.known, horizon, config: config.clone() })
+        Ok(Self { shared: shared.mixed(shown), series, first, starts, shares, known: own.known, horizon, config: config.clone() })
     }
 
     /// The windows of an epoch as (column, first sample), in order.
     fn windows(&self, epoch: u64) -> Vec<(usize, usize)> {
         let count = self.lessons() * self.config.batch;
-        match &self.shares {
+        let mut windows: Vec<(usize, usize)> = match &self.shares {
             Some(shares) => {
                 let rng = self.draws(epoch, DRAWN);
                 (0..count as u64).map(|place| shares.draw(rng.clone(), place, &self.starts)).collect()
@@ -99,10 +103,12 @@ impl<'a> Loader<'a> {
                 let every = self.every_window(epoch);
                 every.iter().cycle().take(count).copied().collect()
             }
-        }
+        };
+        windows.iter_mut().for_each(|(_, start)| *start += self.first);
+        windows
     }
 
-    /// Every window of an epoch, shuffled.
+    /// Every window of an epoch, shuffled, its start counted from the first that may be.
     fn every_window(&self, epoch: u64) -> Vec<(usize, usize)> {
         let mut rng = self.draws(epoch, u64::MAX);
         let mut windows = Vec::new();
