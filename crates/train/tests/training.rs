@@ -383,9 +383,33 @@ fn what_cannot_be_trained_is_an_error() {
     check(TrainConfig { sampling: sampling(f64::NAN, "a"), ..config() }, &["train.sampling.power", "NaN"]);
     check(TrainConfig { sampling: sampling(1.0, "c"), ..config() }, &["train.sampling.weights", "names of series", "`c`"]);
     check(TrainConfig { window: 600, ..config() }, &["training", "606", "520"]);
+    check(TrainConfig { history: 480, ..config() }, &["training", "541", "520"]);
+    check(TrainConfig { history: usize::MAX, ..config() }, &["training", "520"]);
     let mut diverging = Trainer::new(&model(""), &TrainConfig { learning_rate: 1e30, ..config() }, task(&values)).unwrap();
     let error = (0..4).find_map(|_| diverging.train_epoch(|_| {}).err()).expect("not finite").to_string();
     assert!(error.contains("step 2 (epoch 1)") && error.contains("finite") && error.contains("`a` from row"), "{error}");
+}
+
+#[test]
+fn heads_are_trained_where_the_history_is_complete() {
+    use foretoken_model::{Blueprint, Registry};
+    let (model, mut values) = (model(""), columns());
+    values[1][..200].fill(f64::NAN);
+    let blueprint = Blueprint::new(&model, &Registry::default()).unwrap();
+    for (history, sampling) in [(0, None), (100, None), (100, Some(Sampling::default()))] {
+        let config = TrainConfig { history, sampling, ..config() };
+        let loader = Loader::new(&blueprint, &task(&values), &config).unwrap();
+        let lessons: Vec<_> = (0..60).flat_map(|epoch| loader.epoch(epoch, 0, None)).collect();
+        for (column, begins) in [(0, 0), (1, 200)] {
+            let windows = || lessons.iter().flat_map(|lesson| &lesson.windows).filter(|window| window.0 == column);
+            let rows = || windows().map(|window| window.1 + config.burn_in + 1);
+            // The phase of an epoch's windows is drawn, so that 60 epochs see nearly all.
+            let first = rows().min().unwrap();
+            assert!((begins + history.max(config.burn_in + 1)..begins + history + 16).contains(&first), "{history}: {first}");
+            let last = windows().map(|window| window.1 + config.window).max().unwrap();
+            assert!((500..=514).contains(&last), "{history}: {last}");
+        }
+    }
 }
 
 #[test]
