@@ -83,7 +83,8 @@ impl<'a> Loader<'a> {
         let starts: Vec<usize> = series.iter().map(|series| (series.there_before(until) + 1).saturating_sub(needed)).collect();
         if starts.iter().all(|&starts| starts == 0) {
             let found = series.iter().map(Series::there).max().unwrap_or(0);
-            return Err(ModelError::TooShort { what: "training", expected: needed.saturating_add(shortest), found });
+            let what = if first > 0 { "training after train.history" } else { "training" };
+            return Err(ModelError::TooShort { what, expected: needed.saturating_add(shortest), found });
         }
         let shown = if own.columns > 0 { series.par_iter().map(|series| series.shown(&shared)).collect() } else { Vec::new() };
         let names = task.series().map(|(column, _)| column.name.as_str());

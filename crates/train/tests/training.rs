@@ -383,8 +383,8 @@ fn what_cannot_be_trained_is_an_error() {
     check(TrainConfig { sampling: sampling(f64::NAN, "a"), ..config() }, &["train.sampling.power", "NaN"]);
     check(TrainConfig { sampling: sampling(1.0, "c"), ..config() }, &["train.sampling.weights", "names of series", "`c`"]);
     check(TrainConfig { window: 600, ..config() }, &["training", "606", "520"]);
-    check(TrainConfig { history: 480, ..config() }, &["training", "541", "520"]);
-    check(TrainConfig { history: usize::MAX, ..config() }, &["training", "520"]);
+    check(TrainConfig { history: 480, ..config() }, &["train.history", "541", "520"]);
+    check(TrainConfig { history: usize::MAX, ..config() }, &["train.history", "520"]);
     let mut diverging = Trainer::new(&model(""), &TrainConfig { learning_rate: 1e30, ..config() }, task(&values)).unwrap();
     let error = (0..4).find_map(|_| diverging.train_epoch(|_| {}).err()).expect("not finite").to_string();
     assert!(error.contains("step 2 (epoch 1)") && error.contains("finite") && error.contains("`a` from row"), "{error}");
