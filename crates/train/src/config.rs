@@ -31,8 +31,8 @@ pub struct TrainConfig {
     pub carry: bool,
     /// First samples of a window at which nothing is forecast: the state is still filling.
     pub burn_in: usize,
-    /// Samples of a series that were seen before the heads are trained on it. Short series have a good part of their samples where taps and the scaler's
-    /// window are not full, and forecasts that are asked for at their ends gain from none of them.
+    /// Samples of a series that were seen before the heads are trained on it. In short series a good part of the rows lies where taps and scaler's window
+    /// are not full, and no forecast at their ends is like those. The network is then not trained for forecasts with fewer samples behind them.
     pub history: usize,
     /// Samples of a window at which the heads are trained.
     pub positions: usize,

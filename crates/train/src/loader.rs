@@ -31,9 +31,9 @@ const CHUNK: usize = 1024;
 pub struct Loader<'a> {
     shared: Shared<'a>,
     series: Vec<Series<'a>>,
-    /// First samples of windows are this one and later ones.
+    /// The first sample that a window may start from: before it there is too little history.
     first: usize,
-    /// How many of them there are, by series.
+    /// How many samples from that one on windows may start from, by series.
     starts: Vec<usize>,
     shares: Option<Shares>,
     known: usize,
