@@ -18,6 +18,13 @@ const FEWEST_SEASONS: usize = 8;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
 const LONGEST_MAP: usize = 720;
+/// Most samples in a row of features.
+const MOST_TAPS: usize = 192;
+/// Most samples in a window, and at how many of them the heads learn: many short windows a step learn better than a few long ones (LOG.md).
+const LONGEST_WINDOW: usize = 32;
+const POSITIONS: usize = 8;
+/// Each of the two blocks.
+const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nexperts = [{ type = \"swiglu\", hidden = 128 }, { type = \"s4d\", states = 8 }]\n\n";
 /// Most weights of structural maps, of all series together: 64 MiB in a model's file, and several times that while it is trained.
 const MOST_WEIGHTS: usize = 1 << 24;
 
@@ -111,9 +118,8 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     }
     let season = season(signal, train);
     let lookback = (train / 4).min((2 * season).max(512)).min(train - horizon - 32).max(1);
-    let taps = (2 * season).clamp(24, 192).min(lookback);
-    let window = ((train - horizon) / 2).clamp(16, 256);
-    let (burn_in, positions) = (window / 8, (window / 2).min(32));
+    let taps = lookback.min(MOST_TAPS);
+    let window = ((train - horizon) / 2).clamp(POSITIONS, LONGEST_WINDOW);
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
     let missing = missing(signal, train);
@@ -133,9 +139,8 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
          [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\n{format}\n\
          [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.02\nscaler = {{ window = {lookback} }}\n\
          {linear}\n\
-         [[model.layers]]\ntype = \"s4d\"\n\n\
-         [[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nexperts = [{{ type = \"swiglu\", hidden = 64 }}, {{ type = \"s4d\", states = 8 }}]\n\n\
-         [train]\nepochs = 15\nwindow = {window}\nburn_in = {burn_in}\npositions = {positions}\n",
+         {MIXTURE}{MIXTURE}\
+         [train]\nepochs = 15\nbatch = 16\nwindow = {window}\nburn_in = 0\npositions = {POSITIONS}\n",
         signal.names.len(),
     ))
 }

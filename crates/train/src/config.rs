@@ -63,6 +63,9 @@ pub struct TrainConfig {
     pub squared_error: f64,
     /// How far windows count alike: errors are in units of the window's deviation to this power. 0 for standardised units, 1 for the window's own.
     pub evenness: f64,
+    /// How far series count as they do in the data's own unit: errors are multiplied by the deviation that a series is standardised by to this power, over its
+    /// mean of all series. 0 for standardised units, 1 for the data's, in which the largest series are nearly all there is.
+    pub unit_power: f64,
     /// Horizons to score at, from one forecast; none longer than the model's, and that among them. The model's own if empty.
     pub horizons: Vec<usize>,
     /// Whether the network is shipped even where it adds nothing to the linear expert on the validation rows.
@@ -113,6 +116,7 @@ impl Default for TrainConfig {
             ema: 0.0,
             squared_error: 1.0,
             evenness: 0.0,
+            unit_power: 0.0,
             horizons: Vec::new(),
             keep_network: false,
             refit: false,
@@ -173,6 +177,9 @@ impl TrainConfig {
             group.check().map_err(|error| error.under(&format!("groups.{index}")))?;
         }
         self.sampling.as_ref().map_or(Ok(()), Sampling::check)?;
+        if !(0.0..=1.0).contains(&self.unit_power) {
+            return Err(ModelError::config("unit_power", "a number from 0 to 1", self.unit_power));
+        }
         match (0.0..1.0).contains(&self.ema) {
             true => Ok(()),
             false => Err(ModelError::config("ema", "a number from 0 to below 1", self.ema)),

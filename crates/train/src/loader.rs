@@ -38,6 +38,8 @@ pub struct Loader<'a> {
     shares: Option<Shares>,
     known: usize,
     horizon: usize,
+    /// What errors of a series are multiplied by, beside the scaler's deviation.
+    units: Vec<f64>,
     config: TrainConfig,
 }
 
@@ -49,8 +51,17 @@ pub struct Lesson {
     pub batch: Batch,
     /// `[position][horizon]`; NaN where there is none.
     pub targets_mh: Vec<f32>,
-    /// `[position]`: the scaler's deviation, by which errors are multiplied, to come back to standardised units or part of the way.
+    /// `[position]`: by what errors are multiplied: the scaler's deviation, to come back to standardised units or part of the way, and what the series counts for.
     pub deviations_m: Vec<f32>,
+}
+
+/// What errors of each series are multiplied by, so that they count in its unit to this power: 1 in the mean.
+fn units(series: &[(&Column, &[f64])], power: f64) -> Vec<f64> {
+    // Over the largest, so that no power of a unit overflows.
+    let largest = series.iter().map(|(column, _)| column.deviation).fold(0.0, f64::max);
+    let powers: Vec<f64> = series.iter().map(|(column, _)| (column.deviation / largest).powf(power)).collect();
+    let mean = powers.iter().sum::<f64>() / powers.len() as f64;
+    powers.iter().map(|each| each / mean).collect()
 }
 
 impl<'a> Loader<'a> {
@@ -89,7 +100,9 @@ impl<'a> Loader<'a> {
         let shown = if own.columns > 0 { series.par_iter().map(|series| series.shown(&shared)).collect() } else { Vec::new() };
         let names = task.series().map(|(column, _)| column.name.as_str());
         let shares = config.sampling.as_ref().map(|sampling| Shares::new(sampling, names, &starts)).transpose()?;
-        Ok(Self { shared: shared.mixed(shown), series, first, starts, shares, known: own.known, horizon, config: config.clone() })
+        let units = units(&all, config.unit_power);
+        let (shared, known, config) = (shared.mixed(shown), own.known, config.clone());
+        Ok(Self { shared, series, first, starts, shares, known, horizon, units, config })
     }
 
     /// The windows of an epoch as (column, first sample), in order.
@@ -235,7 +248,7 @@ impl<'a> Loader<'a> {
                 let at = phase + position * stride;
                 let Sample { row, scale: (mean, deviation), .. } = samples[at];
                 lesson.batch.positions.push(place * window + at);
-                lesson.deviations_m.push(deviation.powf(1.0 - self.config.evenness) as f32);
+                lesson.deviations_m.push((deviation.powf(1.0 - self.config.evenness) * self.units[column]) as f32);
                 let future = series.values(row + 1, self.horizon);
                 let known = known_mk.next().into_iter().flat_map(|known| known.chunks_exact_mut(self.known));
                 // Steps beyond the training rows have no target, so whatever is said of them.

@@ -413,6 +413,31 @@ fn heads_are_trained_where_the_history_is_complete() {
 }
 
 #[test]
+fn errors_count_in_the_data_s_unit_as_far_as_they_are_asked_to() {
+    use foretoken_model::{Blueprint, Registry};
+    let (model, mut values) = (model(""), columns());
+    values[1].iter_mut().for_each(|value| *value *= 16.0);
+    let blueprint = Blueprint::new(&model, &Registry::default()).unwrap();
+    let lesson = |unit_power: f64| {
+        let mut task = task(&values);
+        task.columns[1].deviation *= 16.0;
+        let loader = Loader::new(&blueprint, &task, &TrainConfig { unit_power, ..config() }).unwrap();
+        loader.epoch(0, 0, None).next().unwrap()
+    };
+    let (plain, weighed) = (lesson(0.0), lesson(0.5));
+    assert_eq!(plain.targets_mh, weighed.targets_mh);
+    let (windows, positions) = (plain.windows, config().positions);
+    assert!([0, 1].iter().all(|column| windows.iter().any(|window| window.0 == *column)), "{windows:?}");
+    for (place, (plain, weighed)) in plain.deviations_m.iter().zip(&weighed.deviations_m).enumerate() {
+        // Four times as much for a unit of sixteen, and 1 in the mean.
+        let expected = [0.4, 1.6][windows[place / positions].0];
+        assert!((weighed / plain - expected).abs() < 1e-6, "{place}: {weighed} {plain}");
+    }
+    let refused = Trainer::new(&model, &TrainConfig { unit_power: 1.5, ..config() }, task(&values)).err().expect("refused");
+    assert!(refused.to_string().contains("train.unit_power: expected a number from 0 to 1, found 1.5"), "{refused}");
+}
+
+#[test]
 fn an_ensemble_of_every_family_trains_carried_saves_and_streams_the_same_bits() {
     use foretoken_model::{Forecaster, Predictor, Registry};
     use std::sync::Arc;
