@@ -20,7 +20,7 @@ use std::{
 const LARGEST: u64 = 1 << 61;
 /// Values of a signal in memory at most, 2 GiB: long series with little in common would fill any memory with missing values.
 const CELLS: u64 = 1 << 28;
-const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, an offset from UTC included";
+const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, the year in front, an offset from UTC included";
 const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known for the future";
 const DAY: i64 = 86_400;
 
@@ -563,10 +563,11 @@ mod tests {
                 "t,a\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00Z,1\n",
                 "",
                 ":3: column `t`: expected a date, a date and time to the second, or an integer of at most 61 bits, in the form of \
-                 the first, an offset from UTC included, found `2020-01-01 01:00:00Z`",
+                 the first, the year in front, an offset from UTC included, found `2020-01-01 01:00:00Z`",
             ),
             ("t,a\n2020-01-01 00:00:00+01:00,1\n2020-01-01 01:00:00,1\n", "", ":3: column `t`: expected a date"),
             ("t,a\n9223372036854775807,1\n", "", ":2: column `t`: expected a date"),
+            ("t,a\n1/7/2016 0:00,1\n", "", ":2: column `t`: expected a date"),
             ("t,a\n2020-01-01 00:00:00.5,1\n", "", ":2: column `t`: expected a date"),
             ("t,a\n1,1\n", "columns = [\"b\"]", "expected a column `b`, found a"),
             ("t,a\n1,1\n", "columns = [\"t\"]", "expected a column `t`, found a"),

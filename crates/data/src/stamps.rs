@@ -1,4 +1,5 @@
-//! Time stamps: integers, dates, civil date-times and those with an offset from UTC, kept in the form they came in.
+//! Time stamps: integers, dates, civil date-times and those with an offset from UTC, kept in the form they came in. What follows a date with slashes is written
+//! with dashes.
 
 use crate::grid::{self, Grid, Unit};
 use jiff::{
@@ -8,7 +9,8 @@ use jiff::{
 use std::{collections::BTreeMap, ops::Range};
 
 /// What a stamp must be.
-pub(crate) const STAMP: &str = "a date, a date and time, or an integer, in the form of the first, an offset from UTC included";
+pub(crate) const STAMP: &str =
+    "a date, a date and time, or an integer, in the form of the first, the year in front, an offset from UTC included";
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A stamp's time: seconds since 1970, of a civil time or in UTC, or the integer itself.
@@ -71,6 +73,9 @@ pub fn parse(stamp: &str) -> Option<Time> {
         let plain = stamp == "0" || !digits.starts_with(['0', '+']);
         return Some(Time { ticks, whole: true, form: Form::Integer, plain });
     }
+    if stamp.contains('/') {
+        return slashed(stamp);
+    }
     // A time zone's name would be passed over.
     if stamp.contains('[') {
         return None;
@@ -90,6 +95,22 @@ pub fn parse(stamp: &str) -> Option<Time> {
     };
     let since = stamp.parse::<DateTime>().ok()?.duration_since(EPOCH);
     Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form, plain: is_plain(stamp, form) })
+}
+
+/// A date with slashes, the year first, and a time after it, as spreadsheets write them: `2016/7/1 0:00`, digits padded or not. What follows it is written
+/// with dashes. With the year last nobody knows which is the day.
+fn slashed(stamp: &str) -> Option<Time> {
+    let (year, _) = stamp.split_once('/')?;
+    if year.len() != 4 || !year.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (form, civil) = match (stamp.contains(' '), stamp.matches(':').count()) {
+        (false, 0) => (Form::Date, Date::strptime("%Y/%m/%d", stamp).ok()?.to_datetime(jiff::civil::Time::midnight())),
+        (true, 1) => (Form::SpacedMinute, DateTime::strptime("%Y/%m/%d %H:%M", stamp).ok()?),
+        (true, 2) => (Form::Spaced, DateTime::strptime("%Y/%m/%d %H:%M:%S", stamp).ok()?),
+        _ => return None,
+    };
+    Some(Time { ticks: civil.duration_since(EPOCH).as_secs(), whole: true, form, plain: false })
 }
 
 /// Characters of a date and a time to the minute.
@@ -359,6 +380,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn slashes_after_the_year_are_read() {
+        for (stamp, expected) in [
+            ("2016/7/1", Some("2016-07-01")),
+            ("2016/07/01", Some("2016-07-01")),
+            ("2016/7/1 0:00", Some("2016-07-01 00:00")),
+            ("2016/12/31 23:10", Some("2016-12-31 23:10")),
+            ("2016/7/1 9:05:07", Some("2016-07-01 09:05:07")),
+            ("2016/13/1", None),
+            ("2016/2/30 0:00", None),
+            ("1/7/2016", None),
+            ("7/1/16 0:00", None),
+            ("2016/7/1T0:00", None),
+            ("2016/7/1 0:00 PM", None),
+            ("2016/7/1 0:00:00.5", None),
+            ("2016/7/1 0:00+02:00", None),
+            ("2016/7/1 24:00", None),
+            ("+201/7/1", None),
+            ("/", None),
+        ] {
+            let time = parse(stamp);
+            assert!(time.is_none_or(|time| time.whole && !time.plain), "{stamp}");
+            assert_eq!(time.and_then(|time| write(time.ticks, time.form)).as_deref(), expected, "{stamp}");
+        }
+    }
+
     fn check<const N: usize>(stamps: [&str; N], expected: [&str; 2]) {
         let stamps: Vec<String> = stamps.map(String::from).into();
         let ticks: Option<Vec<i64>> = stamps.iter().map(|stamp| parse(stamp).map(|time| time.ticks)).collect();
@@ -388,6 +435,7 @@ mod tests {
             ["2020-10-25 02:00:00+00:00", "2020-10-25 03:00:00+00:00"],
         );
         check(["2016-02-28 23:40", "2016-02-28 23:50"], ["2016-02-29 00:00", "2016-02-29 00:10"]);
+        check(["2016/2/28 23:40", "2016/2/28 23:50"], ["2016-02-29 00:00", "2016-02-29 00:10"]);
         check(["7", "9"], ["11", "13"]);
         check(["2019-11-30", "2019-12-31"], ["2020-01-31", "2020-02-29"]);
         check(["2019-10-01", "2019-11-01", "2019-12-01"], ["2020-01-01", "2020-02-01"]);
