@@ -18,15 +18,14 @@ const FEWEST_SEASONS: usize = 8;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
 const LONGEST_MAP: usize = 720;
-/// Most samples in a row of features.
-const MOST_TAPS: usize = 192;
-/// Most samples in a window, and at how many of them the heads learn: many short windows a step learn better than a few long ones (LOG.md).
-const LONGEST_WINDOW: usize = 32;
-const POSITIONS: usize = 8;
-/// Each of the two blocks.
-const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nexperts = [{ type = \"swiglu\", hidden = 128 }, { type = \"s4d\", states = 8 }]\n\n";
 /// Most weights of structural maps, of all series together: 64 MiB in a model's file, and several times that while it is trained.
 const MOST_WEIGHTS: usize = 1 << 24;
+/// Most samples in a row of features.
+const MOST_TAPS: usize = 192;
+/// Samples of a window, which the fewest rows there may be hold beside any horizon: many short windows a step learn better than a few long ones (LOG.md).
+const WINDOW: usize = 32;
+/// Each of the two blocks.
+const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nexperts = [{ type = \"swiglu\", hidden = 128 }, { type = \"s4d\", states = 8 }]\n\n";
 
 /// The folder of a model for this file and horizon: the one trained before, or a new one.
 ///
@@ -119,7 +118,6 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let season = season(signal, train);
     let lookback = (train / 4).min((2 * season).max(512)).min(train - horizon - 32).max(1);
     let taps = lookback.min(MOST_TAPS);
-    let window = ((train - horizon) / 2).clamp(POSITIONS, LONGEST_WINDOW);
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
     let missing = missing(signal, train);
@@ -140,7 +138,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
          [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.02\nscaler = {{ window = {lookback} }}\n\
          {linear}\n\
          {MIXTURE}{MIXTURE}\
-         [train]\nepochs = 15\nbatch = 16\nwindow = {window}\nburn_in = 0\npositions = {POSITIONS}\n",
+         [train]\nepochs = 15\nbatch = 16\nwindow = {WINDOW}\nburn_in = 0\npositions = 8\n",
         signal.names.len(),
     ))
 }

@@ -51,7 +51,8 @@ pub struct Lesson {
     pub batch: Batch,
     /// `[position][horizon]`; NaN where there is none.
     pub targets_mh: Vec<f32>,
-    /// `[position]`: by what errors are multiplied: the scaler's deviation, to come back to standardised units or part of the way, and what the series counts for.
+    /// `[position]`: by what errors are multiplied: the scaler's deviation, to come back to standardised units or part of the way, times what the series
+    /// counts for.
     pub deviations_m: Vec<f32>,
 }
 

@@ -1,7 +1,7 @@
 //! The loss of the heads: quantile (pinball) loss of every level, and the median's squared error.
 //!
 //! ```text
-//! d = (target − q)·deviation            in standardised units
+//! d = (target − q)·deviation            in standardised units, or those of `evenness` and `unit_power`
 //! L = mean over levels τ of max(τ·d, (τ − 1)·d)  +  squared_error · mean d_median²
 //! ```
 //! Means are over the targets that are there, each weighted by its step: a step counts as often as the horizons that are scored hold it. One pass gives the loss and its gradient.
