@@ -200,7 +200,7 @@ impl<'a> Judge<'a> {
     }
 
     fn structural(&self, of: &StructuralConfig, rows: &Range<usize>) -> Result<Own, EvalError> {
-        structural(&self.data.standardised, rows, &of.lookbacks, &of.seasons, self.horizon())
+        structural(&self.data.standardised, rows, &of.lookbacks, &of.seasons, &self.horizons)
     }
 
     /// The ridge baseline; none where the rows are too few for it.

@@ -316,7 +316,7 @@ mod tests {
             assert!((at(&returning)[step] - (1.0 - share) * mean - share * level).abs() < SAME, "{step}");
         }
         // Others beside them, that look further back than the first and no further than the ridge.
-        let maps = crate::structural(&columns, &(0..300), &[16], &[5], 4).expect("maps");
+        let maps = crate::structural(&columns, &(0..300), &[16], &[5], &[4]).expect("maps");
         let alone = Ridge { own: Some(maps.clone()), ..Ridge::level(16, 4) };
         let all = both.clone().beside_own(Ridge::level(16, 4), maps, 2);
         for step in 0..4 {

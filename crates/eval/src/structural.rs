@@ -11,12 +11,18 @@
 //! ```
 //! Kernels are drawn from wide priors, the same ones for all data, and each column's map is the mean of theirs, weighted by their evidence on its training
 //! rows: its scale and its mean profiled out, its power that of few samples (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006,
-//! sections 2.2, 2.7 and 5.4; periodic kernel of MacKay, 1998). What a map takes for one step sums to one, so a forecast follows the level and the scale of its window.
+//! sections 2.2, 2.7 and 5.4; periodic kernel of MacKay, 1998). Evidence is of the next sample after each; what a kernel's forecasts are worth at the horizons
+//! that are asked for, their errors on the training rows say, and have as large a say:
+//!
+//! ```text
+//! ln w = EVIDENCE·(ln evidence of a sample) − FIT/2·(mean over the horizons of ln of the mean square error up to each)
+//! ```
+//! What a map takes for one step sums to one, so a forecast follows the level and the scale of its window.
 
 use crate::{
     EvalError,
     own::Own,
-    ridge::{Inputs, Windows, stride},
+    ridge::{Inputs, Windows, rows_of, stride},
 };
 use faer::{Mat, Par, Side, linalg::solvers::Solve, linalg::triangular_solve::solve_lower_triangular_in_place};
 use rand::{Rng, SeedableRng};
@@ -27,11 +33,17 @@ use std::{f64::consts::PI, ops::Range};
 /// Kernels drawn for each look-back, half of them smooth.
 const DRAWS: usize = 400;
 /// Samples that the training rows' evidence counts as: they depend on each other, and no kernel is true.
-const EVIDENCE: f64 = 100.0;
+const EVIDENCE: f64 = 30.0;
+/// Forecasts that those on the training rows count as, for the same reasons.
+const FIT: f64 = 30.0;
 /// Kernels with less weight than this in a column are left out of its map.
 const LEAST: f64 = 1e-3;
 /// Most windows that evidence is taken from, but one of each column.
 const MOST_WINDOWS: usize = 2048;
+/// Most multiplications of one kernel's forecasts on the training rows, but one of each column; windows are taken by stride beyond it.
+const MOST_PRODUCTS: usize = 60_000_000;
+/// Most such windows, likewise, where the horizon is short.
+const MOST_TRIED: usize = 8192;
 /// Windows beside each other in one solution.
 const TOGETHER: usize = 256;
 /// A window whose mean square is no larger says nothing of any kernel.
@@ -164,6 +176,11 @@ impl Process {
     }
 }
 
+/// Whether a window, less its mean, says anything.
+fn moves(window: &[f64]) -> bool {
+    window.iter().map(|value| value * value).sum::<f64>() > FLAT * window.len() as f64
+}
+
 /// Windows of the training rows, columns beside each other, and whose they are.
 struct Seen {
     windows: Vec<Mat<f64>>,
@@ -181,8 +198,8 @@ impl Seen {
         origins.reverse();
         let of_column = |column: &_| Windows::of(AsRef::<[f64]>::as_ref(column), &origins, &Inputs::samples(lookback), 0, 1.0).x;
         let found: Vec<Vec<f64>> = columns.par_iter().map(of_column).collect();
-        let moves = |window: &&[f64]| window.iter().map(|value| value * value).sum::<f64>() > FLAT * lookback as f64;
-        let of_columns: Vec<Vec<&[f64]>> = found.iter().map(|x| x.chunks_exact(lookback).filter(moves).collect()).collect();
+        let of_columns: Vec<Vec<&[f64]>> =
+            found.iter().map(|x| x.chunks_exact(lookback).filter(|window| moves(window)).collect()).collect();
         let counts: Vec<usize> = of_columns.iter().map(Vec::len).collect();
         let owners = counts.iter().enumerate().flat_map(|(column, &count)| std::iter::repeat_n(column, count));
         let all: Vec<&[f64]> = of_columns.iter().flatten().copied().collect();
@@ -207,10 +224,62 @@ impl Seen {
     }
 }
 
-/// What each draw's evidence makes of its weight in one column; little ones are none. All weigh the same if none has any.
-fn weights(evidence: &[f64]) -> Vec<f64> {
-    let most = evidence.iter().copied().fold(f64::MIN, f64::max);
-    normalised(evidence.iter().map(|evidence| (EVIDENCE * (evidence - most)).exp()).collect())
+/// Windows of the training rows half as long, so that there are more of them, and what came after each.
+struct Tried {
+    lookback: usize,
+    /// Ends of the scored parts of the horizon.
+    cuts: Vec<usize>,
+    /// Of each column, `[window][lookback]` and `[window][horizon]`, less the window's mean.
+    columns: Vec<(Vec<f64>, Vec<f64>)>,
+}
+
+impl Tried {
+    fn of(columns: &[impl AsRef<[f64]> + Sync], train: &Range<usize>, lookback: usize, cuts: &[usize]) -> Self {
+        let (lookback, horizon) = (lookback.div_ceil(2), cuts[cuts.len() - 1]);
+        let origins = train.start + lookback..(train.end + 1).saturating_sub(horizon);
+        let apart = stride(columns.len(), &origins, (MOST_PRODUCTS / (lookback * horizon)).clamp(1, MOST_TRIED));
+        // Counted back from the last, as in what is seen.
+        let mut origins: Vec<usize> = origins.rev().step_by(apart).collect();
+        origins.reverse();
+        let of_column = |column: &_| {
+            let all = Windows::of(AsRef::<[f64]>::as_ref(column), &origins, &Inputs::samples(lookback), horizon, 1.0);
+            let (mut windows, mut futures) = (Vec::with_capacity(all.x.len()), Vec::with_capacity(all.y.len()));
+            for (x, y) in all.x.chunks_exact(lookback).zip(all.y.chunks_exact(horizon)).filter(|(x, _)| moves(x)) {
+                windows.extend_from_slice(x);
+                futures.extend_from_slice(y);
+            }
+            (windows, futures)
+        };
+        Self { lookback, cuts: cuts.to_vec(), columns: columns.par_iter().map(of_column).collect() }
+    }
+
+    /// Minus half the logarithm of the mean square error of a kernel's forecasts, the mean over the cuts, for each column; 0 of a column without a window.
+    /// None where rounding leaves no positive matrix.
+    fn fit(&self, kernel: &Kernel) -> Option<Vec<f64>> {
+        let horizon = self.cuts[self.cuts.len() - 1];
+        let map = Process::new(kernel, self.lookback, horizon)?.map();
+        let of_column = |(x, y): &(Vec<f64>, Vec<f64>)| {
+            if x.is_empty() {
+                return 0.0;
+            }
+            let said = rows_of(x, self.lookback) * &map;
+            let count = said.nrows() as f64;
+            let square = |step: usize| {
+                said.col(step).iter().zip(y.iter().skip(step).step_by(horizon)).map(|(said, y)| (said - y).powi(2)).sum::<f64>()
+                    / count
+            };
+            let squares: Vec<f64> = (0..horizon).map(square).collect();
+            let up_to = |&cut: &usize| (squares[..cut].iter().sum::<f64>() / cut as f64).max(FLAT).ln();
+            -0.5 * self.cuts.iter().map(up_to).sum::<f64>() / self.cuts.len() as f64
+        };
+        Some(self.columns.iter().map(of_column).collect())
+    }
+}
+
+/// What each draw's logarithm makes of its weight in one column; little ones are none. All weigh the same if none has any.
+fn weights(logarithms: &[f64]) -> Vec<f64> {
+    let most = logarithms.iter().copied().fold(f64::MIN, f64::max);
+    normalised(logarithms.iter().map(|logarithm| (logarithm - most).exp()).collect())
 }
 
 fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
@@ -224,21 +293,23 @@ fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
     weights
 }
 
-/// Every column's structural maps for each of `lookbacks`, their mean, from the evidence of the rows of `train`. `seasons` are one or two, in samples. A
-/// column without a complete window there, or with none that moves, has what the others have in the mean; if all are such, kernels weigh the same.
+/// Every column's structural maps for each of `lookbacks`, their mean, from what the rows of `train` say of each kernel. `seasons` are one or two, in samples,
+/// `cuts` the ends of the scored parts of the horizon, the horizon last. A column without a complete window there, or with none that moves, has what the
+/// others have in the mean; if all are such, kernels weigh the same.
 ///
 /// # Errors
 /// Too few rows, or kernels of which rounding leaves none.
 ///
 /// # Panics
-/// No look-back, or no season.
+/// No look-back, no season, or no horizon.
 pub fn structural(
     columns: &[impl AsRef<[f64]> + Sync],
     train: &Range<usize>,
     lookbacks: &[usize],
     seasons: &[usize],
-    horizon: usize,
+    cuts: &[usize],
 ) -> Result<Own, EvalError> {
+    let horizon = cuts[cuts.len() - 1];
     let longest = lookbacks.iter().copied().max().expect("a look-back");
     if train.len() < longest {
         let what = "training windows of the structural maps";
@@ -249,7 +320,8 @@ pub fn structural(
     for &lookback in lookbacks {
         let mut random = ChaCha8Rng::seed_from_u64(lookback as u64);
         let kernels: Vec<Kernel> = (0..DRAWS).map(|draw| Kernel::draw(&mut random, seasons, draw >= DRAWS / 2)).collect();
-        let of_columns = of_columns(&kernels, &Seen::of(columns, train, lookback), lookback);
+        let of_columns =
+            of_columns(&kernels, &Seen::of(columns, train, lookback), &Tried::of(columns, train, lookback, cuts), lookback);
         let heard: Vec<usize> = (0..DRAWS).filter(|&draw| of_columns.iter().any(|weights| weights[draw] > 0.0)).collect();
         for draws in heard.chunks(AT_ONCE) {
             let map = |&draw: &usize| Process::new(&kernels[draw], lookback, horizon).map(|process| process.map());
@@ -270,12 +342,16 @@ pub fn structural(
 }
 
 /// Each kernel's weight in each column.
-fn of_columns(kernels: &[Kernel], seen: &Seen, lookback: usize) -> Vec<Vec<f64>> {
-    let processes = |kernel: &Kernel| Process::new(kernel, lookback, 0).map(|process| seen.evidence(&process, lookback));
-    let by_kernel: Vec<Option<Vec<Option<f64>>>> = kernels.par_iter().map(processes).collect();
+fn of_columns(kernels: &[Kernel], seen: &Seen, tried: &Tried, lookback: usize) -> Vec<Vec<f64>> {
+    let logarithms = |kernel: &Kernel| {
+        let evidence = seen.evidence(&Process::new(kernel, lookback, 0)?, lookback);
+        let both = |(evidence, fit): (Option<f64>, f64)| evidence.map(|evidence| EVIDENCE * evidence + FIT * fit);
+        Some(evidence.into_iter().zip(tried.fit(kernel)?).map(both).collect())
+    };
+    let by_kernel: Vec<Option<Vec<Option<f64>>>> = kernels.par_iter().map(logarithms).collect();
     let of_column = |column: usize| {
-        let evidence = by_kernel.iter().map(|of| of.as_ref().map_or(Some(f64::NEG_INFINITY), |of| of[column]));
-        evidence.collect::<Option<Vec<f64>>>().map(|evidence| weights(&evidence))
+        let logarithms = by_kernel.iter().map(|of| of.as_ref().map_or(Some(f64::NEG_INFINITY), |of| of[column]));
+        logarithms.collect::<Option<Vec<f64>>>().map(|logarithms| weights(&logarithms))
     };
     let known: Vec<Option<Vec<f64>>> = match seen.columns.is_empty() {
         true => vec![None; seen.counts.len()],
@@ -348,7 +424,7 @@ mod tests {
     #[test]
     fn it_follows_level_and_scale_and_beats_the_season_before() {
         let columns = columns();
-        let own = structural(&columns, &(0..400), &[36, 60], &[12], 24).expect("maps");
+        let own = structural(&columns, &(0..400), &[36, 60], &[12], &[24]).expect("maps");
         let ridge = whole(&columns, own);
         let error = |forecast: &dyn Fn(usize, usize) -> f64| {
             let steps = (400..476).step_by(4).flat_map(|origin| (0..24).map(move |step| (origin, step)));
@@ -370,10 +446,10 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(9);
         columns[1] = (0..500).map(|_| random.random_range(-1.0..1.0)).collect();
         columns[2][..390].fill(f64::NAN);
-        let own = structural(&columns, &(0..400), &[48], &[12], 12).expect("maps");
+        let own = structural(&columns, &(0..400), &[48], &[12], &[12]).expect("maps");
         let map = |column: usize| &own.maps_clh[column * 48 * 12..][..48 * 12];
         // The last sample says more of a wandering level than of noise.
-        assert!(map(0)[47 * 12] > 3.0 * map(1)[47 * 12], "{} {}", map(0)[47 * 12], map(1)[47 * 12]);
+        assert!(map(0)[47 * 12] > 2.0 * map(1)[47 * 12], "{} {}", map(0)[47 * 12], map(1)[47 * 12]);
         let mean = |place: usize| (map(0)[place] + map(1)[place]) / 2.0;
         (0..48 * 12).for_each(|place| assert!((map(2)[place] - mean(place)).abs() < 0.02, "{} {}", map(2)[place], mean(place)));
         let sum: f32 = (0..48).map(|i| map(0)[i * 12 + 5]).sum();
@@ -382,7 +458,7 @@ mod tests {
 
     #[test]
     fn too_few_rows_are_an_error() {
-        let short = structural(&columns(), &(0..40), &[48], &[12], 12);
+        let short = structural(&columns(), &(0..40), &[48], &[12], &[12]);
         let what = "training windows of the structural maps";
         assert_eq!(short, Err(EvalError::TooShort { what, expected: 48, found: 40 }));
     }
@@ -390,7 +466,7 @@ mod tests {
     #[test]
     fn a_column_that_says_nothing_has_the_mean_of_all_kernels() {
         let [empty, flat] =
-            [f64::NAN, 1.0].map(|value| structural(&[vec![value; 500]], &(0..400), &[48], &[12], 12).expect("maps"));
+            [f64::NAN, 1.0].map(|value| structural(&[vec![value; 500]], &(0..400), &[48], &[12], &[12]).expect("maps"));
         assert_eq!(empty, flat);
         for step in 0..12 {
             let sum = empty.maps_clh.iter().skip(step).step_by(12).sum::<f32>();
@@ -399,12 +475,50 @@ mod tests {
         // Beside others it has their mean.
         let mut all = columns();
         all.push(vec![1.0; 500]);
-        let beside = structural(&all, &(0..400), &[48], &[12], 12).expect("maps");
+        let beside = structural(&all, &(0..400), &[48], &[12], &[12]).expect("maps");
         let (others, last) = beside.maps_clh.split_at(3 * 48 * 12);
         for (place, weight) in last.iter().enumerate() {
             let mean = others.iter().skip(place).step_by(48 * 12).sum::<f32>() / 3.0;
             assert!((weight - mean).abs() < 0.02, "{weight} {mean}");
         }
+    }
+
+    #[test]
+    fn the_fit_of_a_kernel_is_what_its_forecasts_were_worth() {
+        let mut columns = columns();
+        columns[1] = vec![2.0; 500];
+        columns[2][..395].fill(f64::NAN);
+        let (lookback, horizon, cuts) = (24, 12, [4, 12]);
+        let tried = Tried::of(&columns, &(0..400), 48, &cuts);
+        let one = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], false);
+        let other = Kernel { noise: 1.5 * one.noise, ..one.clone() };
+        let by_hand = |kernel: &Kernel| {
+            let map = Process::new(kernel, lookback, horizon).expect("a positive matrix").map();
+            let origins = lookback..400 - horizon + 1;
+            let up_to = |cut: usize| {
+                let error = |origin: usize, step: usize| {
+                    let said: f64 = (0..lookback).map(|i| map[(i, step)] * columns[0][origin - lookback + i]).sum();
+                    (said - columns[0][origin + step]).powi(2)
+                };
+                let all = origins.clone().flat_map(|origin| (0..cut).map(move |step| (origin, step)));
+                all.map(|(origin, step)| error(origin, step)).sum::<f64>() / (cut * origins.len()) as f64
+            };
+            -0.25 * (up_to(4).ln() + up_to(12).ln())
+        };
+        for kernel in [&one, &other] {
+            let fit = tried.fit(kernel).expect("a positive matrix");
+            assert!((fit[0] - by_hand(kernel)).abs() < 1e-9, "{fit:?} {}", by_hand(kernel));
+            assert_eq!(fit[1..], [0.0, 0.0], "a flat column and one without a window say nothing");
+        }
+        let seen = Seen::of(&columns, &(0..400), 48);
+        let logarithm = |kernel: &Kernel| {
+            let evidence = seen.evidence(&Process::new(kernel, 48, 0).expect("a positive matrix"), 48)[0];
+            EVIDENCE * evidence.expect("windows") + FIT * by_hand(kernel)
+        };
+        let expected = weights(&[logarithm(&one), logarithm(&other)]);
+        assert!(expected.iter().all(|weight| *weight > 0.05), "{expected:?}");
+        let found = of_columns(&[one, other], &seen, &tried, 48);
+        assert!((found[0][0] - expected[0]).abs() < 1e-6, "{found:?} {expected:?}");
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub struct LinearConfig {
     /// Samples that every column's own map looks back, at most `lookback`; none if absent. The expert is the mean of the map of all columns and the
     /// column's own, which is shrunk towards that of all columns as much as the validation rows ask for: for many series that are not alike.
     pub own: Option<usize>,
-    /// Structural maps of every column: forecasts of Gaussian processes of a level, seasons and noise, weighted by their evidence, without a fitted weight.
+    /// Structural maps of every column: forecasts of Gaussian processes of a level, seasons and noise, weighted by their evidence and by their errors at the
+    /// horizons that are scored, without a fitted weight.
     /// The expert is the mean of what it is without them and of one of theirs for each look-back. None if absent.
     pub structural: Option<StructuralConfig>,
 }
