@@ -12,7 +12,7 @@
 //! Kernels are drawn from wide priors, the same ones for all data, and each column's map is the mean of theirs, weighted by their evidence on its training
 //! rows: its scale and its mean profiled out, its power that of few samples (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006,
 //! sections 2.2, 2.7 and 5.4; periodic kernel of MacKay, 1998). Evidence is of the next sample after each; what a kernel's forecasts are worth at the horizons
-//! that are asked for, their errors on the training rows say, and have as large a say:
+//! that are asked for, their errors on the training rows say, of windows half as long as the look-back, and have as large a say:
 //!
 //! ```text
 //! ln w = EVIDENCE·(ln evidence of a sample) − FIT/2·(mean over the horizons of ln of the mean square error up to each)
@@ -181,6 +181,13 @@ fn moves(window: &[f64]) -> bool {
     window.iter().map(|value| value * value).sum::<f64>() > FLAT * window.len() as f64
 }
 
+/// Origins so far apart, ascending, the last among them: the last rows of a column are its best known, as series that end together may begin late.
+fn back_from_the_last(origins: Range<usize>, apart: usize) -> Vec<usize> {
+    let mut taken: Vec<usize> = origins.rev().step_by(apart).collect();
+    taken.reverse();
+    taken
+}
+
 /// Windows of the training rows, columns beside each other, and whose they are.
 struct Seen {
     windows: Vec<Mat<f64>>,
@@ -193,9 +200,7 @@ impl Seen {
     fn of(columns: &[impl AsRef<[f64]> + Sync], train: &Range<usize>, lookback: usize) -> Self {
         let ends = train.start + lookback..train.end + 1;
         let apart = (lookback / 3).max(1).max(stride(columns.len(), &ends, MOST_WINDOWS));
-        // The last rows of a column are its best known: series that end together may begin late.
-        let mut origins: Vec<usize> = ends.rev().step_by(apart).collect();
-        origins.reverse();
+        let origins = back_from_the_last(ends, apart);
         let of_column = |column: &_| Windows::of(AsRef::<[f64]>::as_ref(column), &origins, &Inputs::samples(lookback), 0, 1.0).x;
         let found: Vec<Vec<f64>> = columns.par_iter().map(of_column).collect();
         let of_columns: Vec<Vec<&[f64]>> =
@@ -215,11 +220,8 @@ impl Seen {
         // The mean takes one of a window's samples.
         let free = (lookback - 1).max(1) as f64;
         let determinant = process.determinant() / free;
-        let of = |(square, &count): (f64, &usize)| {
-            let evidence = -0.5 * ((square / (count as f64 * free)).ln() + determinant);
-            // Rounding may leave no square where it is very small.
-            (count > 0).then_some(if evidence.is_finite() { evidence } else { f64::NEG_INFINITY })
-        };
+        let of =
+            |(square, &count): (f64, &usize)| (count > 0).then(|| -0.5 * ((square / (count as f64 * free)).ln() + determinant));
         squares.into_iter().zip(&self.counts).map(of).collect()
     }
 }
@@ -238,9 +240,7 @@ impl Tried {
         let (lookback, horizon) = (lookback.div_ceil(2), cuts[cuts.len() - 1]);
         let origins = train.start + lookback..(train.end + 1).saturating_sub(horizon);
         let apart = stride(columns.len(), &origins, (MOST_PRODUCTS / (lookback * horizon)).clamp(1, MOST_TRIED));
-        // Counted back from the last, as in what is seen.
-        let mut origins: Vec<usize> = origins.rev().step_by(apart).collect();
-        origins.reverse();
+        let origins = back_from_the_last(origins, apart);
         let of_column = |column: &_| {
             let all = Windows::of(AsRef::<[f64]>::as_ref(column), &origins, &Inputs::samples(lookback), horizon, 1.0);
             let (mut windows, mut futures) = (Vec::with_capacity(all.x.len()), Vec::with_capacity(all.y.len()));
@@ -269,7 +269,7 @@ impl Tried {
                     / count
             };
             let squares: Vec<f64> = (0..horizon).map(square).collect();
-            let up_to = |&cut: &usize| (squares[..cut].iter().sum::<f64>() / cut as f64).max(FLAT).ln();
+            let up_to = |&cut: &usize| (squares[..cut].iter().sum::<f64>() / cut as f64).ln();
             -0.5 * self.cuts.iter().map(up_to).sum::<f64>() / self.cuts.len() as f64
         };
         Some(self.columns.iter().map(of_column).collect())
@@ -345,7 +345,11 @@ pub fn structural(
 fn of_columns(kernels: &[Kernel], seen: &Seen, tried: &Tried, lookback: usize) -> Vec<Vec<f64>> {
     let logarithms = |kernel: &Kernel| {
         let evidence = seen.evidence(&Process::new(kernel, lookback, 0)?, lookback);
-        let both = |(evidence, fit): (Option<f64>, f64)| evidence.map(|evidence| EVIDENCE * evidence + FIT * fit);
+        let both = |(evidence, fit): (Option<f64>, f64)| {
+            let logarithm = EVIDENCE * evidence? + FIT * fit;
+            // Rounding may leave no square where it is very small.
+            Some(if logarithm.is_finite() { logarithm } else { f64::NEG_INFINITY })
+        };
         Some(evidence.into_iter().zip(tried.fit(kernel)?).map(both).collect())
     };
     let by_kernel: Vec<Option<Vec<Option<f64>>>> = kernels.par_iter().map(logarithms).collect();
