@@ -32,6 +32,9 @@ pub type Boards = Vec<(String, HorizonBoards)>;
 const MSTL_SEASONS: usize = 14;
 const MOST_FITS: usize = 4000;
 
+/// How often the structural maps count beside what else a linear expert is.
+const STRUCTURAL: usize = 2;
+
 /// Ridges of a run.
 pub struct Ridges {
     /// The linear expert.
@@ -185,7 +188,8 @@ impl<'a> Judge<'a> {
         whole(options, fit, own, structural).map(Some).map_err(|error| self.named(error))
     }
 
-    /// A linear expert once more, with the strengths it was picked with, on training and validation rows.
+    /// The mean of a linear expert and what it is fitted once more, with the strengths it was picked with, on training and validation rows: what the newest
+    /// rows alone say, all of one moment, counts half (Pesaran & Timmermann, Selection of estimation window in the presence of breaks, 2007).
     pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
         let (rows, series) = (self.ranges.train.start..self.ranges.validation.end, self.all_series());
         let (columns, cuts) = (&self.data.standardised, &self.horizons);
@@ -196,7 +200,8 @@ impl<'a> Judge<'a> {
             Own::fit_with(columns, &rows, shared, cuts, strengths)
         };
         let structural = |of: &StructuralConfig| self.structural(of, &rows);
-        whole(options, fit, own, structural).map_err(|error| self.named(error))
+        let again = whole(options, fit, own, structural).map_err(|error| self.named(error))?;
+        Ok(again.halfway_to(expert))
     }
 
     fn structural(&self, of: &StructuralConfig, rows: &Range<usize>) -> Result<Own, EvalError> {
@@ -420,7 +425,7 @@ fn whole(
     }
     if let Some(options) = &linear.structural {
         let (maps, horizon) = (structural(options)?, expert.horizon);
-        expert = expert.beside_own(Ridge::level(maps.lookback, horizon), maps, options.lookbacks.len());
+        expert = expert.beside_own(Ridge::level(maps.lookback, horizon), maps, STRUCTURAL);
     }
     Ok(match linear.reversion {
         Some(time) => expert.reverting(time),

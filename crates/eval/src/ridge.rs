@@ -450,6 +450,25 @@ impl Ridge {
         Self { inputs: Inputs::samples(lookback), horizon, weights_lh, bias_h, strengths: Vec::new(), own: None }
     }
 
+    /// The mean of two fits of the same inputs.
+    ///
+    /// # Panics
+    /// Other inputs, another horizon, or own maps in one alone.
+    pub fn halfway_to(mut self, other: &Self) -> Self {
+        assert_eq!((self.inputs, self.horizon), (other.inputs, other.horizon), "the same map, fitted on other rows");
+        let halfway = |to: &mut [f32], from: &[f32]| {
+            assert_eq!(to.len(), from.len(), "the same map, fitted on other rows");
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = 0.5 * (*to + from));
+        };
+        halfway(&mut self.weights_lh, &other.weights_lh);
+        halfway(&mut self.bias_h, &other.bias_h);
+        assert_eq!(self.own.is_some(), other.own.is_some(), "the same map, fitted on other rows");
+        if let (Some(own), Some(other)) = (&mut self.own, &other.own) {
+            halfway(&mut own.maps_clh, &other.maps_clh);
+        }
+        self
+    }
+
     /// Its mean with every column's own map, which counts so many times: of `shared`, a ridge over samples alone, and what `own` adds to that.
     ///
     /// # Panics

@@ -12,10 +12,11 @@
 //! Kernels are drawn from wide priors, the same ones for all data, and each column's map is the mean of theirs, weighted by their evidence on its training
 //! rows: its scale and its mean profiled out, its power that of few samples (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006,
 //! sections 2.2, 2.7 and 5.4; periodic kernel of MacKay, 1998). Evidence is of the next sample after each; what a kernel's forecasts are worth at the horizons
-//! that are asked for, their errors on the training rows say, of windows half as long as the look-back, and have as large a say:
+//! that are asked for, their errors on the training rows say, of windows half as long as the look-back, or as long as the seasons, and have as large a say:
 //!
 //! ```text
-//! ln w = EVIDENCE·(ln evidence of a sample) − FIT/2·(mean over the horizons of ln of the mean square error up to each)
+//! ln w = EVIDENCE·(ln evidence of a sample) − F/2·(mean over the horizons of ln of the mean square error up to each)
+//! F = min(FIT, FIT_OF_ONE·windows)
 //! ```
 //! What a map takes for one step sums to one, so a forecast follows the level and the scale of its window.
 
@@ -36,6 +37,8 @@ const DRAWS: usize = 400;
 const EVIDENCE: f64 = 30.0;
 /// Forecasts that those on the training rows count as, for the same reasons.
 const FIT: f64 = 30.0;
+/// Forecasts that one window counts as, at most: few windows decide nothing.
+const FIT_OF_ONE: f64 = 3.0;
 /// Kernels with less weight than this in a column are left out of its map.
 const LEAST: f64 = 1e-3;
 /// Most windows that evidence is taken from, but one of each column.
@@ -226,7 +229,7 @@ impl Seen {
     }
 }
 
-/// Windows of the training rows half as long, so that there are more of them, and what came after each.
+/// Windows of the training rows half as long, so that there are more of them, but no shorter than the seasons, and what came after each.
 struct Tried {
     lookback: usize,
     /// Ends of the scored parts of the horizon.
@@ -236,8 +239,15 @@ struct Tried {
 }
 
 impl Tried {
-    fn of(columns: &[impl AsRef<[f64]> + Sync], train: &Range<usize>, lookback: usize, cuts: &[usize]) -> Self {
-        let (lookback, horizon) = (lookback.div_ceil(2), cuts[cuts.len() - 1]);
+    fn of(
+        columns: &[impl AsRef<[f64]> + Sync],
+        train: &Range<usize>,
+        lookback: usize,
+        seasons: &[usize],
+        cuts: &[usize],
+    ) -> Self {
+        let longest = seasons.iter().copied().max().expect("a season");
+        let (lookback, horizon) = (lookback.div_ceil(2).max(longest.min(lookback)), cuts[cuts.len() - 1]);
         let origins = train.start + lookback..(train.end + 1).saturating_sub(horizon);
         let apart = stride(columns.len(), &origins, (MOST_PRODUCTS / (lookback * horizon)).clamp(1, MOST_TRIED));
         let origins = back_from_the_last(origins, apart);
@@ -251,6 +261,11 @@ impl Tried {
             (windows, futures)
         };
         Self { lookback, cuts: cuts.to_vec(), columns: columns.par_iter().map(of_column).collect() }
+    }
+
+    /// Forecasts that a column's windows count as.
+    fn count(&self, column: usize) -> f64 {
+        FIT.min(FIT_OF_ONE * (self.columns[column].0.len() / self.lookback) as f64)
     }
 
     /// Minus half the logarithm of the mean square error of a kernel's forecasts, the mean over the cuts, for each column; 0 of a column without a window.
@@ -320,8 +335,12 @@ pub fn structural(
     for &lookback in lookbacks {
         let mut random = ChaCha8Rng::seed_from_u64(lookback as u64);
         let kernels: Vec<Kernel> = (0..DRAWS).map(|draw| Kernel::draw(&mut random, seasons, draw >= DRAWS / 2)).collect();
-        let of_columns =
-            of_columns(&kernels, &Seen::of(columns, train, lookback), &Tried::of(columns, train, lookback, cuts), lookback);
+        let of_columns = of_columns(
+            &kernels,
+            &Seen::of(columns, train, lookback),
+            &Tried::of(columns, train, lookback, seasons, cuts),
+            lookback,
+        );
         let heard: Vec<usize> = (0..DRAWS).filter(|&draw| of_columns.iter().any(|weights| weights[draw] > 0.0)).collect();
         for draws in heard.chunks(AT_ONCE) {
             let map = |&draw: &usize| Process::new(&kernels[draw], lookback, horizon).map(|process| process.map());
@@ -345,12 +364,12 @@ pub fn structural(
 fn of_columns(kernels: &[Kernel], seen: &Seen, tried: &Tried, lookback: usize) -> Vec<Vec<f64>> {
     let logarithms = |kernel: &Kernel| {
         let evidence = seen.evidence(&Process::new(kernel, lookback, 0)?, lookback);
-        let both = |(evidence, fit): (Option<f64>, f64)| {
-            let logarithm = EVIDENCE * evidence? + FIT * fit;
+        let both = |(column, (evidence, fit)): (usize, (Option<f64>, f64))| {
+            let logarithm = EVIDENCE * evidence? + tried.count(column) * fit;
             // Rounding may leave no square where it is very small.
             Some(if logarithm.is_finite() { logarithm } else { f64::NEG_INFINITY })
         };
-        Some(evidence.into_iter().zip(tried.fit(kernel)?).map(both).collect())
+        Some(evidence.into_iter().zip(tried.fit(kernel)?).enumerate().map(both).collect())
     };
     let by_kernel: Vec<Option<Vec<Option<f64>>>> = kernels.par_iter().map(logarithms).collect();
     let of_column = |column: usize| {
@@ -493,7 +512,7 @@ mod tests {
         columns[1] = vec![2.0; 500];
         columns[2][..395].fill(f64::NAN);
         let (lookback, horizon, cuts) = (24, 12, [4, 12]);
-        let tried = Tried::of(&columns, &(0..400), 48, &cuts);
+        let tried = Tried::of(&columns, &(0..400), 48, &[12], &cuts);
         let one = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], false);
         let other = Kernel { noise: 1.5 * one.noise, ..one.clone() };
         let by_hand = |kernel: &Kernel| {
@@ -523,6 +542,27 @@ mod tests {
         assert!(expected.iter().all(|weight| *weight > 0.05), "{expected:?}");
         let found = of_columns(&[one, other], &seen, &tried, 48);
         assert!((found[0][0] - expected[0]).abs() < 1e-6, "{found:?} {expected:?}");
+    }
+
+    #[test]
+    fn few_windows_decide_nothing_and_many_are_taken_by_stride_from_the_last() {
+        let columns = columns();
+        let windows = |train, lookback, seasons: &[usize], horizon| {
+            let tried = Tried::of(&columns[..1], &train, lookback, seasons, &[horizon]);
+            (tried.lookback, tried.columns[0].0.len() / tried.lookback, tried.count(0))
+        };
+        assert_eq!(windows(0..36, 48, &[12], 12), (24, 1, FIT_OF_ONE));
+        assert_eq!(windows(0..35, 48, &[12], 12), (24, 0, 0.0));
+        assert_eq!(windows(0..400, 48, &[12], 12), (24, 365, FIT));
+        // A week of 40 is seen whole, and one of 60 as far as the look-back goes.
+        assert_eq!(windows(0..400, 48, &[12, 40], 12).0, 40);
+        assert_eq!(windows(0..400, 48, &[12, 60], 12).0, 48);
+        let long: Vec<f64> = (0..20_000).map(|row| f64::from(row).powi(2)).collect();
+        let tried = Tried::of(&[&long[..]], &(0..20_000), 4, &[1], &[1]);
+        let (x, y) = &tried.columns[0];
+        assert_eq!((tried.lookback, x.len()), (2, 2 * y.len()));
+        assert_eq!(y.len(), 19_998usize.div_ceil(3), "every third of the origins: {MOST_TRIED} at most");
+        assert_eq!(*y.last().expect("a window"), long[19_999] - (long[19_998] + long[19_997]) / 2.0);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct LinearConfig {
     pub own: Option<usize>,
     /// Structural maps of every column: forecasts of Gaussian processes of a level, seasons and noise, weighted by their evidence and by their errors at the
     /// horizons that are scored, without a fitted weight.
-    /// The expert is the mean of what it is without them and of one of theirs for each look-back. None if absent.
+    /// A third of the expert is what it is without them, two thirds are they. None if absent.
     pub structural: Option<StructuralConfig>,
 }
 

@@ -71,7 +71,8 @@ pub struct TrainConfig {
     /// Whether the network is shipped even where it adds nothing to the linear expert on the validation rows.
     pub keep_network: bool,
     /// Whether all is fitted once more on training and validation rows, as it was selected: the network as many epochs as its best had, its
-    /// shares and the calibration as they are. What is shipped then was never scored on rows it did not see, but for the test rows.
+    /// shares and the calibration as they are, the linear expert the mean of both fits. What is shipped then was never scored on rows it did not see, but
+    /// for the test rows.
     pub refit: bool,
     /// Steps from one checkpoint to the next, beside those after every epoch. Changes no weight.
     pub checkpoint_steps: u64,

@@ -48,7 +48,7 @@ impl Trainer<'_> {
         })
     }
 
-    /// Fits what is shipped once more, on training and validation rows: `linear` is the expert fitted there, the network learns from the beginning for as many
+    /// Fits what is shipped once more, on training and validation rows: `linear` is the expert for them, the network learns from the beginning for as many
     /// epochs as its best had. Shares and calibration stay those of rows that what was selected did not see.
     ///
     /// # Errors

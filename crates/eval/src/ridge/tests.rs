@@ -54,6 +54,25 @@ fn a_reverting_ridge_goes_part_of_the_way_to_the_mean_of_all() {
 }
 
 #[test]
+fn halfway_between_two_fits_is_the_mean_of_their_forecasts() {
+    let columns = [wave(400), wave(430)[30..].to_vec()];
+    let fit = |rows: Range<usize>| {
+        let shared = Ridge::fit(&columns, 2, &rows, &(300..400), Inputs::samples(12), &[6], 0).expect("fits");
+        let own = Own::fit_with(&columns, &rows, &shared, &[6], &[1.0]).expect("fits");
+        shared.clone().beside_own(shared, own, 1).reverting(40.0)
+    };
+    let (one, other) = (fit(0..150), fit(0..300));
+    let between = other.clone().halfway_to(&one);
+    for (index, column) in columns.iter().enumerate() {
+        let [one, other, between] = [&one, &other, &between].map(|ridge| ridge.forecast(index, column, 350..360));
+        assert_ne!(one, other);
+        for ((one, other), between) in one.iter().zip(&other).zip(&between) {
+            assert!((0.5 * (one + other) - between).abs() < 1e-5, "{one} {other} {between}");
+        }
+    }
+}
+
+#[test]
 fn blocks_are_fits_of_their_own() {
     let columns = [wave(400), wave(430)[30..].to_vec()];
     let inputs = Inputs { lookback: 12, profile: Some(Profile { season: 9, cycles: 3 }), level: false };
