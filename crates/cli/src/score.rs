@@ -32,7 +32,7 @@ pub type Boards = Vec<(String, HorizonBoards)>;
 const MSTL_SEASONS: usize = 14;
 const MOST_FITS: usize = 4000;
 
-/// How often the structural maps count beside what else a linear expert is.
+/// How often the structural maps count where what else a linear expert is counts once.
 const STRUCTURAL: usize = 2;
 
 /// Ridges of a run.

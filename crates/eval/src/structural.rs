@@ -35,9 +35,9 @@ use std::{f64::consts::PI, ops::Range};
 const DRAWS: usize = 400;
 /// Samples that the training rows' evidence counts as: they depend on each other, and no kernel is true.
 const EVIDENCE: f64 = 30.0;
-/// Forecasts that those on the training rows count as, for the same reasons.
+/// Forecasts that those on the training rows count as, at most, for the same reasons.
 const FIT: f64 = 30.0;
-/// Forecasts that one window counts as, at most: few windows decide nothing.
+/// Forecasts that one window counts as: few windows decide nothing.
 const FIT_OF_ONE: f64 = 3.0;
 /// Kernels with less weight than this in a column are left out of its map.
 const LEAST: f64 = 1e-3;
@@ -335,12 +335,9 @@ pub fn structural(
     for &lookback in lookbacks {
         let mut random = ChaCha8Rng::seed_from_u64(lookback as u64);
         let kernels: Vec<Kernel> = (0..DRAWS).map(|draw| Kernel::draw(&mut random, seasons, draw >= DRAWS / 2)).collect();
-        let of_columns = of_columns(
-            &kernels,
-            &Seen::of(columns, train, lookback),
-            &Tried::of(columns, train, lookback, seasons, cuts),
-            lookback,
-        );
+        let seen = Seen::of(columns, train, lookback);
+        let tried = Tried::of(columns, train, lookback, seasons, cuts);
+        let of_columns = of_columns(&kernels, &seen, &tried, lookback);
         let heard: Vec<usize> = (0..DRAWS).filter(|&draw| of_columns.iter().any(|weights| weights[draw] > 0.0)).collect();
         for draws in heard.chunks(AT_ONCE) {
             let map = |&draw: &usize| Process::new(&kernels[draw], lookback, horizon).map(|process| process.map());
