@@ -1,10 +1,14 @@
 //! Conformal calibration: how far the quantiles have to lie from the median for as many samples to fall beyond as their levels say.
 //!
 //! ```text
-//! split       q'_j = m + s_c·f_j·(q_j − m)  f_j: the level's quantile of (y − m)/(s_c·(q_j − m)) over held-back rows (Romano et al. 2019, Vovk 2005)
-//!                                           s_c: how large the column's errors are beside those of all columns, drawn to 1 where few rows tell
+//! split       q'_j = m ± f_j·d_j,           d_j = ½·|q_j − m| + ½·s_c·a_j
+//!                                           f_j: the level's quantile of (y − m)/±d_j over held-back rows (Romano et al. 2019, Vovk 2005)
+//!                                           a_j: the mean of |q_j − m| there; s_c: how large the column's errors were there beside those of all columns
 //! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate/√h·((1 − S)·g_j + S·g_m),     g_j = 1{y beyond q'_j} − share the level leaves beyond
 //! ```
+//! Half of a distance is what the network says of this very moment, half what the column's errors were: the constant of normalised conformal prediction
+//! (Papadopoulos et al. 2008), one a column. Either alone errs more (LOG.md).
+//!
 //! h steps ahead, m the level that leaves as much beyond on the other side, if there is one. What makes errors grow makes them grow on both sides: the two
 //! learn from each other, and with less noise, yet each ends where its own share is beyond.
 //! Distances that would cross are widened to the one inside. The adaptive form follows a stream whose errors grow or shrink (Gibbs & Candès 2021, as
@@ -34,27 +38,47 @@ const SHARED: f64 = 0.45;
 /// Largest |θ|: a factor of 150.
 const LARGEST_LOG: f64 = 5.0;
 
-/// Factors of the quantiles' distances from the median.
+/// What the quantiles' distances from the median come to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     factors_hq: Vec<f32>,
     factors_c: Vec<f32>,
+    horizon: usize,
+    held: Option<Held>,
+}
+
+/// What held-back rows say of distances, whatever the network says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// Distances `[horizon][levels]`, standardised.
+    pub distances_hq: Vec<f32>,
+    /// What they count in a column, `[columns][horizon]`.
+    pub sizes_ch: Vec<f32>,
 }
 
 impl Calibration {
-    /// Checks factors `[horizon][levels]`, and one a column.
+    /// Checks factors of the network's distances, `[horizon][levels]` and one a column.
     ///
     /// # Errors
     /// A wrong number of the first, or one of all that is not in 0 to 1000.
     pub fn new(factors_hq: Vec<f32>, factors_c: Vec<f32>, horizon: usize, levels: &Levels) -> Result<Self, ModelError> {
-        let expected = horizon * levels.count();
-        if factors_hq.len() != expected {
-            return Err(ModelError::Width { what: "calibration", expected, found: factors_hq.len() });
+        width("calibration", horizon * levels.count(), factors_hq.len())?;
+        factors(factors_hq.iter().chain(&factors_c))?;
+        Ok(Self { factors_hq, factors_c, horizon, held: None })
+    }
+
+    /// The same with what held-back rows say added.
+    ///
+    /// # Errors
+    /// A wrong number of either, a distance that is negative or not finite, or a size that is not in 0 to 1000.
+    pub fn beside(self, held: Held) -> Result<Self, ModelError> {
+        width("held-back distances", self.factors_hq.len(), held.distances_hq.len())?;
+        width("held-back sizes", self.factors_c.len() * self.horizon, held.sizes_ch.len())?;
+        if let Some(found) = held.distances_hq.iter().find(|distance| !(0.0..=f32::MAX).contains(*distance)) {
+            return Err(ModelError::config("calibration", "finite distances of at least 0", found));
         }
-        match factors_hq.iter().chain(&factors_c).find(|factor| !(0.0..=LARGEST_FACTOR).contains(*factor)) {
-            Some(found) => Err(ModelError::config("calibration", format!("factors of 0 to {LARGEST_FACTOR}"), found)),
-            None => Ok(Self { factors_hq, factors_c }),
-        }
+        factors(held.sizes_ch.iter())?;
+        Ok(Self { held: Some(held), ..self })
     }
 
     /// The factors, `[horizon][levels]`.
@@ -67,23 +91,45 @@ impl Calibration {
         &self.factors_c
     }
 
-    /// The factors of one step, and that of one column.
-    pub(crate) fn at(&self, step: usize, count: usize, column: usize) -> (&[f32], f32) {
-        (&self.factors_hq[step * count..][..count], self.factors_c[column])
+    /// What held-back rows say.
+    pub fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
+    }
+
+    /// Moves the quantiles of one step of one column, `[levels]`, by their distances from the median.
+    pub(crate) fn apply(&self, step: usize, column: usize, quantiles: &mut [f64], middle: usize) {
+        let count = quantiles.len();
+        let (factors, own) = (&self.factors_hq[step * count..][..count], f64::from(self.factors_c[column]));
+        let of_network = |level: usize, distance: f64| f64::from(factors[level]) * own * distance;
+        let Some(held) = &self.held else { return stretch(quantiles, middle, of_network) };
+        let (held_q, size) =
+            (&held.distances_hq[step * count..][..count], f64::from(held.sizes_ch[column * self.horizon + step]));
+        stretch(quantiles, middle, |level, distance| of_network(level, distance) + size * f64::from(held_q[level]));
     }
 }
 
-/// Moves the quantiles of one step away from the median by `factor(level)`; they do not cross.
-pub(crate) fn stretch(quantiles: &mut [f64], middle: usize, factor: impl Fn(usize) -> f64) {
+fn width(what: &'static str, expected: usize, found: usize) -> Result<(), ModelError> {
+    if expected == found { Ok(()) } else { Err(ModelError::Width { what, expected, found }) }
+}
+
+fn factors<'a>(mut all: impl Iterator<Item = &'a f32>) -> Result<(), ModelError> {
+    match all.find(|factor| !(0.0..=LARGEST_FACTOR).contains(*factor)) {
+        Some(found) => Err(ModelError::config("calibration", format!("factors of 0 to {LARGEST_FACTOR}"), found)),
+        None => Ok(()),
+    }
+}
+
+/// Moves the quantiles of one step from their distances to the median to `to(level, distance)`; they do not cross.
+fn stretch(quantiles: &mut [f64], middle: usize, to: impl Fn(usize, f64) -> f64) {
     let median = quantiles[middle];
     let mut reach = 0.0f64;
     for level in middle + 1..quantiles.len() {
-        reach = reach.max((quantiles[level] - median) * factor(level));
+        reach = reach.max(to(level, quantiles[level] - median));
         quantiles[level] = median + reach;
     }
     reach = 0.0;
     for level in (0..middle).rev() {
-        reach = reach.max((median - quantiles[level]) * factor(level));
+        reach = reach.max(to(level, median - quantiles[level]));
         quantiles[level] = median - reach;
     }
 }
@@ -303,7 +349,7 @@ impl Learner<'_> {
                 continue;
             }
             slot.copy_from_slice(quantiles);
-            stretch(slot, middle, |level| logs[level].exp());
+            stretch(slot, middle, |level, distance| distance * logs[level].exp());
             let median = quantiles[middle];
             slot.iter_mut()
                 .enumerate()
@@ -317,9 +363,9 @@ impl Learner<'_> {
         let (count, logs) = (knots.beyond.len(), &*self.log_factors);
         for (quantiles, &(knot, way)) in quantiles.chunks_exact_mut(count).zip(&knots.between) {
             let at = |knot: usize, level: usize| logs.get(knot * count + level).copied().unwrap_or(0.0);
-            stretch(quantiles, knots.middle, |level| {
+            stretch(quantiles, knots.middle, |level, distance| {
                 let (low, high) = (at(knot, level), at(knot + 1, level));
-                (if way > 0.0 { low + way * (high - low) } else { low }).exp()
+                distance * (if way > 0.0 { low + way * (high - low) } else { low }).exp()
             });
         }
     }
@@ -332,10 +378,10 @@ mod tests {
     #[test]
     fn stretched_quantiles_do_not_cross() {
         let mut quantiles = [1.0, 2.0, 3.0, 3.5, 6.0];
-        stretch(&mut quantiles, 2, |level| [0.1, 2.0, 9.0, 8.0, 0.5][level]);
+        stretch(&mut quantiles, 2, |level, distance| distance * [0.1, 2.0, 9.0, 8.0, 0.5][level]);
         assert_eq!(quantiles, [1.0, 1.0, 3.0, 7.0, 7.0]);
         let mut same = [1.0, 2.0, 3.0];
-        stretch(&mut same, 1, |_| 1.0);
+        stretch(&mut same, 1, |_, distance| distance);
         assert_eq!(same, [1.0, 2.0, 3.0]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     ModelError,
-    conformal::Calibration,
+    conformal::{Calibration, Held},
     covariates::Covariates,
     forecaster::{Blueprint, Column, Forecaster, ForecasterConfig},
     layer::Registry,
@@ -19,7 +19,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 /// Largest header of a safetensors file.
 const HEADER_LIMIT: usize = 100_000_000;
@@ -37,6 +37,8 @@ const LINEAR_OWN: &str = "linear.own";
 const NETWORK_SHARE: &str = "network_share";
 const CALIBRATION: &str = "calibration";
 const CALIBRATION_COLUMNS: &str = "calibration.columns";
+const CALIBRATION_HELD: &str = "calibration.held";
+const CALIBRATION_SIZES: &str = "calibration.sizes";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,9 +113,13 @@ impl Forecaster {
         }
         if let Some(calibration) = self.calibration() {
             let shape = vec![horizon, self.config().quantiles.len()];
-            tensors.push((CALIBRATION.into(), shape, bytes_of(calibration.factors())));
-            let shape = vec![1, self.columns().len()];
-            tensors.push((CALIBRATION_COLUMNS.into(), shape, bytes_of(calibration.of_columns())));
+            tensors.push((CALIBRATION.into(), shape.clone(), bytes_of(calibration.factors())));
+            let columns = self.columns().len();
+            tensors.push((CALIBRATION_COLUMNS.into(), vec![1, columns], bytes_of(calibration.of_columns())));
+            if let Some(held) = calibration.held() {
+                tensors.push((CALIBRATION_HELD.into(), shape, bytes_of(&held.distances_hq)));
+                tensors.push((CALIBRATION_SIZES.into(), vec![columns, horizon], bytes_of(&held.sizes_ch)));
+            }
         }
         tensors
     }
@@ -212,7 +218,8 @@ impl Reader {
             format_version: u32,
         }
         match serde_json::from_str::<Version>(text) {
-            // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own; all else is the same.
+            // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
+            // rows; all else is the same.
             Ok(Version { format_version: 1..=FORMAT_VERSION }) => {}
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));
@@ -266,7 +273,16 @@ impl Reader {
                     // Files up to version 3 have none.
                     false => vec![1.0; header.columns.len()],
                 };
-                Some(Calibration::new(of_steps, of_columns, horizon, &levels).map_err(named)?)
+                let calibration = Calibration::new(of_steps, of_columns, horizon, &levels).map_err(named)?;
+                Some(match tensors.names().contains(&CALIBRATION_HELD) {
+                    true => {
+                        let distances_hq = values(CALIBRATION_HELD, [horizon, levels.count()])?;
+                        let sizes_ch = values(CALIBRATION_SIZES, [header.columns.len(), horizon])?;
+                        calibration.beside(Held { distances_hq, sizes_ch }).map_err(named)?
+                    }
+                    // Files up to version 4 have none.
+                    false => calibration,
+                })
             }
             false => None,
         };

@@ -1,7 +1,6 @@
 //! What a forecaster says of some steps of its horizon, from one column's history, hidden row and the covariates known of those steps.
 
 use crate::{
-    conformal::stretch,
     covariates::Along,
     forecaster::Forecaster,
     layer::Workspace,
@@ -165,8 +164,7 @@ impl Voice<'_> {
             parts.between[place] = between;
             combined.iter_mut().zip(network).for_each(|(combined, network)| *combined = network + shift);
             if let Some(calibration) = forecaster.calibration() {
-                let (factors, own) = calibration.at(step, count, room.columns[row]);
-                stretch(combined, middle, |level| f64::from(factors[level]) * f64::from(own));
+                calibration.apply(step, room.columns[row], combined, middle);
             }
         }
     }

@@ -3,7 +3,10 @@
 mod common;
 
 use common::{columns, config, forecaster_of, variants};
-use foretoken_model::{Blueprint, Column, Covariates, Forecaster, Predictor, Registry, conformal::Calibration};
+use foretoken_model::{
+    Blueprint, Column, Covariates, Forecaster, Predictor, Registry,
+    conformal::{Calibration, Held},
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -36,8 +39,27 @@ fn a_calibration_is_saved_with_the_model_and_moves_its_quantiles() {
     std::fs::write(&path, older).unwrap();
     let older = Forecaster::load(&path, &Registry::default()).unwrap();
     assert_eq!(older.calibration().map(Calibration::of_columns), Some(&[1.0, 1.0][..]));
-    let (before, after) = (forecast(plain), forecast(loaded));
+    let held = Held {
+        distances_hq: (0..15).map(|place| place as f32).collect(),
+        sizes_ch: (1..=10).map(|place| 0.5 * place as f32).collect(),
+    };
+    let beside = calibration.clone().beside(held).unwrap();
+    let with_held = forecaster_of(&config(), 1).calibrated(Some(beside.clone()));
+    with_held.save(&path).unwrap();
+    let with_held = Forecaster::load(&path, &Registry::default()).unwrap();
+    assert_eq!(with_held.calibration(), Some(&beside));
+    let (before, after, held) = (forecast(plain), forecast(loaded), forecast(with_held));
     assert_eq!(before.point, after.point);
+    for (place, (after, held)) in after.quantiles.chunks(3).zip(held.quantiles.chunks(3)).enumerate() {
+        let (step, size) = (place % 5, 0.5 * (place + 1) as f64);
+        let deviation = forecaster_of(&config(), 1).columns()[place / 5].deviation;
+        for level in [0, 2] {
+            let further = (held[level] - held[1]).abs() - (after[level] - after[1]).abs();
+            let expected = size * (3 * step + level) as f64 * deviation;
+            // As above.
+            assert!((further - expected).abs() < 1e-9, "column and step {place}, level {level}: {further} {expected}");
+        }
+    }
     for (step, (before, after)) in before.quantiles.chunks(3).zip(after.quantiles.chunks(3)).enumerate() {
         let own = [1.5, 0.5][step / 5];
         let ratio = |level: usize| (after[level] - after[1]) / (before[level] - before[1]) / own;
@@ -51,6 +73,13 @@ fn a_calibration_is_saved_with_the_model_and_moves_its_quantiles() {
     for bad in [-1.0, f32::NAN, 1e9] {
         assert!(Calibration::new(vec![1.0; 15], vec![1.0, bad], 5, &levels).is_err());
     }
+    let good = || Held { distances_hq: vec![1.0; 15], sizes_ch: vec![1.0; 10] };
+    let mut bad = [(); 6].map(|()| good());
+    bad[0].distances_hq.pop();
+    bad[1].sizes_ch.pop();
+    bad[2].sizes_ch.truncate(8);
+    (bad[3].distances_hq[4], bad[4].distances_hq[4], bad[5].sizes_ch[4]) = (-1.0, f32::NAN, 1e9);
+    assert!(bad.into_iter().all(|bad| calibration.clone().beside(bad).is_err()) && calibration.beside(good()).is_ok());
 }
 
 #[test]

@@ -1,14 +1,20 @@
 //! Split conformal calibration: factors of the quantiles' distances from the median, from rows that were held back from training.
 //!
-//! Errors are compared with distances, so a window that was said to be uncertain counts for as much as one that was not. Neighbouring steps share their
-//! factors: the horizon is cut into blocks that double in length, and between their middles factors are interpolated. A column has a factor of its own:
+//! Errors are compared with distances, so a window that was said to be uncertain counts for as much as one that was not. Neighbouring steps share what is
+//! learned: the horizon is cut into blocks that double in length, and between their middles all is interpolated. A distance is half what the network says,
+//! half its mean over all held-back windows, times the size of the column's errors there:
 //!
 //! ```text
-//! s_c = (n·u_c + ROWS·u)/((n + ROWS)·u)       u_c: mean |y − m| over the mean distance from m, in the column; u: the mean of all u_c; n: its rows
+//! s_c = (n·e_c + ROWS·e)/((n + ROWS)·e)       e_c: mean |y − m| in the column; e: in all; n: the column's rows
 //! ```
 
 use crate::validate::held_back;
-use foretoken_model::{Beside, Forecaster, ModelError, conformal::Calibration, predictor::Parts, stretch::MOST_APART};
+use foretoken_model::{
+    Beside, Forecaster, ModelError,
+    conformal::{Calibration, Held},
+    predictor::Parts,
+    stretch::MOST_APART,
+};
 use rayon::prelude::*;
 use std::{ops::Range, sync::Arc};
 
@@ -22,22 +28,25 @@ const FEWEST_ERRORS: usize = 100;
 const ROWS: f64 = 96.0;
 /// A model whose errors are so many times its distances is not calibrated but wrong.
 const LARGEST_FACTOR: f64 = 1e3;
+/// Part of a distance that the network says; the rest is what held-back rows say (LOG.md).
+const NETWORK: f64 = 0.5;
 
-/// A block of steps, and its errors by level.
+/// A block of steps, and what was seen of them.
 #[derive(Clone)]
 struct Block {
     steps: Range<usize>,
     stride: usize,
-    ratios: Vec<Vec<f32>>,
-    /// The column of each of them.
-    columns: Vec<u32>,
+    errors: Vec<Seen>,
+    /// Distances of the levels from the median, by level.
+    distances: Vec<Vec<f32>>,
 }
 
-/// Absolute errors over the mean distance from the median, of one column.
-#[derive(Clone, Copy, Default)]
-struct Sizes {
-    sum: f64,
-    count: f64,
+/// An error, and where it was.
+#[derive(Clone, Copy)]
+struct Seen {
+    column: u32,
+    step: u32,
+    error: f32,
 }
 
 /// The factors that make the quantiles of `forecaster` hold on `rows` of `columns` (the data's unit); the stream runs from the first row. `None` where
@@ -67,14 +76,14 @@ pub fn calibrate(
         blocks.push(Block {
             steps: start..end,
             stride: taken.div_ceil(MOST_ERRORS).max(1),
-            ratios: vec![Vec::new(); count],
-            columns: Vec::new(),
+            errors: Vec::new(),
+            distances: vec![Vec::new(); count],
         });
         start = end;
     }
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
-    let add = |blocks: &mut [Block], sizes: &mut [Sizes], turn: usize, row: usize, column: usize, parts: &Parts| {
+    let add = |blocks: &mut [Block], turn: usize, row: usize, column: usize, parts: &Parts| {
         for block in blocks {
             // Windows take turns among the steps, so that none is left out.
             let first = block.steps.start + turn % block.stride;
@@ -84,97 +93,122 @@ pub fn calibrate(
                 if truth.is_nan() {
                     continue;
                 }
-                let error = truth - quantiles[middle];
-                let distance = quantiles.iter().map(|quantile| (quantile - quantiles[middle]).abs()).sum::<f64>();
-                let distance = distance / (count - 1).max(1) as f64;
-                if distance > 0.0 {
-                    sizes[column].sum += error.abs() / distance;
-                    sizes[column].count += 1.0;
-                }
-                block.columns.push(column as u32);
-                for (level, ratios) in block.ratios.iter_mut().enumerate().filter(|(level, _)| *level != middle) {
-                    let distance = quantiles[level] - quantiles[middle];
-                    ratios.push((error / distance.abs().max(f64::MIN_POSITIVE) * distance.signum()) as f32);
-                }
+                let error = (truth - quantiles[middle]) as f32;
+                block.errors.push(Seen { column: column as u32, step: step as u32, error });
+                let away = quantiles.iter().map(|quantile| (quantile - quantiles[middle]).abs() as f32);
+                block.distances.iter_mut().zip(away).for_each(|(distances, away)| distances.push(away));
             }
         }
     };
-    // A group has the sizes of all columns, but adds to those of its own alone.
-    let mut sizes = vec![Sizes::default(); columns.len()];
-    let group = |group| (group, blocks.clone(), sizes.clone());
-    let mut groups: Vec<(usize, Vec<Block>, Vec<Sizes>)> = (0..columns.len().min(MOST_APART)).map(group).collect();
-    let sinks = groups.iter_mut().map(|(turn, blocks, sizes)| {
+    let mut groups: Vec<(usize, Vec<Block>)> = (0..columns.len().min(MOST_APART)).map(|group| (group, blocks.clone())).collect();
+    let sinks = groups.iter_mut().map(|(turn, blocks)| {
         |row: usize, column: usize, parts: &Parts| {
             *turn += 1;
-            add(blocks, sizes, *turn, row, column, parts);
+            add(blocks, *turn, row, column, parts);
         }
     });
     held_back(forecaster, beside)?.advance_many_apart(&history, wanted, &mut sinks.collect::<Vec<_>>())?;
-    for (_, group, more) in &groups {
+    for (_, group) in &groups {
         for (block, more) in blocks.iter_mut().zip(group) {
-            block.ratios.iter_mut().zip(&more.ratios).for_each(|(ratios, more)| ratios.extend_from_slice(more));
-            block.columns.extend_from_slice(&more.columns);
-        }
-        for (sizes, more) in sizes.iter_mut().zip(more) {
-            sizes.sum += more.sum;
-            sizes.count += more.count;
+            block.errors.extend_from_slice(&more.errors);
+            block.distances.iter_mut().zip(&more.distances).for_each(|(distances, more)| distances.extend_from_slice(more));
         }
     }
     drop(groups);
     let there = |column: &&[f64]| column[rows.start..].iter().filter(|value| !value.is_nan()).count() as f64;
-    let factors_c = of_columns(&sizes, history.iter().map(there));
-    for block in &mut blocks {
-        for ratios in &mut block.ratios {
-            ratios.iter_mut().zip(&block.columns).for_each(|(ratio, &column)| *ratio /= factors_c[column as usize]);
-        }
+    let present: Vec<f64> = history.iter().map(there).collect();
+    if blocks[0].errors.is_empty() || count == 1 {
+        return Ok(None);
     }
     // Blocks beyond the rows, or with too few errors, do as the one before them.
-    let mut factors: Vec<Vec<f64>> = Vec::new();
-    for block in &mut blocks {
-        let known = block.ratios[if middle == 0 { count - 1 } else { 0 }].len();
-        match (known >= FEWEST_ERRORS, factors.last()) {
-            (true, _) | (false, None) if known > 0 => factors.push(block.factors(levels.levels(), middle)),
-            (_, Some(before)) => factors.push(before.clone()),
-            _ => return Ok(None),
-        }
-    }
-    let centre = |block: &Block| 0.5 * (block.steps.start + block.steps.end - 1) as f64;
-    let at = |step: usize, level: usize| {
-        let next = blocks.partition_point(|block| centre(block) < step as f64);
-        let (low, high) = (next.saturating_sub(1), next.min(blocks.len() - 1));
-        let span = centre(&blocks[high]) - centre(&blocks[low]);
-        let way = if span > 0.0 { (step as f64 - centre(&blocks[low])) / span } else { 0.0 };
-        (factors[low][level] + way * (factors[high][level] - factors[low][level])) as f32
+    let enough = |place: &usize| *place == 0 || blocks[*place].errors.len() >= FEWEST_ERRORS;
+    let source: Vec<usize> = (0..blocks.len()).map(|block| (0..=block).rev().find(enough).unwrap_or(0)).collect();
+    let between = Between::new(&blocks);
+    let spread = |of: &dyn Fn(usize) -> f64| -> Vec<f32> {
+        let by_block: Vec<f64> = source.iter().map(|&place| of(place)).collect();
+        (0..horizon).map(|step| between.at(step, &by_block) as f32).collect()
     };
-    let factors_hq =
-        (0..horizon).flat_map(|step| (0..count).map(move |level| (step, level))).map(|(step, level)| at(step, level));
-    Calibration::new(factors_hq.collect(), factors_c, horizon, levels).map(Some)
+    let sizes: Vec<Vec<f64>> = blocks.iter().map(|block| block.sizes(&present)).collect();
+    let sizes_ch: Vec<f32> = (0..columns.len()).flat_map(|column| spread(&|place| sizes[place][column])).collect();
+    let means: Vec<Vec<f64>> = blocks.iter().map(Block::mean_distances).collect();
+    let by_level: Vec<Vec<f32>> = (0..count).map(|level| spread(&|place| means[place][level])).collect();
+    let held = |seen: &Seen, level: usize| {
+        let step = seen.step as usize;
+        f64::from(sizes_ch[seen.column as usize * horizon + step]) * f64::from(by_level[level][step])
+    };
+    let factors: Vec<Vec<f64>> = blocks
+        .par_iter()
+        .map(|block| {
+            (0..count)
+                .map(|level| if level == middle { 1.0 } else { block.factor(level, levels.levels()[level], &held) })
+                .collect()
+        })
+        .collect();
+    let factors: Vec<Vec<f32>> = (0..count).map(|level| spread(&|place| factors[place][level])).collect();
+    let steps = || (0..horizon).flat_map(|step| (0..count).map(move |level| (step, level)));
+    let own = |factor: f32| (NETWORK * f64::from(factor)) as f32;
+    let factors_hq = steps().map(|(step, level)| own(factors[level][step])).collect();
+    let rest = |step: usize, level: usize| (1.0 - NETWORK) * f64::from(factors[level][step]) * f64::from(by_level[level][step]);
+    let distances_hq = steps().map(|(step, level)| rest(step, level) as f32).collect();
+    Calibration::new(factors_hq, vec![1.0; columns.len()], horizon, levels)?.beside(Held { distances_hq, sizes_ch }).map(Some)
 }
 
-/// A factor a column, from the sizes of their errors and their rows.
-fn of_columns(sizes: &[Sizes], rows: impl Iterator<Item = f64>) -> Vec<f32> {
-    let mean = |sizes: &Sizes| sizes.sum / sizes.count;
-    let known: Vec<f64> = sizes.iter().filter(|sizes| sizes.count > 0.0).map(mean).collect();
-    let all = known.iter().sum::<f64>() / known.len().max(1) as f64;
-    let of = |(sizes, rows): (&Sizes, f64)| match sizes.count > 0.0 && all > 0.0 {
-        true => ((rows * mean(sizes) + ROWS * all) / ((rows + ROWS) * all)).min(LARGEST_FACTOR) as f32,
-        false => 1.0,
-    };
-    sizes.iter().zip(rows).map(of).collect()
+/// Where steps lie between the middles of blocks.
+struct Between(Vec<f64>);
+
+impl Between {
+    fn new(blocks: &[Block]) -> Self {
+        Self(blocks.iter().map(|block| 0.5 * (block.steps.start + block.steps.end - 1) as f64).collect())
+    }
+
+    /// What is known by block, at a step.
+    fn at(&self, step: usize, by_block: &[f64]) -> f64 {
+        let centres = &self.0;
+        let next = centres.partition_point(|&centre| centre < step as f64);
+        let (low, high) = (next.saturating_sub(1), next.min(centres.len() - 1));
+        let span = centres[high] - centres[low];
+        let way = if span > 0.0 { (step as f64 - centres[low]) / span } else { 0.0 };
+        by_block[low] + way * (by_block[high] - by_block[low])
+    }
 }
 
 impl Block {
-    /// The level's quantile of the ratios, the finite sample counted; 1 at the median.
-    fn factors(&mut self, levels: &[f64], middle: usize) -> Vec<f64> {
-        let of = |(level, ratios): (usize, &mut Vec<f32>)| {
-            if level == middle || ratios.is_empty() {
-                return 1.0;
-            }
-            let inside = levels[level].max(1.0 - levels[level]);
-            let rank = (((ratios.len() + 1) as f64 * inside).ceil() as usize).clamp(1, ratios.len()) - 1;
-            let (_, at, _) = ratios.select_nth_unstable_by(rank, f32::total_cmp);
-            f64::from(*at).clamp(0.0, LARGEST_FACTOR)
+    /// The size of each column's errors over that of all, of so many rows each.
+    fn sizes(&self, rows: &[f64]) -> Vec<f64> {
+        let mut sums = vec![(0.0, 0.0); rows.len()];
+        for seen in &self.errors {
+            let (sum, count) = &mut sums[seen.column as usize];
+            *sum += f64::from(seen.error.abs());
+            *count += 1.0;
+        }
+        let all = sums.iter().map(|(sum, _)| sum).sum::<f64>() / self.errors.len() as f64;
+        let of = |(&(sum, count), rows): (&(f64, f64), &f64)| match count > 0.0 && all > 0.0 {
+            true => ((rows * sum / count + ROWS * all) / ((rows + ROWS) * all)).min(LARGEST_FACTOR),
+            false => 1.0,
         };
-        self.ratios.par_iter_mut().enumerate().map(of).collect()
+        sums.iter().zip(rows).map(of).collect()
+    }
+
+    /// By level.
+    fn mean_distances(&self) -> Vec<f64> {
+        let mean = |distances: &Vec<f32>| distances.iter().copied().map(f64::from).sum::<f64>() / distances.len() as f64;
+        self.distances.iter().map(mean).collect()
+    }
+
+    /// The level's quantile of errors over distances, the finite sample counted, where `held` is what held-back rows say of these.
+    fn factor(&self, level: usize, at: f64, held: &dyn Fn(&Seen, usize) -> f64) -> f64 {
+        let side = if at > 0.5 { 1.0 } else { -1.0 };
+        let ratio = |(seen, distance): (&Seen, &f32)| {
+            let distance = NETWORK * f64::from(*distance) + (1.0 - NETWORK) * held(seen, level);
+            (side * f64::from(seen.error) / distance.max(f64::MIN_POSITIVE)) as f32
+        };
+        let mut ratios: Vec<f32> = self.errors.iter().zip(&self.distances[level]).map(ratio).collect();
+        if ratios.is_empty() {
+            return 1.0;
+        }
+        let inside = at.max(1.0 - at);
+        let rank = (((ratios.len() + 1) as f64 * inside).ceil() as usize).clamp(1, ratios.len()) - 1;
+        let (_, at, _) = ratios.select_nth_unstable_by(rank, f32::total_cmp);
+        f64::from(*at).clamp(0.0, LARGEST_FACTOR)
     }
 }

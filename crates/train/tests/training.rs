@@ -621,6 +621,50 @@ fn it_learns_from_series_with_gaps_and_late_beginnings() {
 }
 
 #[test]
+fn a_columns_intervals_know_how_large_its_errors_were() {
+    use rand::{Rng, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(6);
+    let mut noise = || rng.random::<f64>() - 0.5;
+    // A walk, which persistence knows, and noise, which it does not; the scaler's deviation says the same of both.
+    let mut walk = vec![0.0];
+    (1..3 * ROWS).for_each(|row| walk.push(0.98 * walk[row - 1] + noise()));
+    let values = [walk, (0..3 * ROWS).map(|_| 5.0 * noise()).collect()];
+    let (linear, weights) = persistence();
+    let model = ForecasterConfig { linear: Some(linear), ..model("") };
+    let task = Task { linear: Some(weights), validation: 520..2 * ROWS, ..task(&values) };
+    let trainer = Trainer::new(&model, &config(), task).unwrap();
+    let own = trainer.linear_alone().unwrap().expect("a linear expert");
+    let calibration = own.calibration().expect("enough rows");
+    let held = calibration.held().expect("of the rows that were held back");
+    assert!((0..6).all(|step| held.sizes_ch[step] < 0.8 && held.sizes_ch[6 + step] > 1.2), "{:?}", held.sizes_ch);
+
+    // Inside the 80% interval, on rows that nothing was fitted on, by column.
+    let covered = |forecaster: &std::sync::Arc<foretoken_model::Forecaster>| {
+        let (mut inside, mut all) = ([0; 2], 0);
+        let views: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
+        let count = |row: usize, column: usize, parts: &foretoken_model::predictor::Parts| {
+            for step in 0..6 {
+                let truth = forecaster.columns()[column].standardise(values[column][row + 1 + step]);
+                let quantiles = &parts.combined[3 * step..][..3];
+                inside[column] += usize::from(quantiles[0] <= truth && truth <= quantiles[2]);
+                all += 1;
+            }
+        };
+        let mut predictor = foretoken_model::Predictor::new(forecaster.clone());
+        predictor.advance_many(&views, |row| (2 * ROWS..3 * ROWS - 6).contains(&row), count, None).unwrap();
+        inside.map(|inside| 2.0 * inside as f64 / all as f64)
+    };
+    let uniform = foretoken_model::conformal::Held { sizes_ch: vec![1.0; 12], ..held.clone() };
+    let uniform = calibration.clone().beside(uniform).unwrap();
+    let of_all = trainer.linear_alone().unwrap().map(std::sync::Arc::into_inner).flatten().expect("only here");
+    let of_all = std::sync::Arc::new(of_all.calibrated(Some(uniform)));
+    let (own, of_all) = (covered(&own), covered(&of_all));
+    let off = |covered: [f64; 2]| covered.map(|covered| (covered - 0.8).abs()).iter().sum::<f64>();
+    assert!(off(own) < 0.7 * off(of_all), "{own:?} {of_all:?}");
+    assert!((0.5 * (own[0] + own[1]) - 0.8).abs() < 0.04, "{own:?}");
+}
+
+#[test]
 fn a_calibration_is_of_the_models_own_quantiles() {
     let values = columns();
     let calibration = |adaptive| {
