@@ -138,7 +138,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
          [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.02\nscaler = {{ window = {lookback} }}\n\
          {linear}\n\
          {MIXTURE}{MIXTURE}\
-         [train]\nepochs = 15\nbatch = 16\nwindow = {WINDOW}\nburn_in = 0\npositions = 8\n",
+         [train]\nepochs = 15\nbatch = 16\nwindow = {WINDOW}\nburn_in = 0\npositions = 8\nheld_back = 0.5\n",
         signal.names.len(),
     ))
 }

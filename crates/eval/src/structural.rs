@@ -32,7 +32,7 @@ use rayon::prelude::*;
 use std::{f64::consts::PI, ops::Range};
 
 /// Kernels drawn for each look-back, half of them smooth.
-const DRAWS: usize = 400;
+const DRAWS: usize = 800;
 /// Samples that the training rows' evidence counts as: they depend on each other, and no kernel is true.
 const EVIDENCE: f64 = 30.0;
 /// Forecasts that those on the training rows count as, at most, for the same reasons.

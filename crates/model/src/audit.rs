@@ -24,7 +24,7 @@ pub struct Audited {
     pub column: usize,
     /// The expert that had the largest weight.
     pub leader: usize,
-    /// Mean squared error, standardised, over the horizon of the forecast by the chosen route.
+    /// Mean squared error, standardised, over the horizon of the forecast by the chosen route; of the steps whose truth is known.
     pub route: f64,
     /// The same with each expert alone.
     pub alone: Vec<f64>,
@@ -43,7 +43,7 @@ impl Audited {
 }
 
 /// Audits one mixture at the given rows, in increasing order, each with a whole horizon after it; the stream runs from the first row of
-/// `columns`, in the data's unit.
+/// `columns`, in the data's unit, NaN where a sample is missing. A column is left out at rows where its sample, or all of its horizon, is missing.
 ///
 /// # Errors
 /// No such mixture, a mixture inside an expert (it has no place on the common axis of time), rows without a horizon after them, or what
@@ -79,6 +79,7 @@ pub fn audit(
     predictor.tell(beside)?;
     // Forced choices are not what the experts are used for.
     predictor.count_usage(false);
+    predictor.allow_missing(true);
     let mut forecast = predictor.forecast_buffer();
     let (mut audited, mut next) = (Vec::new(), 0);
     for &row in rows {
@@ -92,7 +93,8 @@ pub fn audit(
             let points = forecast.point.chunks_exact(horizon).zip(columns).zip(forecaster.columns());
             let squares = points.map(|((points, truth), column)| {
                 let square = |(point, truth): (&f64, &f64)| ((point - truth) / column.deviation).powi(2);
-                points.iter().zip(&truth[row + 1..]).map(square).sum::<f64>() / horizon as f64
+                let known = || points.iter().zip(&truth[row + 1..]).filter(|(_, truth)| !truth.is_nan());
+                known().map(square).sum::<f64>() / known().count() as f64
             });
             Ok(squares.collect())
         };
@@ -107,16 +109,22 @@ pub fn audit(
                 alone.push(error);
             }
         }
-        for (column, ((route, alone), stream)) in route.into_iter().zip(alone).zip(&chosen.streams).enumerate() {
+        let columns = route.into_iter().zip(alone).zip(&chosen.streams).enumerate();
+        for (column, ((route, alone), stream)) in
+            columns.filter(|(_, ((route, _), stream))| !(route.is_nan() || stream.weights.is_empty()))
+        {
             audited.push(Audited { row, column, leader: stream.choices[leading_slot(&stream.weights)] as usize, route, alone });
         }
     }
     Ok(audited)
 }
 
-/// A trace of one sample in which `expert` alone speaks, with all the weight that was given; the other slots keep silent.
+/// A trace of one sample in which `expert` alone speaks, with all the weight that was given; the other slots keep silent. Where there is no sample nobody speaks.
 fn only(expert: u32, chosen: &MixtureTrace, mixture: usize) -> Trace {
     let stream = |stream: &StreamTrace| {
+        if stream.weights.is_empty() {
+            return StreamTrace::default();
+        }
         let others = (0..chosen.experts as u32).filter(|other| *other != expert);
         let choices: Vec<u32> = std::iter::once(expert).chain(others).take(chosen.top_k).collect();
         let mut weights = vec![0.0; chosen.top_k];

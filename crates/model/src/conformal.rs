@@ -1,13 +1,12 @@
 //! Conformal calibration: how far the quantiles have to lie from the median for as many samples to fall beyond as their levels say.
 //!
 //! ```text
-//! split       q'_j = m ± f_j·d_j,           d_j = ½·|q_j − m| + ½·s_c·a_j
-//!                                           f_j: the level's quantile of (y − m)/±d_j over held-back rows (Romano et al. 2019, Vovk 2005)
-//!                                           a_j: the mean of |q_j − m| there; s_c: how large the column's errors were there beside those of all columns
+//! split       q'_j = m ± d'_j,             d'_j = s_c·f_j·|q_j − m|, or with a part p of held-back rows f_j·((1 − p)·|q_j − m| + p·s_c·a_j)
+//!                                           f_j: the level's quantile of (y − m)/± the rest over held-back rows (Romano et al. 2019, Vovk 2005); a_j: the mean of |q_j − m| there
+//!                                           s_c: how large the column's errors are beside those of all columns, drawn to 1 where few rows tell
 //! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate/√h·((1 − S)·g_j + S·g_m),     g_j = 1{y beyond q'_j} − share the level leaves beyond
 //! ```
-//! Half of a distance is what the network says of this very moment, half what the column's errors were: the constant of normalised conformal prediction
-//! (Papadopoulos et al. 2008), one a column. Either alone errs more (LOG.md).
+//! What held-back rows say is the constant of normalised conformal prediction (Papadopoulos et al. 2008), one a column and step.
 //!
 //! h steps ahead, m the level that leaves as much beyond on the other side, if there is one. What makes errors grow makes them grow on both sides: the two
 //! learn from each other, and with less noise, yet each ends where its own share is beyond.

@@ -42,6 +42,38 @@ fn the_leader_alone_is_the_route_where_one_expert_is_chosen() {
 }
 
 #[test]
+fn what_is_missing_is_not_audited() {
+    let forecaster = forecaster();
+    let mut columns = common::columns(80);
+    let of = |columns: &[Vec<f64>]| {
+        let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        audit(&forecaster, &views, &Beside::default(), 0, &[10, 30, 40, 60]).unwrap()
+    };
+    let whole = of(&columns);
+    // Of column 1 a sample that is audited, two truths of row 40 and all of row 60; a column that begins late has nothing to be audited at row 10.
+    columns[1][30] = f64::NAN;
+    columns[1][42..44].fill(f64::NAN);
+    columns[1][61..66].fill(f64::NAN);
+    columns[0][..12].fill(f64::NAN);
+    let audited = of(&columns);
+    let places: Vec<(usize, usize)> = audited.iter().map(|one| (one.row, one.column)).collect();
+    assert_eq!(places, [(10, 1), (30, 0), (40, 0), (40, 1), (60, 0)]);
+    assert_eq!(audited[0], whole[1], "nothing was missing yet");
+    for one in &audited {
+        assert!(one.route == one.alone[one.leader] && one.alone.iter().all(|error| error.is_finite()), "{one:?}");
+    }
+    // The error of row 40 is that of the three steps that are known.
+    let mut predictor = Predictor::new(forecaster.clone());
+    predictor.allow_missing(true);
+    let mut forecast = predictor.forecast_buffer();
+    (0..=40).for_each(|row| predictor.advance(&[columns[0][row], columns[1][row]]).unwrap());
+    predictor.predict(&mut forecast).unwrap();
+    let square = |step: usize| ((forecast.point[5 + step] - columns[1][41 + step]) / forecaster.columns()[1].deviation).powi(2);
+    let error = [0, 3, 4].map(square).iter().sum::<f64>() / 3.0;
+    assert!((audited[3].route - error).abs() < 1e-12 * error.max(1.0), "{} {error}", audited[3].route);
+}
+
+#[test]
 fn what_cannot_be_audited_is_refused() {
     let forecaster = forecaster();
     let columns = common::columns(30);

@@ -1,12 +1,13 @@
 //! Split conformal calibration: factors of the quantiles' distances from the median, from rows that were held back from training.
 //!
 //! Errors are compared with distances, so a window that was said to be uncertain counts for as much as one that was not. Neighbouring steps share what is
-//! learned: the horizon is cut into blocks that double in length, and between their middles all is interpolated. A distance is half what the network says,
-//! half its mean over all held-back windows, times the size of the column's errors there:
+//! learned: the horizon is cut into blocks that double in length, and between their middles all is interpolated. A column has a factor of its own:
 //!
 //! ```text
-//! s_c = (n·e_c + ROWS·e)/((n + ROWS)·e)       e_c: mean |y − m| in the column; e: in all; n: the column's rows
+//! s_c = (n·u_c + ROWS·u)/((n + ROWS)·u)       u_c: mean |y − m| over the mean distance from m, in the column; u: the mean of all u_c; n: its rows
 //! ```
+//! or, with `held_back`, that part of a distance is its mean over all held-back windows, times the size of the column's errors in the block, whose u_c is mean |y − m|
+//! and u that of all columns.
 
 use crate::validate::held_back;
 use foretoken_model::{
@@ -28,8 +29,6 @@ const FEWEST_ERRORS: usize = 100;
 const ROWS: f64 = 96.0;
 /// A model whose errors are so many times its distances is not calibrated but wrong.
 const LARGEST_FACTOR: f64 = 1e3;
-/// Part of a distance that the network says; the rest is what held-back rows say (LOG.md).
-const NETWORK: f64 = 0.5;
 
 /// A block of steps, and what was seen of them.
 #[derive(Clone)]
@@ -49,8 +48,8 @@ struct Seen {
     error: f32,
 }
 
-/// The factors that make the quantiles of `forecaster` hold on `rows` of `columns` (the data's unit); the stream runs from the first row. `None` where
-/// there are too few errors to tell.
+/// What makes the quantiles of `forecaster` hold on `rows` of `columns` (the data's unit); the stream runs from the first row. `None` where there are too few
+/// errors to tell. `part` of a distance is what these rows say, whatever the network does.
 ///
 /// # Errors
 /// A forecaster that is calibrated already, or what it refuses.
@@ -59,6 +58,7 @@ pub fn calibrate(
     columns: &[&[f64]],
     beside: &Beside<'_>,
     rows: Range<usize>,
+    part: f64,
 ) -> Result<Option<Calibration>, ModelError> {
     if forecaster.calibration().is_some() {
         return Err(ModelError::config("calibration", "a forecaster without one", "one with"));
@@ -128,29 +128,56 @@ pub fn calibrate(
         let by_block: Vec<f64> = source.iter().map(|&place| of(place)).collect();
         (0..horizon).map(|step| between.at(step, &by_block) as f32).collect()
     };
-    let sizes: Vec<Vec<f64>> = blocks.iter().map(|block| block.sizes(&present)).collect();
+    let factors_c = match part > 0.0 {
+        true => vec![1.0; columns.len()],
+        false => {
+            let errors = blocks.iter().flat_map(|block| block.errors_over_distances(middle));
+            shrunk(errors, &present, false).into_iter().map(|factor| factor as f32).collect()
+        }
+    };
+    let of_block =
+        |block: &Block| shrunk(block.errors.iter().map(|seen| (seen.column, f64::from(seen.error.abs()))), &present, true);
+    let sizes: Vec<Vec<f64>> = blocks.iter().map(of_block).collect();
     let sizes_ch: Vec<f32> = (0..columns.len()).flat_map(|column| spread(&|place| sizes[place][column])).collect();
     let means: Vec<Vec<f64>> = blocks.iter().map(Block::mean_distances).collect();
     let by_level: Vec<Vec<f32>> = (0..count).map(|level| spread(&|place| means[place][level])).collect();
-    let held = |seen: &Seen, level: usize| {
-        let step = seen.step as usize;
-        f64::from(sizes_ch[seen.column as usize * horizon + step]) * f64::from(by_level[level][step])
+    let to = |seen: &Seen, level: usize, distance: f32| {
+        let (column, step) = (seen.column as usize, seen.step as usize);
+        let held = f64::from(sizes_ch[column * horizon + step]) * f64::from(by_level[level][step]);
+        f64::from(factors_c[column]) * ((1.0 - part) * f64::from(distance) + part * held)
     };
-    let factors: Vec<Vec<f64>> = blocks
-        .par_iter()
-        .map(|block| {
-            (0..count)
-                .map(|level| if level == middle { 1.0 } else { block.factor(level, levels.levels()[level], &held) })
-                .collect()
-        })
-        .collect();
+    let of_block = |block: &Block| -> Vec<f64> {
+        let of_level = |level| if level == middle { 1.0 } else { block.factor(level, levels.levels()[level], &to) };
+        (0..count).map(of_level).collect()
+    };
+    let factors: Vec<Vec<f64>> = blocks.par_iter().map(of_block).collect();
     let factors: Vec<Vec<f32>> = (0..count).map(|level| spread(&|place| factors[place][level])).collect();
     let steps = || (0..horizon).flat_map(|step| (0..count).map(move |level| (step, level)));
-    let own = |factor: f32| (NETWORK * f64::from(factor)) as f32;
-    let factors_hq = steps().map(|(step, level)| own(factors[level][step])).collect();
-    let rest = |step: usize, level: usize| (1.0 - NETWORK) * f64::from(factors[level][step]) * f64::from(by_level[level][step]);
-    let distances_hq = steps().map(|(step, level)| rest(step, level) as f32).collect();
-    Calibration::new(factors_hq, vec![1.0; columns.len()], horizon, levels)?.beside(Held { distances_hq, sizes_ch }).map(Some)
+    let of_network = |(step, level): (usize, usize)| ((1.0 - part) * f64::from(factors[level][step])) as f32;
+    let held = |(step, level): (usize, usize)| (part * f64::from(factors[level][step]) * f64::from(by_level[level][step])) as f32;
+    let (factors_hq, distances_hq) = (steps().map(of_network).collect(), steps().map(held).collect());
+    let calibration = Calibration::new(factors_hq, factors_c, horizon, levels)?;
+    if part > 0.0 { calibration.beside(Held { distances_hq, sizes_ch }).map(Some) } else { Ok(Some(calibration)) }
+}
+
+/// The mean of what was seen in each column over that of all that was seen, or of the columns' means, drawn to 1 where few rows tell.
+fn shrunk(seen: impl Iterator<Item = (u32, f64)>, rows: &[f64], is_of_all: bool) -> Vec<f64> {
+    let mut sums = vec![(0.0, 0.0); rows.len()];
+    for (column, value) in seen {
+        let (sum, count) = &mut sums[column as usize];
+        *sum += value;
+        *count += 1.0;
+    }
+    let known = || sums.iter().filter(|(_, count)| *count > 0.0);
+    let all = match is_of_all {
+        true => known().map(|(sum, _)| sum).sum::<f64>() / known().map(|(_, count)| count).sum::<f64>(),
+        false => known().map(|(sum, count)| sum / count).sum::<f64>() / known().count() as f64,
+    };
+    let of = |(&(sum, count), rows): (&(f64, f64), &f64)| match count > 0.0 && all > 0.0 {
+        true => ((rows * sum / count + ROWS * all) / ((rows + ROWS) * all)).min(LARGEST_FACTOR),
+        false => 1.0,
+    };
+    sums.iter().zip(rows).map(of).collect()
 }
 
 /// Where steps lie between the middles of blocks.
@@ -173,20 +200,14 @@ impl Between {
 }
 
 impl Block {
-    /// The size of each column's errors over that of all, of so many rows each.
-    fn sizes(&self, rows: &[f64]) -> Vec<f64> {
-        let mut sums = vec![(0.0, 0.0); rows.len()];
-        for seen in &self.errors {
-            let (sum, count) = &mut sums[seen.column as usize];
-            *sum += f64::from(seen.error.abs());
-            *count += 1.0;
-        }
-        let all = sums.iter().map(|(sum, _)| sum).sum::<f64>() / self.errors.len() as f64;
-        let of = |(&(sum, count), rows): (&(f64, f64), &f64)| match count > 0.0 && all > 0.0 {
-            true => ((rows * sum / count + ROWS * all) / ((rows + ROWS) * all)).min(LARGEST_FACTOR),
-            false => 1.0,
-        };
-        sums.iter().zip(rows).map(of).collect()
+    /// Errors over the mean distance of the levels, and their columns.
+    fn errors_over_distances(&self, middle: usize) -> impl Iterator<Item = (u32, f64)> {
+        let others = (self.distances.len() - 1).max(1) as f64;
+        self.errors.iter().enumerate().filter_map(move |(place, seen)| {
+            let sum = |(level, distances): (usize, &Vec<f32>)| if level == middle { 0.0 } else { f64::from(distances[place]) };
+            let distance = self.distances.iter().enumerate().map(sum).sum::<f64>() / others;
+            (distance > 0.0).then(|| (seen.column, f64::from(seen.error.abs()) / distance))
+        })
     }
 
     /// By level.
@@ -195,12 +216,11 @@ impl Block {
         self.distances.iter().map(mean).collect()
     }
 
-    /// The level's quantile of errors over distances, the finite sample counted, where `held` is what held-back rows say of these.
-    fn factor(&self, level: usize, at: f64, held: &dyn Fn(&Seen, usize) -> f64) -> f64 {
+    /// The level's quantile of errors over what `to` makes of distances, the finite sample counted.
+    fn factor(&self, level: usize, at: f64, to: &dyn Fn(&Seen, usize, f32) -> f64) -> f64 {
         let side = if at > 0.5 { 1.0 } else { -1.0 };
         let ratio = |(seen, distance): (&Seen, &f32)| {
-            let distance = NETWORK * f64::from(*distance) + (1.0 - NETWORK) * held(seen, level);
-            (side * f64::from(seen.error) / distance.max(f64::MIN_POSITIVE)) as f32
+            (side * f64::from(seen.error) / to(seen, level, *distance).max(f64::MIN_POSITIVE)) as f32
         };
         let mut ratios: Vec<f32> = self.errors.iter().zip(&self.distances[level]).map(ratio).collect();
         if ratios.is_empty() {

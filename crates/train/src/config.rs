@@ -66,6 +66,9 @@ pub struct TrainConfig {
     /// How far series count as they do in the data's own unit: errors are multiplied by the deviation that a series is standardised by to this power, over its
     /// mean of all series. 0 for standardised units, 1 for the data's, in which the largest series are nearly all there is.
     pub unit_power: f64,
+    /// Part of an interval's distances from the median that validation rows say, by how large each column's errors were there at each step, whatever the network says of
+    /// the moment. 0: a factor a column of what the network says.
+    pub held_back: f64,
     /// Horizons to score at, from one forecast; none longer than the model's, and that among them. The model's own if empty.
     pub horizons: Vec<usize>,
     /// Whether the network is shipped even where it adds nothing to the linear expert on the validation rows.
@@ -118,6 +121,7 @@ impl Default for TrainConfig {
             squared_error: 1.0,
             evenness: 0.0,
             unit_power: 0.0,
+            held_back: 0.0,
             horizons: Vec::new(),
             keep_network: false,
             refit: false,
@@ -181,6 +185,9 @@ impl TrainConfig {
         if !(0.0..=1.0).contains(&self.unit_power) {
             return Err(ModelError::config("unit_power", "a number from 0 to 1", self.unit_power));
         }
+        if !(0.0..=1.0).contains(&self.held_back) {
+            return Err(ModelError::config("held_back", "a number from 0 to 1", self.held_back));
+        }
         match (0.0..1.0).contains(&self.ema) {
             true => Ok(()),
             false => Err(ModelError::config("ema", "a number from 0 to below 1", self.ema)),
@@ -205,7 +212,7 @@ impl TrainConfig {
 
     /// What of this shapes the weights: all but what is done beside the training.
     pub(crate) fn of_the_weights(&self) -> Self {
-        let Self { keep_network, refit, checkpointing, checkpoint_steps, prefetch, not_finite, .. } = Self::default();
-        Self { keep_network, refit, checkpointing, checkpoint_steps, prefetch, not_finite, ..self.clone() }
+        let Self { keep_network, refit, held_back, checkpointing, checkpoint_steps, prefetch, not_finite, .. } = Self::default();
+        Self { keep_network, refit, held_back, checkpointing, checkpoint_steps, prefetch, not_finite, ..self.clone() }
     }
 }

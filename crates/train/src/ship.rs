@@ -31,7 +31,7 @@ impl Trainer<'_> {
         let Some(linear) = task.linear.clone() else { return Ok(None) };
         let alone = Forecaster::linear_alone(self.model(), task.columns.clone(), task.covariates.clone(), linear)?;
         let alone = Arc::new(alone);
-        let calibration = calibrate(&alone, &task.values, &task.beside, task.validation.clone())?;
+        let calibration = calibrate(&alone, &task.values, &task.beside, task.validation.clone(), self.config().held_back)?;
         Ok(Some(Arc::new(Arc::into_inner(alone).expect("no predictor is left").calibrated(calibration))))
     }
 

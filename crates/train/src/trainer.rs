@@ -584,7 +584,8 @@ impl<'a> Trainer<'a> {
     /// What the model refuses.
     pub fn best(&self) -> Result<Forecaster, ModelError> {
         let forecaster = Arc::new(self.best_uncalibrated()?);
-        let calibration = calibrate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone())?;
+        let calibration =
+            calibrate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), self.config.held_back)?;
         Ok(Arc::into_inner(forecaster).expect("no predictor is left").calibrated(calibration))
     }
 }

@@ -373,6 +373,7 @@ fn what_cannot_be_trained_is_an_error() {
     };
     check(TrainConfig { epochs: 0, ..config() }, &["train.epochs", "at least 1"]);
     check(TrainConfig { batch: 0, ..config() }, &["train.batch"]);
+    check(TrainConfig { held_back: 1.5, ..config() }, &["train.held_back", "a number from 0 to 1", "1.5"]);
     check(TrainConfig { learning_rate: f64::NAN, ..config() }, &["train.learning_rate", "finite"]);
     check(TrainConfig { clip_norm: 0.0, ..config() }, &["train.clip_norm", "> 0"]);
     check(TrainConfig { burn_in: 60, ..config() }, &["train.burn_in", "window"]);
@@ -632,7 +633,7 @@ fn a_columns_intervals_know_how_large_its_errors_were() {
     let (linear, weights) = persistence();
     let model = ForecasterConfig { linear: Some(linear), ..model("") };
     let task = Task { linear: Some(weights), validation: 520..2 * ROWS, ..task(&values) };
-    let trainer = Trainer::new(&model, &config(), task).unwrap();
+    let trainer = Trainer::new(&model, &TrainConfig { held_back: 0.5, ..config() }, task).unwrap();
     let own = trainer.linear_alone().unwrap().expect("a linear expert");
     let calibration = own.calibration().expect("enough rows");
     let held = calibration.held().expect("of the rows that were held back");

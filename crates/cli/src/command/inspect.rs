@@ -229,7 +229,13 @@ fn audits(
     }
     for timeline in timelines.iter().filter(|_| !sampled.is_empty()) {
         let audited = audit(forecaster, &signal.slice(0..signal.observed_len()), &beside(signal), timeline.mixture, &sampled)?;
-        report(timeline, &audited, regimes)?;
+        match audited.is_empty() {
+            true => say!(
+                "\nno audit of mixture {}: at each of the rows the sample is missing, or all of its horizon",
+                timeline.mixture
+            )?,
+            false => report(timeline, &audited, regimes)?,
+        }
     }
     Ok(())
 }
