@@ -657,7 +657,7 @@ fn a_columns_intervals_know_how_large_its_errors_were() {
     };
     let uniform = foretoken_model::conformal::Held { sizes_ch: vec![1.0; 12], ..held.clone() };
     let uniform = calibration.clone().beside(uniform).unwrap();
-    let of_all = trainer.linear_alone().unwrap().map(std::sync::Arc::into_inner).flatten().expect("only here");
+    let of_all = trainer.linear_alone().unwrap().and_then(std::sync::Arc::into_inner).expect("only here");
     let of_all = std::sync::Arc::new(of_all.calibrated(Some(uniform)));
     let (own, of_all) = (covered(&own), covered(&of_all));
     let off = |covered: [f64; 2]| covered.map(|covered| (covered - 0.8).abs()).iter().sum::<f64>();
