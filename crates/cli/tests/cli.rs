@@ -991,6 +991,14 @@ fn dirty_series_of_different_lengths_are_audited_learned_and_flagged() {
     let live = stdout(&with_input(&["stream", "out", "--missing"], folder, rows.as_bytes()));
     assert!(live.lines().count() == 3 && !live.contains("NaN"), "{live}");
     assert_eq!(stdout(&with_input(&["stream", "out"], folder, rows.as_bytes())).lines().count(), 1);
+    // Who spoke is shown where there are samples, and audited there.
+    let shown = stdout(&foretoken(&["inspect", "out", "data.csv", "--last", "150", "--samples", "20", "--audit"], folder));
+    let line =
+        |id: &str| shown.lines().find(|line| line.trim_start().starts_with(&format!("{id} "))).expect("a column").to_string();
+    assert_eq!((line("s0").matches('·').count(), line("s1").matches('·').count()), (0, 3), "{shown}");
+    assert!(shown.contains("audit of mixture 0"), "{shown}");
+    let drawn = std::fs::read_to_string(folder.join("out/routing.svg")).unwrap();
+    assert!(drawn.contains("mixture 0") && !drawn.contains("no mixture"), "missing samples are no reason to draw nothing");
 }
 
 /// A load that follows a heating known ahead, and a rain that is not; `ahead` rows of the heating after the last load.

@@ -91,7 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         if let Some(regimes) = &regimes {
             for (column, name) in names.iter().enumerate() {
                 let named =
-                    rows.clone().filter_map(|row| Some((timeline.loudest(column, row - rows.start), regimes.of_row[row]?)));
+                    rows.clone().filter_map(|row| Some((timeline.loudest(column, row - rows.start)?, regimes.of_row[row]?)));
                 let (loudest, regimes): (Vec<usize>, Vec<usize>) = named.unzip();
                 let index = adjusted_rand_index(&loudest, &regimes);
                 say!("  {name}: adjusted Rand index of leading experts and regimes {index:.3}")?;
@@ -205,7 +205,7 @@ fn show(timeline: &Timeline, names: &[String], rows: usize) -> Result<(), CliErr
     say!("\nmixture {}, the loudest expert at each of the last {} samples:", timeline.mixture, rows - first)?;
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for (column, name) in names.iter().enumerate() {
-        let line: String = (first..rows).map(|row| symbol(timeline.loudest(column, row))).collect();
+        let line: String = (first..rows).map(|row| timeline.loudest(column, row).map_or(MISSING, symbol)).collect();
         say!("  {name:width$}  {line}")?;
     }
     Ok(())
@@ -284,6 +284,9 @@ fn group<K: Ord>(audited: &[Audited], key: impl Fn(&Audited) -> K, name: impl Fn
     audited.iter().for_each(|one| groups.entry(key(one)).or_default().push(one));
     groups.into_iter().map(|(key, group)| (name(key), group)).collect()
 }
+
+/// Where there is no sample.
+const MISSING: char = '·';
 
 /// One character an expert: 0-9, then letters.
 fn symbol(expert: usize) -> char {
