@@ -1,8 +1,9 @@
 //! Conformal calibration: how far the quantiles have to lie from the median for as many samples to fall beyond as their levels say.
 //!
 //! ```text
-//! split       q'_j = m ± d'_j,             d'_j = s_c·f_j·|q_j − m|, or with a part p of held-back rows f_j·((1 − p)·|q_j − m| + p·s_c·a_j)
-//!                                           f_j: the level's quantile of (y − m)/± the rest over held-back rows (Romano et al. 2019, Vovk 2005); a_j: the mean of |q_j − m| there
+//! split       q'_j = m ± f_j·d_j,           d_j = s_c·|q_j − m|, or with a part p of held-back rows (1 − p)·|q_j − m| + p·s_c·a_j
+//!                                           f_j: the level's quantile of (y − m)/±d_j over held-back rows (Romano et al. 2019, Vovk 2005)
+//!                                           a_j: the mean of |q_j − m| over held-back rows
 //!                                           s_c: how large the column's errors are beside those of all columns, drawn to 1 where few rows tell
 //! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate/√h·((1 − S)·g_j + S·g_m),     g_j = 1{y beyond q'_j} − share the level leaves beyond
 //! ```
@@ -61,7 +62,7 @@ impl Calibration {
     /// # Errors
     /// A wrong number of the first, or one of all that is not in 0 to 1000.
     pub fn new(factors_hq: Vec<f32>, factors_c: Vec<f32>, horizon: usize, levels: &Levels) -> Result<Self, ModelError> {
-        width("calibration", horizon * levels.count(), factors_hq.len())?;
+        ModelError::unless_as_many("calibration", horizon * levels.count(), factors_hq.len())?;
         factors(factors_hq.iter().chain(&factors_c))?;
         Ok(Self { factors_hq, factors_c, horizon, held: None })
     }
@@ -71,8 +72,8 @@ impl Calibration {
     /// # Errors
     /// A wrong number of either, a distance that is negative or not finite, or a size that is not in 0 to 1000.
     pub fn beside(self, held: Held) -> Result<Self, ModelError> {
-        width("held-back distances", self.factors_hq.len(), held.distances_hq.len())?;
-        width("held-back sizes", self.factors_c.len() * self.horizon, held.sizes_ch.len())?;
+        ModelError::unless_as_many("held-back distances", self.factors_hq.len(), held.distances_hq.len())?;
+        ModelError::unless_as_many("held-back sizes", self.factors_c.len() * self.horizon, held.sizes_ch.len())?;
         if let Some(found) = held.distances_hq.iter().find(|distance| !(0.0..=f32::MAX).contains(*distance)) {
             return Err(ModelError::config("calibration", "finite distances of at least 0", found));
         }
@@ -105,10 +106,6 @@ impl Calibration {
             (&held.distances_hq[step * count..][..count], f64::from(held.sizes_ch[column * self.horizon + step]));
         stretch(quantiles, middle, |level, distance| of_network(level, distance) + size * f64::from(held_q[level]));
     }
-}
-
-fn width(what: &'static str, expected: usize, found: usize) -> Result<(), ModelError> {
-    if expected == found { Ok(()) } else { Err(ModelError::Width { what, expected, found }) }
 }
 
 fn factors<'a>(mut all: impl Iterator<Item = &'a f32>) -> Result<(), ModelError> {

@@ -121,9 +121,7 @@ impl Covariates {
     /// # Errors
     /// The kind that differs, or the covariate whose statistics or values cannot be.
     pub fn fits(&self, config: &CovariateConfig, columns: usize) -> Result<(), ModelError> {
-        let width = |what, expected: usize, found: usize| {
-            if expected == found { Ok(()) } else { Err(ModelError::Width { what, expected, found }) }
-        };
+        let width = ModelError::unless_as_many;
         width("past covariates", config.past, self.past.len())?;
         width("known covariates", config.known, self.known.len())?;
         width("static covariates", config.statics, self.statics.len())?;

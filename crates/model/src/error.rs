@@ -90,6 +90,11 @@ impl ModelError {
         Self::Config { field: field.into(), expected: expected.to_string(), found: found.to_string() }
     }
 
+    /// A [`ModelError::Width`] unless there are as many as expected.
+    pub(crate) fn unless_as_many(what: &'static str, expected: usize, found: usize) -> Result<(), Self> {
+        if expected == found { Ok(()) } else { Err(Self::Width { what, expected, found }) }
+    }
+
     /// A [`ModelError::Syntax`] whose place is not known yet.
     pub fn syntax(reason: impl ToString) -> Self {
         Self::Syntax { place: String::new(), reason: reason.to_string() }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! point    = linear + share ⊙ (network's median − linear)        share starts at 0, one number a step of the horizon
-//! quantile = point + factor·(network's quantile − network's median)        factors: see [`crate::conformal`]
+//! quantile = point ± distance        of the network's quantile from its median, calibrated: see [`crate::conformal`]
 //! ```
 //! An output-space mixture of two: while `share` is zero a model is exactly its floor. Without the linear expert's span of history, or
 //! without a linear expert, the point is the network's.
@@ -217,9 +217,7 @@ impl Forecaster {
         network_share_h: Vec<f32>,
     ) -> Result<Self, ModelError> {
         let config = &blueprint.config;
-        let width = |what, expected: usize, found: usize| {
-            if expected == found { Ok(()) } else { Err(ModelError::Width { what, expected, found }) }
-        };
+        let width = ModelError::unless_as_many;
         width("network weights", blueprint.layout.len(), weights.len())?;
         width("network share", config.horizon, network_share_h.len())?;
         positive("columns", columns.len())?;

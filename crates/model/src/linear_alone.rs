@@ -4,7 +4,7 @@
 //! point = linear,      quantile = linear + factor·s·√3/π·ln(level / (1 − level))      s: the scaler's deviation
 //! ```
 //! Its network is one value wide and zero but for the heads' biases, so that every command runs it as any other. The distances are a logistic
-//! distribution's, for the closed form: calibration scales each level's own.
+//! distribution's, for the closed form: calibration scales each level's own, and may add what held-back rows say.
 
 use crate::{
     Blueprint, Column, Covariates, Forecaster, ForecasterConfig, ModelError,

@@ -258,8 +258,7 @@ impl Predictor {
     }
 
     pub(crate) fn check_width(&self, found: usize) -> Result<(), ModelError> {
-        let expected = self.columns.len();
-        if found == expected { Ok(()) } else { Err(ModelError::Width { what: "sample", expected, found }) }
+        ModelError::unless_as_many("sample", self.columns.len(), found)
     }
 
     /// Takes one sample, one value a column in the data's unit.

@@ -6,8 +6,8 @@
 //! ```text
 //! s_c = (n·u_c + ROWS·u)/((n + ROWS)·u)       u_c: mean |y − m| over the mean distance from m, in the column; u: the mean of all u_c; n: its rows
 //! ```
-//! or, with `held_back`, that part of a distance is its mean over all held-back windows, times the size of the column's errors in the block, whose u_c is mean |y − m|
-//! and u that of all columns.
+//! Or, with `held_back`, that part of a distance is its mean over all held-back windows times s_c, where u_c is the mean |y − m| of the column in the block,
+//! and the network's part has no factor a column.
 
 use crate::validate::held_back;
 use foretoken_model::{
@@ -48,8 +48,8 @@ struct Seen {
     error: f32,
 }
 
-/// What makes the quantiles of `forecaster` hold on `rows` of `columns` (the data's unit); the stream runs from the first row. `None` where there are too few
-/// errors to tell. `part` of a distance is what these rows say, whatever the network does.
+/// What makes the quantiles of `forecaster` hold on `rows` of `columns` (the data's unit); the stream runs from the first row. `None` where there are too
+/// few errors to tell. `part` of a distance is what these rows say, whatever the network does.
 ///
 /// # Errors
 /// A forecaster that is calibrated already, or what it refuses.
@@ -128,51 +128,65 @@ pub fn calibrate(
         let by_block: Vec<f64> = source.iter().map(|&place| of(place)).collect();
         (0..horizon).map(|step| between.at(step, &by_block) as f32).collect()
     };
-    let factors_c = match part > 0.0 {
-        true => vec![1.0; columns.len()],
-        false => {
+    let rest = (part > 0.0).then(|| {
+        let errors = |block: &Block| shrunk(block.errors.iter().map(|seen| (seen.column, f64::from(seen.error.abs()))), &present);
+        let sizes: Vec<Vec<f64>> = blocks.iter().map(errors).collect();
+        let means: Vec<Vec<f64>> = blocks.iter().map(Block::mean_distances).collect();
+        Rest {
+            sizes_ch: (0..columns.len()).flat_map(|column| spread(&|place| sizes[place][column])).collect(),
+            distances_qh: (0..count).map(|level| spread(&|place| means[place][level])).collect(),
+        }
+    });
+    let factors_c: Vec<f32> = match rest {
+        Some(_) => vec![1.0; columns.len()],
+        None => {
             let errors = blocks.iter().flat_map(|block| block.errors_over_distances(middle));
-            shrunk(errors, &present, false).into_iter().map(|factor| factor as f32).collect()
+            shrunk(errors, &present).into_iter().map(|factor| factor as f32).collect()
         }
     };
-    let of_block =
-        |block: &Block| shrunk(block.errors.iter().map(|seen| (seen.column, f64::from(seen.error.abs()))), &present, true);
-    let sizes: Vec<Vec<f64>> = blocks.iter().map(of_block).collect();
-    let sizes_ch: Vec<f32> = (0..columns.len()).flat_map(|column| spread(&|place| sizes[place][column])).collect();
-    let means: Vec<Vec<f64>> = blocks.iter().map(Block::mean_distances).collect();
-    let by_level: Vec<Vec<f32>> = (0..count).map(|level| spread(&|place| means[place][level])).collect();
-    let to = |seen: &Seen, level: usize, distance: f32| {
-        let (column, step) = (seen.column as usize, seen.step as usize);
-        let held = f64::from(sizes_ch[column * horizon + step]) * f64::from(by_level[level][step]);
-        f64::from(factors_c[column]) * ((1.0 - part) * f64::from(distance) + part * held)
+    let to = |seen: &Seen, level: usize, distance: f32| match &rest {
+        Some(rest) => (1.0 - part) * f64::from(distance) + part * rest.of(seen, level),
+        None => f64::from(factors_c[seen.column as usize]) * f64::from(distance),
     };
     let of_block = |block: &Block| -> Vec<f64> {
         let of_level = |level| if level == middle { 1.0 } else { block.factor(level, levels.levels()[level], &to) };
         (0..count).map(of_level).collect()
     };
     let factors: Vec<Vec<f64>> = blocks.par_iter().map(of_block).collect();
-    let factors: Vec<Vec<f32>> = (0..count).map(|level| spread(&|place| factors[place][level])).collect();
-    let steps = || (0..horizon).flat_map(|step| (0..count).map(move |level| (step, level)));
-    let of_network = |(step, level): (usize, usize)| ((1.0 - part) * f64::from(factors[level][step])) as f32;
-    let held = |(step, level): (usize, usize)| (part * f64::from(factors[level][step]) * f64::from(by_level[level][step])) as f32;
-    let (factors_hq, distances_hq) = (steps().map(of_network).collect(), steps().map(held).collect());
-    let calibration = Calibration::new(factors_hq, factors_c, horizon, levels)?;
-    if part > 0.0 { calibration.beside(Held { distances_hq, sizes_ch }).map(Some) } else { Ok(Some(calibration)) }
+    let factors_qh: Vec<Vec<f32>> = (0..count).map(|level| spread(&|place| factors[place][level])).collect();
+    let by_step = |of: &dyn Fn(usize, usize) -> f64| -> Vec<f32> {
+        (0..horizon).flat_map(|step| (0..count).map(move |level| of(step, level) as f32)).collect()
+    };
+    let of_network = by_step(&|step, level| (1.0 - part) * f64::from(factors_qh[level][step]));
+    let calibration = Calibration::new(of_network, factors_c, horizon, levels)?;
+    let Some(Rest { sizes_ch, distances_qh }) = rest else { return Ok(Some(calibration)) };
+    let distances_hq = by_step(&|step, level| part * f64::from(factors_qh[level][step]) * f64::from(distances_qh[level][step]));
+    calibration.beside(Held { distances_hq, sizes_ch }).map(Some)
 }
 
-/// The mean of what was seen in each column over that of all that was seen, or of the columns' means, drawn to 1 where few rows tell.
-fn shrunk(seen: impl Iterator<Item = (u32, f64)>, rows: &[f64], is_of_all: bool) -> Vec<f64> {
+/// What held-back rows say of distances, before they are calibrated.
+struct Rest {
+    sizes_ch: Vec<f32>,
+    distances_qh: Vec<Vec<f32>>,
+}
+
+impl Rest {
+    fn of(&self, seen: &Seen, level: usize) -> f64 {
+        let (distances_h, step) = (&self.distances_qh[level], seen.step as usize);
+        f64::from(self.sizes_ch[seen.column as usize * distances_h.len() + step]) * f64::from(distances_h[step])
+    }
+}
+
+/// The mean of what was seen in each column over the mean of the columns' means, drawn to 1 where few rows tell.
+fn shrunk(seen: impl Iterator<Item = (u32, f64)>, rows: &[f64]) -> Vec<f64> {
     let mut sums = vec![(0.0, 0.0); rows.len()];
     for (column, value) in seen {
         let (sum, count) = &mut sums[column as usize];
         *sum += value;
         *count += 1.0;
     }
-    let known = || sums.iter().filter(|(_, count)| *count > 0.0);
-    let all = match is_of_all {
-        true => known().map(|(sum, _)| sum).sum::<f64>() / known().map(|(_, count)| count).sum::<f64>(),
-        false => known().map(|(sum, count)| sum / count).sum::<f64>() / known().count() as f64,
-    };
+    let known: Vec<f64> = sums.iter().filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count).collect();
+    let all = known.iter().sum::<f64>() / known.len().max(1) as f64;
     let of = |(&(sum, count), rows): (&(f64, f64), &f64)| match count > 0.0 && all > 0.0 {
         true => ((rows * sum / count + ROWS * all) / ((rows + ROWS) * all)).min(LARGEST_FACTOR),
         false => 1.0,

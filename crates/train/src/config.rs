@@ -66,8 +66,8 @@ pub struct TrainConfig {
     /// How far series count as they do in the data's own unit: errors are multiplied by the deviation that a series is standardised by to this power, over its
     /// mean of all series. 0 for standardised units, 1 for the data's, in which the largest series are nearly all there is.
     pub unit_power: f64,
-    /// Part of an interval's distances from the median that validation rows say, by how large each column's errors were there at each step, whatever the network says of
-    /// the moment. 0: a factor a column of what the network says.
+    /// Part of an interval's distances from the median that validation rows say, by how large each column's errors were there at each step, whatever the
+    /// network says of the moment. 0: a factor a column of what the network says.
     pub held_back: f64,
     /// Horizons to score at, from one forecast; none longer than the model's, and that among them. The model's own if empty.
     pub horizons: Vec<usize>,

@@ -1,7 +1,6 @@
 //! What a run ends with: linear expert and network, or the linear expert alone where the network adds nothing to it.
 
 use crate::{
-    calibrate::calibrate,
     trainer::{StepReport, Task, Trainer},
     validate::Gain,
 };
@@ -30,9 +29,7 @@ impl Trainer<'_> {
         let task = self.task();
         let Some(linear) = task.linear.clone() else { return Ok(None) };
         let alone = Forecaster::linear_alone(self.model(), task.columns.clone(), task.covariates.clone(), linear)?;
-        let alone = Arc::new(alone);
-        let calibration = calibrate(&alone, &task.values, &task.beside, task.validation.clone(), self.config().held_back)?;
-        Ok(Some(Arc::new(Arc::into_inner(alone).expect("no predictor is left").calibrated(calibration))))
+        Ok(Some(Arc::new(self.calibrated(alone)?)))
     }
 
     /// The best forecaster so far, or its linear expert alone where the network does not pay, see [`Gain::pays`], and is not to be kept.

@@ -583,9 +583,13 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// What the model refuses.
     pub fn best(&self) -> Result<Forecaster, ModelError> {
-        let forecaster = Arc::new(self.best_uncalibrated()?);
-        let calibration =
-            calibrate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), self.config.held_back)?;
+        self.calibrated(self.best_uncalibrated()?)
+    }
+
+    /// A forecaster calibrated on the validation rows.
+    pub(crate) fn calibrated(&self, forecaster: Forecaster) -> Result<Forecaster, ModelError> {
+        let (task, forecaster) = (&self.task, Arc::new(forecaster));
+        let calibration = calibrate(&forecaster, &task.values, &task.beside, task.validation.clone(), self.config.held_back)?;
         Ok(Arc::into_inner(forecaster).expect("no predictor is left").calibrated(calibration))
     }
 }

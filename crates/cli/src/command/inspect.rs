@@ -53,6 +53,8 @@ pub struct Arguments {
 
 /// Columns of the text timeline at most.
 const SHOWN: usize = 192;
+/// What stands there where a sample is missing.
+const MISSING: char = '·';
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
@@ -284,9 +286,6 @@ fn group<K: Ord>(audited: &[Audited], key: impl Fn(&Audited) -> K, name: impl Fn
     audited.iter().for_each(|one| groups.entry(key(one)).or_default().push(one));
     groups.into_iter().map(|(key, group)| (name(key), group)).collect()
 }
-
-/// Where there is no sample.
-const MISSING: char = '·';
 
 /// One character an expert: 0-9, then letters.
 fn symbol(expert: usize) -> char {

@@ -1,6 +1,6 @@
 //! A forecast: history, truth, median, bands and baseline, one panel a column.
 
-use super::{Area, BLUE, GREY, INK, ORANGE, short, text, write};
+use super::{Area, BLUE, GREY, INK, ORANGE, pieces, short, text, write};
 use crate::error::CliError;
 use foretoken_model::{Forecast, Forecaster};
 use plotters::prelude::*;
@@ -151,6 +151,5 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
 /// A line over what is finite, a piece of it between gaps each.
 fn line(points: impl IntoIterator<Item = (f64, f64)>, style: ShapeStyle) -> Vec<PathElement<(f64, f64)>> {
     let points: Vec<(f64, f64)> = points.into_iter().collect();
-    let pieces = points.split(|(_, value)| !value.is_finite()).filter(|piece| piece.len() > 1);
-    pieces.map(|piece| PathElement::new(piece, style)).collect()
+    pieces(&points).map(|piece| PathElement::new(piece, style)).collect()
 }

@@ -42,6 +42,11 @@ pub fn write(
     Ok(write_atomically(path, svg.as_bytes())?)
 }
 
+/// The pieces of a line between its gaps, where its values are finite.
+pub fn pieces<X>(points: &[(X, f64)]) -> impl Iterator<Item = &[(X, f64)]> {
+    points.split(|(_, value)| !value.is_finite()).filter(|piece| piece.len() > 1)
+}
+
 /// A text style.
 pub fn text(size: u32, colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour)

@@ -1,6 +1,6 @@
 //! Routing: which expert spoke when, one strip an expert, the stronger the colour the larger its gate weight.
 
-use super::{Area, GREY, INK, PALETTE, short, text, text_left_of, write};
+use super::{Area, GREY, INK, PALETTE, pieces, short, text, text_left_of, write};
 use crate::{error::CliError, routing::Timeline};
 use plotters::prelude::*;
 use std::path::Path;
@@ -70,10 +70,11 @@ fn strips(
     let (low, high) = signal.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
     let height = |value: f64| top + 40 - (36.0 * (value - low) / (high - low).max(1e-12)) as i32;
     let points: Vec<(usize, f64)> = signal.iter().copied().enumerate().collect();
-    for there in points.split(|(_, value)| value.is_nan()).filter(|there| !there.is_empty()) {
-        let line: Vec<(i32, i32)> = there.iter().map(|&(row, value)| (place(row, rows), height(value))).collect();
+    for piece in pieces(&points) {
+        let line: Vec<(i32, i32)> = piece.iter().map(|&(row, value)| (place(row, rows), height(value))).collect();
         area.draw(&PathElement::new(line, INK.mix(0.8).stroke_width(1)))?;
     }
+    let present = signal.iter().filter(|value| !value.is_nan()).count();
     for (expert, kind) in timeline.experts.iter().enumerate() {
         let (y, colour) = (top + SIGNAL + STRIP * expert as i32, PALETTE[expert % PALETTE.len()]);
         area.draw(&Text::new(format!("{expert} {kind}"), (LEFT - 8, y + STRIP / 2), text_left_of(11, INK)))?;
@@ -92,7 +93,6 @@ fn strips(
             }
             start = row;
         }
-        let present = signal.iter().filter(|value| !value.is_nan()).count();
         let share = (0..rows).map(|row| f64::from(weights(row))).sum::<f64>() / present.max(1) as f64;
         area.draw(&Text::new(format!("{:.0}%", 100.0 * share), (WIDTH - 40, y + STRIP / 2), text_left_of(11, INK)))?;
     }
