@@ -41,6 +41,8 @@ def main():
     wide = pd.concat([wide[:20], wide[19:25], wide[27:]])
     write("wide", wide, wide, row_group_size=7, data_page_size=64)
     write("wide_gzip", wide, compression="gzip", data_page_version="2.0")
+    write("wide_zstd", wide, compression="zstd", data_page_version="2.0")
+    write("wide_lz4", wide, compression="lz4")
     write("wide_plain", wide, compression="none", use_dictionary=False)
 
     # Series of different lengths, categories, covariates, rows out of order.
@@ -81,7 +83,7 @@ def main():
     # What is refused.
     values = np.arange(12, dtype=float)
     write("infinite", pd.DataFrame({"t": range(12), "a": np.where(values == 4, np.inf, values)}))
-    write("zstd", pd.DataFrame({"t": range(12), "a": values}), compression="zstd")
+    write("brotli", pd.DataFrame({"t": range(12), "a": values}), compression="brotli")
     write("nested", pa.table({"t": pa.array(range(3)), "a": pa.array([[1.0], [2.0], [3.0, 4.0]])}))
     write("binary", pa.table({"t": pa.array(range(3)), "a": pa.array([b"12", b"34", b"56"], pa.binary(2))}))
     write("fractions", pa.table({"t": pa.array([0, 1_500, 2_000], pa.timestamp("ms")), "a": pa.array([1.0, 2.0, 3.0])}))

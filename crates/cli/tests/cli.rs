@@ -767,6 +767,10 @@ fn bad_models_are_named() {
     refused(&["forecast", "out", "other.csv"], folder, &["other.csv", "expected a column `load`", "found a"]);
     std::fs::write(folder.join("bad.json"), "{").unwrap();
     refused(&["stream", "out", "--snapshot", "bad.json"], folder, &["bad.json"]);
+    stdout(&with_input(&["stream", "out", "--snapshot", "whole.json"], folder, b"1,2\n"));
+    let state = std::fs::read_to_string(folder.join("whole.json")).unwrap();
+    std::fs::write(folder.join("bad.json"), state.replace("\"samples\":1", "\"samples\":2")).unwrap();
+    refused(&["stream", "out", "--snapshot", "bad.json"], folder, &["bad.json", "snapshot checksum", "it is damaged"]);
 }
 
 #[test]

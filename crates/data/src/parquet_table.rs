@@ -107,14 +107,20 @@ impl Parquet {
         let kind = kind.ok_or_else(|| refused(format!("{}", descriptor.physical_type())))?;
         for group in metadata.row_groups() {
             let codec = group.column(leaf).compression();
-            if !matches!(codec, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_)) {
-                let expected = format!("column `{name}` compressed with snappy or gzip, or not at all");
+            if !decoded(codec) {
+                let expected = format!("column `{name}` compressed with snappy, gzip, zstd or lz4, or not at all");
                 let found = codec.to_string();
                 return Err(fault(&self.path, expected, found.split('(').next().unwrap_or_default()));
             }
         }
         Ok(Column { leaf, kind, optional: descriptor.max_def_level() > 0, reader: None, cells: Vec::new() })
     }
+}
+
+/// Whether there is a decoder for it here.
+fn decoded(codec: Compression) -> bool {
+    use Compression::{GZIP, LZ4, LZ4_RAW, SNAPPY, UNCOMPRESSED, ZSTD};
+    matches!(codec, UNCOMPRESSED | SNAPPY | GZIP(_) | ZSTD(_) | LZ4 | LZ4_RAW)
 }
 
 /// What a column's values mean.

@@ -38,7 +38,7 @@ fn check(parquet: &str, csv: &str, text: &str) -> Signal {
 
 #[test]
 fn wide_files_are_their_csv() {
-    for name in ["wide", "wide_gzip", "wide_plain"] {
+    for name in ["wide", "wide_gzip", "wide_zstd", "wide_lz4", "wide_plain"] {
         let signal = check(&format!("{name}.parquet"), "wide.csv", "");
         assert_eq!((signal.columns.len(), signal.len(), signal.step()), (4, 40, Some(3600)));
         assert_eq!(signal.stamps.at(39), "2024-03-01 11:00:00");
@@ -101,7 +101,11 @@ fn every_fault_is_named_with_its_place() {
     for (path, text, expected) in [
         (golden("infinite.parquet"), "", ":5: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
         (golden("fractions.parquet"), "", ":2: column `t`: expected a date, a date and time to the second"),
-        (golden("zstd.parquet"), "", "expected column `t` compressed with snappy or gzip, or not at all, found ZSTD"),
+        (
+            golden("brotli.parquet"),
+            "",
+            "expected column `t` compressed with snappy, gzip, zstd or lz4, or not at all, found BROTLI",
+        ),
         (golden("nested.parquet"), "", "expected numbers, text, dates or timestamps in column `a`, found columns in it"),
         (golden("binary.parquet"), "", "in column `a`, found FIXED_LEN_BYTE_ARRAY"),
         (golden("wide.parquet"), "columns = [\"b\"]", "expected a column `b`, found double, single, count, unsigned"),
@@ -133,12 +137,14 @@ fn every_fault_is_named_with_its_place() {
 fn no_wrong_byte_panics() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("flipped.parquet");
-    let mut bytes = std::fs::read(golden("fractions.parquet")).expect("the golden");
-    for at in 0..bytes.len() {
-        bytes[at] ^= 4;
-        std::fs::write(&path, &bytes).expect("written");
-        let error = read(&path, &ReadOptions::default()).err().map(|error| error.to_string());
-        assert!(error.is_none_or(|error| error.contains("flipped.parquet")), "byte {at}");
-        bytes[at] ^= 4;
+    for name in ["fractions", "wide_gzip", "wide_zstd", "wide_lz4"] {
+        let mut bytes = std::fs::read(golden(&format!("{name}.parquet"))).expect("the golden");
+        for at in 0..bytes.len() {
+            bytes[at] ^= 4;
+            std::fs::write(&path, &bytes).expect("written");
+            let error = read(&path, &ReadOptions::default()).err().map(|error| error.to_string());
+            assert!(error.is_none_or(|error| error.contains("flipped.parquet")), "{name}, byte {at}");
+            bytes[at] ^= 4;
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     network::Heard,
     refresh::Refresh,
     scaler::{ColumnHistory, ScalerKind},
+    snapshot::Snapshot,
     trace::Replay,
     voice::Room,
 };
@@ -75,33 +76,6 @@ pub struct Parts {
     /// Whether the linear expert had enough samples to speak.
     pub linear_spoke: bool,
 }
-
-/// All that a stream has to remember; save it, and the stream goes on elsewhere with the same bits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Snapshot {
-    /// Format of the snapshot.
-    pub format_version: u32,
-    /// Fingerprint of the model it belongs to.
-    pub model: String,
-    /// Samples taken.
-    pub samples: u64,
-    /// One history a column.
-    pub columns: Vec<ColumnHistory>,
-    /// Covariates that wait for their samples.
-    pub along: Along,
-    /// The network's state.
-    pub network: State,
-    /// The trunk's output at the newest sample.
-    pub hidden: Vec<f32>,
-    /// The state that will take its place, if there is a bound.
-    pub refresh: Option<Refresh>,
-    /// What the intervals have learned, if they follow the stream.
-    pub adaptive: Option<Adaptive>,
-}
-
-/// Version of [`Snapshot`].
-pub const SNAPSHOT_VERSION: u32 = 5;
 
 /// A forecaster and the state of its stream.
 pub struct Predictor {
@@ -442,7 +416,6 @@ impl Predictor {
     pub fn snapshot(&self) -> Result<Snapshot, ModelError> {
         self.check_whole()?;
         Ok(Snapshot {
-            format_version: SNAPSHOT_VERSION,
             model: self.forecaster.fingerprint(),
             samples: self.samples,
             columns: self.columns.clone(),
@@ -457,12 +430,9 @@ impl Predictor {
     /// Goes on where `snapshot` was taken.
     ///
     /// # Errors
-    /// A snapshot of another model, another version, or with parts that do not fit; the stream is as before.
+    /// A snapshot of another model, or with parts that do not fit; the stream is as before.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), ModelError> {
         let differs = |field: &str, expected: String, found: String| Err(ModelError::config(field, expected, found));
-        if snapshot.format_version != SNAPSHOT_VERSION {
-            return differs("snapshot format_version", SNAPSHOT_VERSION.to_string(), snapshot.format_version.to_string());
-        }
         let model = self.forecaster.fingerprint();
         if snapshot.model != model {
             return differs("snapshot model", model, snapshot.model.clone());

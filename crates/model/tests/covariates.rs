@@ -84,9 +84,9 @@ fn told_row_by_row_at_once_or_resumed() {
     let mut said = Vec::new();
     for row in 0..ROWS {
         if row == 33 {
-            let text = serde_json::to_string(&live.snapshot().unwrap()).unwrap();
+            let text = live.snapshot().unwrap().to_json().unwrap();
             live = fresh();
-            live.restore(&serde_json::from_str::<Snapshot>(&text).unwrap()).unwrap();
+            live.restore(&Snapshot::from_json(&text).unwrap()).unwrap();
         }
         live.tell(&data.rows(row..row + 1, row + HORIZON..row + HORIZON + 1)).unwrap();
         live.advance(&[columns[0][row], columns[1][row]]).unwrap();

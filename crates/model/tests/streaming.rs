@@ -185,10 +185,10 @@ fn a_restored_snapshot_goes_on_with_the_same_bits() {
     for config in variants() {
         let mut predictor = Predictor::new(Arc::new(forecaster_of(&config, 1)));
         advance(&mut predictor, 0..37);
-        let text = serde_json::to_string(&predictor.snapshot().unwrap()).unwrap();
+        let text = predictor.snapshot().unwrap().to_json().unwrap();
         advance(&mut predictor, 37..ROWS);
         let mut resumed = Predictor::new(predictor.forecaster().clone());
-        resumed.restore(&serde_json::from_str::<Snapshot>(&text).unwrap()).unwrap();
+        resumed.restore(&Snapshot::from_json(&text).unwrap()).unwrap();
         assert_eq!(resumed.samples(), 37);
         advance(&mut resumed, 37..ROWS);
         assert_eq!(forecast(&mut resumed), forecast(&mut predictor));
@@ -451,7 +451,6 @@ fn snapshots_that_do_not_fit_are_refused() {
     advance(&mut predictor, 0..9);
     let good = predictor.snapshot().unwrap();
     let other = Predictor::new(Arc::new(forecaster_of(&common::config(), 2))).snapshot().unwrap();
-    let version = Snapshot { format_version: 99, ..good.clone() };
     let mut short = good.clone();
     short.hidden.pop();
     let mut poisoned = good.clone();
@@ -466,12 +465,35 @@ fn snapshots_that_do_not_fit_are_refused() {
             bad.network.children[1].counters[place] = value;
             (bad, "choices")
         });
-    let others = [(other, "model"), (version, "format_version"), (short, "shapes"), (poisoned, "finite"), (miscounted, "shapes")];
+    let others = [(other, "model"), (short, "shapes"), (poisoned, "finite"), (miscounted, "shapes")];
     for (bad, word) in others.into_iter().chain(choices) {
         let error = predictor.restore(&bad).unwrap_err().to_string();
         assert!(error.contains(word), "{word}: {error}");
     }
     assert_eq!(predictor.snapshot().unwrap(), good);
+}
+
+#[test]
+fn damage_to_a_snapshot_is_an_error() {
+    let mut predictor = Predictor::new(Arc::new(forecaster()));
+    advance(&mut predictor, 0..9);
+    let (good, text) = (predictor.snapshot().unwrap(), predictor.snapshot().unwrap().to_json().unwrap());
+    // Spaces mean nothing.
+    assert_eq!(Snapshot::from_json(&text.replace(',', ",\n ")).unwrap(), good);
+    let version = text.replace("\"format_version\":6", "\"format_version\":5");
+    let error = Snapshot::from_json(&version).unwrap_err().to_string();
+    assert!(error.contains("snapshot format_version: expected 6, found 5"), "{error}");
+    for at in 0..text.len() {
+        let mut bytes = text.clone().into_bytes();
+        // Digits become other digits.
+        bytes[at] ^= 1;
+        match Snapshot::from_json(&String::from_utf8(bytes).unwrap()) {
+            // A number's last digit may say nothing.
+            Ok(read) => assert_eq!(read, good, "byte {at}"),
+            Err(error) => assert!(error.to_string().starts_with("snapshot"), "byte {at}: {error}"),
+        }
+        assert!(Snapshot::from_json(&text[..at]).is_err(), "{at} bytes");
+    }
 }
 
 #[test]

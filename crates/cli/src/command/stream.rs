@@ -88,8 +88,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     predictor.allow_missing(arguments.missing);
     if let Some(path) = arguments.snapshot.as_ref().filter(|path| path.exists()) {
         let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
-        let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| CliError::file(path, error))?;
-        predictor.restore(&snapshot).map_err(|error| CliError::file(path, error))?;
+        let restored = Snapshot::from_json(&text).and_then(|snapshot| predictor.restore(&snapshot));
+        restored.map_err(|error| CliError::file(path, error))?;
     }
     tell_known(&mut predictor, arguments)?;
     let followed = follow(&mut predictor, arguments);
@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     // However it ended: a reader that left takes no state with it. That of a broken stream is none.
     if let Some(path) = arguments.snapshot.as_ref().filter(|_| predictor.check_whole().is_ok()) {
-        let json = serde_json::to_string(&predictor.snapshot()?).map_err(|error| CliError::file(path, error))?;
+        let json = predictor.snapshot()?.to_json().map_err(|error| CliError::file(path, error))?;
         write_atomically(path, json.as_bytes())?;
     }
     followed

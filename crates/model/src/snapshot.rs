@@ -1,0 +1,88 @@
+//! A stream's state outside of it, and as text.
+
+use crate::{ModelError, conformal::Adaptive, covariates::Along, layer::State, refresh::Refresh, scaler::ColumnHistory};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+/// Version of the text.
+const FORMAT_VERSION: u32 = 6;
+
+/// All that a stream has to remember; save it, and the stream goes on elsewhere with the same bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Fingerprint of the model it belongs to.
+    pub model: String,
+    /// Samples taken.
+    pub samples: u64,
+    /// One history a column.
+    pub columns: Vec<ColumnHistory>,
+    /// Covariates that wait for their samples.
+    pub along: Along,
+    /// The network's state.
+    pub network: State,
+    /// The trunk's output at the newest sample.
+    pub hidden: Vec<f32>,
+    /// The state that will take its place, if there is a bound.
+    pub refresh: Option<Refresh>,
+    /// What the intervals have learned, if they follow the stream.
+    pub adaptive: Option<Adaptive>,
+}
+
+/// The text: a snapshot whose damage shows.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed<S> {
+    format_version: u32,
+    /// Of the snapshot's own JSON.
+    checksum: String,
+    snapshot: S,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    format_version: u32,
+}
+
+impl Snapshot {
+    /// As JSON, with a checksum.
+    ///
+    /// # Errors
+    /// A value that JSON has no word for.
+    pub fn to_json(&self) -> Result<String, ModelError> {
+        let sealed = Sealed { format_version: FORMAT_VERSION, checksum: self.checksum()?, snapshot: self };
+        serde_json::to_string(&sealed).map_err(syntax)
+    }
+
+    /// What [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    /// Another text, another version, or a value that is not what was written.
+    pub fn from_json(text: &str) -> Result<Self, ModelError> {
+        let Head { format_version } = parse(text)?;
+        if format_version != FORMAT_VERSION {
+            return Err(ModelError::config("snapshot format_version", FORMAT_VERSION, format_version));
+        }
+        let Sealed { checksum, snapshot, .. } = parse::<Sealed<Self>>(text)?;
+        let found = snapshot.checksum()?;
+        match found == checksum {
+            true => Ok(snapshot),
+            false => {
+                Err(ModelError::config("snapshot checksum", format!("{checksum}, as written"), format!("{found}: it is damaged")))
+            }
+        }
+    }
+
+    fn checksum(&self) -> Result<String, ModelError> {
+        let hash = Sha256::digest(serde_json::to_string(self).map_err(syntax)?);
+        Ok(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ModelError> {
+    serde_json::from_str(text).map_err(syntax)
+}
+
+fn syntax(error: serde_json::Error) -> ModelError {
+    ModelError::Syntax { place: "snapshot".into(), reason: error.to_string() }
+}
