@@ -74,11 +74,12 @@ fn format(data: &Path) -> Result<Format, CliError> {
     Ok(if long { Format::Long } else { Format::Wide })
 }
 
-/// Samples in a season: of a day for what is faster, of a week for days, of a year for weeks, months and quarters; 1 where there are too few.
+/// Samples in a season: of a day for what is faster, of a week for days and workdays, of a year for weeks, months and quarters; 1 where there are too few.
 fn season(signal: &Signal, rows: usize) -> usize {
     let season = match (signal.stamps.months(), signal.step()) {
         (Some(months), _) if 12 % months == 0 => (12 / months) as usize,
         (None, Some(step)) if step < DAY && DAY % step == 0 => (DAY / step) as usize,
+        (None, None) if signal.stamps.are_workdays() => 5,
         (None, Some(DAY)) => 7,
         (None, Some(step)) if step == 7 * DAY => 52,
         _ => 1,
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_business_days_has_no_linear_expert() {
+    fn a_file_that_lacks_two_days_of_seven_has_no_linear_expert() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.csv");
         let lines = |days: i64| {

@@ -1,13 +1,19 @@
 //! The regular grid that stamps are on, or nearly.
 //!
 //! Its unit is the tick of a stamp, or the month where no two stamps are less than 28 days apart and all have one day of the month
-//! (its last, where a month is shorter) at one time of the day. So months and years are regular although their days are not.
+//! (its last, where a month is shorter) at one time of the day. So months and years are regular although their days are not. It is the day of work where
+//! stamps are most often a day apart, at one time of the day, and pass over Saturdays and Sundays.
 
 use crate::stamps;
 use std::collections::BTreeMap;
 
 /// Ticks of the shortest month.
-const MONTH: i64 = 28 * 86_400;
+const MONTH: i64 = 28 * DAY;
+const DAY: i64 = 86_400;
+/// The first day of 1970 was a Thursday: days since the Monday before it.
+const THURSDAY: i64 = 3;
+/// Weekends passed over that make days days of work.
+const WEEKENDS: usize = 2;
 
 /// What the grid counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub(crate) enum Unit {
     Count,
     /// Seconds.
     Second,
+    /// Mondays to Fridays.
+    Workday,
     /// Months of the calendar.
     Month,
 }
@@ -38,6 +46,8 @@ pub(crate) fn step(groups: &[Vec<&[i64]>], civil: bool) -> (Unit, i64) {
     let monthly = civil && groups.iter().all(|group| anchor(group).is_some());
     let unit = if monthly {
         Unit::Month
+    } else if civil && are_workdays(groups) {
+        Unit::Workday
     } else if civil {
         Unit::Second
     } else {
@@ -48,6 +58,23 @@ pub(crate) fn step(groups: &[Vec<&[i64]>], civil: bool) -> (Unit, i64) {
     (unit, most_frequent(differences.filter(|&difference| difference > 0)).unwrap_or(0))
 }
 
+/// Whether a day is what lies most often between stamps, all Saturdays and Sundays are passed over, and each group has its time of the day.
+fn are_workdays(groups: &[Vec<&[i64]>]) -> bool {
+    let alike = |group: &Vec<&[i64]>| {
+        let mut ticks = group.iter().copied().flatten();
+        let second = ticks.clone().next().map(|ticks| ticks.rem_euclid(DAY));
+        ticks.all(|ticks| Some(ticks.rem_euclid(DAY)) == second && weekday(*ticks) < 5)
+    };
+    let pairs = || groups.iter().flatten().flat_map(|ticks| ticks.windows(2)).filter(|pair| pair[0] < pair[1]);
+    let weekends = pairs().filter(|pair| weekday(pair[0]) == 4 && pair[1] - pair[0] == 3 * DAY);
+    weekends.count() >= WEEKENDS && most_frequent(pairs().map(|pair| pair[1] - pair[0])) == Some(DAY) && groups.iter().all(alike)
+}
+
+/// From Monday, 0.
+fn weekday(ticks: i64) -> i64 {
+    (ticks.div_euclid(DAY) + THURSDAY).rem_euclid(7)
+}
+
 fn anchor(group: &[&[i64]]) -> Option<Anchor> {
     let close = |ticks: &&[i64]| ticks.windows(2).any(|pair| (1..MONTH).contains(&(pair[1] - pair[0])));
     if group.iter().any(close) {
@@ -55,14 +82,18 @@ fn anchor(group: &[&[i64]]) -> Option<Anchor> {
     }
     let ticks = || group.iter().copied().flatten().copied();
     let day = ticks().filter_map(stamps::civil).map(|time| time.day()).max()?;
-    let second = ticks().next()?.rem_euclid(86_400);
+    let second = ticks().next()?.rem_euclid(DAY);
     let anchored = |ticks: i64| stamps::ticks_in_month(place(Unit::Month, ticks), day, second) == Some(ticks);
     ticks().all(anchored).then_some((day, second))
 }
 
 /// A time in units; 0 where it has no month, which no parsed stamp is without.
 fn place(unit: Unit, ticks: i64) -> i64 {
-    if unit == Unit::Month { stamps::civil(ticks).map_or(0, stamps::month) } else { ticks }
+    match unit {
+        Unit::Month => stamps::civil(ticks).map_or(0, stamps::month),
+        Unit::Workday => 5 * (ticks.div_euclid(DAY) + THURSDAY).div_euclid(7) + weekday(ticks).min(4),
+        Unit::Count | Unit::Second => ticks,
+    }
 }
 
 fn most_frequent(values: impl Iterator<Item = i64>) -> Option<i64> {
@@ -82,7 +113,11 @@ impl Grid {
         let step = step.max(1);
         let phases = group.iter().copied().flatten().map(|&ticks| place(unit, ticks).rem_euclid(step));
         let phase = most_frequent(phases).unwrap_or(0);
-        let anchor = if unit == Unit::Month { anchor(group) } else { None };
+        let anchor = match unit {
+            Unit::Month => anchor(group),
+            Unit::Workday => group.iter().copied().flatten().next().map(|ticks| (1, ticks.rem_euclid(DAY))),
+            Unit::Count | Unit::Second => None,
+        };
         Self { unit, step, phase, anchor: anchor.unwrap_or((1, 0)) }
     }
 
@@ -95,7 +130,12 @@ impl Grid {
     /// The time of a position.
     pub fn ticks(&self, position: i64) -> Option<i64> {
         let place = position.checked_mul(self.step)?.checked_add(self.phase)?;
-        if self.unit == Unit::Month { stamps::ticks_in_month(place, self.anchor.0, self.anchor.1) } else { Some(place) }
+        let (day, second) = self.anchor;
+        match self.unit {
+            Unit::Month => stamps::ticks_in_month(place, day, second),
+            Unit::Workday => (7 * place.div_euclid(5) + place.rem_euclid(5) - THURSDAY).checked_mul(DAY)?.checked_add(second),
+            Unit::Count | Unit::Second => Some(place),
+        }
     }
 }
 
@@ -103,7 +143,8 @@ impl Grid {
 pub(crate) fn words(unit: Unit, step: i64) -> String {
     let names: &[(i64, &str)] = match unit {
         Unit::Count => &[],
-        Unit::Second => &[(86_400, " d"), (3600, " h"), (60, " min"), (1, " s")],
+        Unit::Workday => &[(1, " workday")],
+        Unit::Second => &[(DAY, " d"), (3600, " h"), (60, " min"), (1, " s")],
         Unit::Month => &[(12, " y"), (1, " mo")],
     };
     let (size, name) = names.iter().find(|(size, _)| step % size == 0).unwrap_or(&(1, ""));
@@ -134,6 +175,29 @@ mod tests {
         check(&["2020-01-01 00:00:00", "2020-01-01 00:00:07"], "7 s");
         check(&["2020-01-01T00:00:00", "2020-01-01T03:00:00"], "3 h");
         check(&["2020-01-01", "2020-01-08"], "7 d");
+    }
+
+    #[test]
+    fn days_that_pass_over_weekends_are_workdays() {
+        // 2024-01-01 is a Monday.
+        let days = |days: &[i8]| days.iter().map(|day| format!("2024-01-{day:02}")).collect::<Vec<_>>();
+        let checked = |all: &[i8], expected: &str| {
+            let all = days(all);
+            check(&all.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+        };
+        checked(&[4, 5, 8, 9, 10, 11, 12, 15, 16], "1 workday");
+        // A holiday is a gap among them.
+        checked(&[2, 3, 4, 5, 8, 10, 11, 12, 15, 16], "1 workday");
+        // One weekend, a Saturday, or every Friday and Monday: days.
+        checked(&[4, 5, 8, 9, 10, 11], "1 d");
+        checked(&[4, 5, 8, 9, 10, 11, 12, 15, 16, 20], "1 d");
+        checked(&[5, 8, 12, 15, 19, 22], "3 d");
+        let late: Vec<String> = days(&[4, 5, 8, 9, 10, 11, 12, 15]).iter().map(|day| format!("{day} 17:30:00")).collect();
+        let late: Vec<&str> = late.iter().map(String::as_str).collect();
+        check(&late, "1 workday");
+        check(&[&late[..], &["2024-01-16 17:00:00"]].concat(), "1 d");
+        // Before 1970, too.
+        check(&["1969-12-18", "1969-12-19", "1969-12-22", "1969-12-23", "1969-12-26", "1969-12-29", "1969-12-30"], "1 workday");
     }
 
     #[test]

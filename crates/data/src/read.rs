@@ -26,7 +26,8 @@ const DAY: i64 = 86_400;
 
 /// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
 ///
-/// Rows are put on a regular grid, whose step is the most frequent one (of months, if the stamps are months apart): a stamp off it
+/// Rows are put on a regular grid, whose step is the most frequent one (of months, if the stamps are months apart; of
+/// Mondays to Fridays, if days pass over all weekends): a stamp off it
 /// moves to the nearest position, of rows with one position the last one on the grid stays, and a missing row is inserted without
 /// values, where covariates known for the future repeat their last. Stamps with an offset count in UTC. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
@@ -422,6 +423,25 @@ mod tests {
             "2020-01-31 1; 2020-02-29 2; 2020-03-31 -; 2020-04-30 3",
             "Gap 1 :4; Inserted 1 :4",
         );
+    }
+
+    #[test]
+    fn weekends_are_no_gaps_among_workdays_and_holidays_are() {
+        let days = ["04,1", "05,2", "08,3", "09,4", "11,5", "12,6", "15,7"].map(|day| format!("2024-01-{day}\n"));
+        check(
+            &format!("t,a\n{}", days.concat()),
+            "",
+            "2024-01-04 1; 2024-01-05 2; 2024-01-08 3; 2024-01-09 4; 2024-01-10 -; 2024-01-11 5; 2024-01-12 6; 2024-01-15 7",
+            "Gap 1 :6; Inserted 1 :6",
+        );
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(format!("t,a\n{}", days.concat()).as_bytes()).expect("written");
+        let (signal, audit) = read(file.path(), &ReadOptions::default()).expect("reads");
+        assert_eq!(audit.step, "1 workday");
+        // The next weekend is passed over, too, however the stamps were kept.
+        let next = ["2024-01-18", "2024-01-19", "2024-01-22"].map(String::from);
+        assert_eq!((signal.stamps.are_workdays(), signal.stamps.after(10, 3)), (true, next.to_vec()));
+        assert_eq!(crate::Stamps::from(signal.stamps.slice(0..8)).after(8, 4)[1..], ["2024-01-17", "2024-01-18", "2024-01-19"]);
     }
 
     #[test]

@@ -248,6 +248,11 @@ impl Stamps {
         }
     }
 
+    /// Whether rows are Mondays to Fridays.
+    pub fn are_workdays(&self) -> bool {
+        matches!(&self.0, Kind::Regular { grid: Grid { unit: Unit::Workday, .. }, .. })
+    }
+
     /// Seconds since 1970, of a civil time or in UTC, or the integer itself; none of what is neither.
     pub(crate) fn ticks(&self, row: usize) -> Option<i64> {
         match &self.0 {
