@@ -13,9 +13,9 @@ from sklearn.gaussian_process.kernels import ConstantKernel, ExpSineSquared, Mat
 
 CONSTANT = 1e6
 KERNELS = [
-    dict(season=12.0, smoothness=0, levels=[[1.0, 100.0], [3.0, 2000.0]], width=0.7, shapes=[[2.0, 900.0], [0.5, 20.0]], second=None, memory=[0.3, 3.0], noise=0.05),
-    dict(season=12.0, smoothness=1, levels=[[0.4, 50.0], [0.2, 900.0]], width=1.3, shapes=[[5.0, 300.0], [0.1, 40.0]], second=[36.0, 0.8, 700.0, 0.3, 0.0], memory=[0.1, 8.0], noise=0.4),
-    dict(season=10.0, smoothness=2, levels=[[2.0, 70.0], [1.0, 5000.0]], width=0.4, shapes=[[0.7, 500.0], [1.5, 30.0]], second=[50.0, 1.1, 400.0, 0.4, 2.0], memory=[0.6, 2.0], noise=0.01),
+    dict(season=12.0, smoothness=0, drift=2, levels=[[1.0, 100.0], [3.0, 2000.0]], width=0.7, shapes=[[2.0, 900.0], [0.5, 20.0]], second=None, memory=[0.3, 3.0], noise=0.05),
+    dict(season=12.0, smoothness=1, drift=1, levels=[[0.4, 50.0], [0.2, 900.0]], width=1.3, shapes=[[5.0, 300.0], [0.1, 40.0]], second=[36.0, 0.8, 700.0, 0.3, 0.0], memory=[0.1, 8.0], noise=0.4),
+    dict(season=10.0, smoothness=2, drift=2, levels=[[2.0, 70.0], [1.0, 5000.0]], width=0.4, shapes=[[0.7, 500.0], [1.5, 30.0]], second=[50.0, 1.1, 400.0, 0.4, 2.0], memory=[0.6, 2.0], noise=0.01),
 ]
 
 
@@ -23,13 +23,13 @@ def matern(variance, time, smoothness=0):
     return ConstantKernel(variance) * Matern(length_scale=time, nu=0.5 + smoothness)
 
 
-def kernel(season, smoothness, levels, width, shapes, second, memory, noise):
+def kernel(season, smoothness, drift, levels, width, shapes, second, memory, noise):
     def fading(variance, time):
         return matern(variance, time, smoothness)
 
     # scikit-learn's periodic kernel is exp(−2 sin²(πd/p)/ℓ²), as ours.
     periodic = ExpSineSquared(length_scale=width, periodicity=season)
-    k = fading(*levels[0]) + fading(*levels[1]) + (fading(*shapes[0]) + fading(*shapes[1])) * periodic
+    k = fading(*levels[0]) + matern(*levels[1], drift) + (fading(*shapes[0]) + fading(*shapes[1])) * periodic
     if second:
         samples, variance, time, own_width, change = second
         own = fading(variance, time) * ExpSineSquared(length_scale=own_width, periodicity=samples)

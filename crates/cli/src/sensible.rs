@@ -14,7 +14,11 @@ use std::{
 };
 
 /// Seasons of the training rows that there must be for one to be believed.
-const FEWEST_SEASONS: usize = 8;
+const FEWEST_SEASONS: usize = 3;
+/// Rows to train on beside the horizon that there must be.
+const FEWEST_ROWS: usize = 24;
+/// Windows that any look-back leaves of them.
+const FEWEST_WINDOWS: usize = 8;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
 const LONGEST_MAP: usize = 720;
@@ -111,13 +115,15 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let rows = signal.observed_len();
     let held_back = (rows * 15 / 100).max(horizon + horizon / 2 + 1);
     let train = rows.saturating_sub(2 * held_back);
-    let needed = 2 * horizon + 64;
+    let needed = horizon + FEWEST_ROWS;
     if train < needed {
         let problem = format!("expected at least {needed} rows to train on beside {} held back, found {train}", 2 * held_back);
         return Err(CliError::file(data, problem));
     }
     let season = season(signal, train);
-    let lookback = (train / 4).min((2 * season).max(512)).min(train - horizon - 32).max(1);
+    let most = train - horizon - FEWEST_WINDOWS;
+    let two_seasons = if 2 * season <= most { 2 * season } else { 1 };
+    let lookback = (train / 4).max(two_seasons).min((2 * season).max(512)).min(most);
     let taps = lookback.min(MOST_TAPS);
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
@@ -136,7 +142,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     Ok(format!(
         "# Made by `foretoken forecast` for {rows} rows of {} series and {horizon} steps.\n\n\
          [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\n{format}\n\
-         [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.02\nscaler = {{ window = {lookback} }}\n\
+         [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.08\nscaler = {{ window = {lookback} }}\n\
          {linear}\n\
          {MIXTURE}{MIXTURE}\
          [train]\nepochs = 15\nbatch = 16\nwindow = {WINDOW}\nburn_in = 0\npositions = 8\nheld_back = 0.5\n",
@@ -189,6 +195,27 @@ mod tests {
             assert_eq!(structural(&signal, season(&signal, signal.len()), 512, 1 << 20), "", "more weights than that");
             assert_eq!(linear.split_once("structural = { ").map(|(_, maps)| maps), expected, "{linear}");
         }
+    }
+
+    #[test]
+    fn few_rows_have_look_backs_of_two_seasons() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        let of_rows = |rows: usize| {
+            let month = |row: usize| format!("{}-{:02}-01,{row}\n", 2000 + row / 12, 1 + row % 12);
+            std::fs::write(&path, format!("ds,a\n{}", (0..rows).map(month).collect::<String>())).unwrap();
+            let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
+            run(&path, &ReadOptions::default(), &signal, 12)
+        };
+        let seven_years = of_rows(84).unwrap();
+        assert!(seven_years.contains("lookbacks = [24], seasons = [12] }"), "{seven_years}");
+        let longer = of_rows(240).unwrap();
+        assert!(longer.contains("lookbacks = [42], seasons = [12] }"), "{longer}");
+        // Two seasons and the windows after them do not fit.
+        let six_years = of_rows(74).unwrap();
+        assert!(six_years.contains("season = 12\n") && six_years.contains("lookback = 16 }"), "{six_years}");
+        let error = of_rows(73).unwrap_err().to_string();
+        assert!(error.contains("expected at least 36 rows to train on beside 38 held back, found 35"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!      + season: (v·m(d/T) + v'·m(d/T'))·p(d)                          p(d) = exp(−2 sin²(πd/season)/ℓ²)
 //!      + second season, in half of the draws: v·m(d/T)·p₂(d)·(1 + v'·p(d))  its own, and how it changes the first
 //!      + short memory v·exp(−d/T) + noise
-//! m: the Matérn kernel of ν = 1/2 (exp(−d/T)) in half of the draws, of 3/2 or 5/2 and with little noise in the others, for what changes smoothly
+//! m: the Matérn kernel of ν = 1/2 (exp(−d/T)) in a third of the draws, of 3/2 or 5/2 and with little noise in another, for what changes smoothly;
+//!    in the last third the second level alone has 3/2 or 5/2, and a larger share: a slope that lasts, under a level that wanders
 //! ŷ = m + k(y, z)·K⁻¹·(z − m)        m the generalised least-squares mean of the window z
 //! ```
 //! Kernels are drawn from wide priors, the same ones for all data, and each column's map is the mean of theirs, weighted by their evidence on its training
@@ -31,16 +32,16 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::{f64::consts::PI, ops::Range};
 
-/// Kernels drawn for each look-back, half of them smooth.
-const DRAWS: usize = 800;
+/// Kernels drawn for each look-back, of each manner as many.
+const DRAWS: usize = 1200;
 /// Samples that the training rows' evidence counts as: they depend on each other, and no kernel is true.
 const EVIDENCE: f64 = 30.0;
 /// Forecasts that those on the training rows count as, at most, for the same reasons.
 const FIT: f64 = 30.0;
 /// Forecasts that one window counts as: few windows decide nothing.
 const FIT_OF_ONE: f64 = 3.0;
-/// Kernels with less weight than this in a column are left out of its map.
-const LEAST: f64 = 1e-3;
+/// Kernels with less of the largest weight in a column than this are left out of its map.
+const LEAST: f64 = 0.02;
 /// Most windows that evidence is taken from, but one of each column.
 const MOST_WINDOWS: usize = 2048;
 /// Most multiplications of one kernel's forecasts on the training rows, but one of each column; windows are taken by stride beyond it.
@@ -54,13 +55,24 @@ const FLAT: f64 = 1e-20;
 /// Maps beside each other in memory.
 const AT_ONCE: usize = 16;
 
+/// What a drawn kernel takes to be smooth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Rough,
+    Smooth,
+    /// The second level.
+    Drifting,
+}
+
 /// What is drawn of one kernel; times in samples.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 struct Kernel {
     season: f64,
-    /// ν − 1/2 of all but the short memory: 0, 1 or 2.
+    /// ν − 1/2 of all but the second level and the short memory: 0, 1 or 2.
     smoothness: u8,
+    /// The same of the second level.
+    drift: u8,
     /// Variance and time.
     levels: [(f64, f64); 2],
     /// ℓ of p(d).
@@ -75,11 +87,12 @@ struct Kernel {
 
 impl Kernel {
     /// One draw, each value between its bounds, even in its logarithm. Times are of the first season.
-    fn draw(random: &mut impl Rng, seasons: &[usize], is_smooth: bool) -> Self {
+    fn draw(random: &mut impl Rng, seasons: &[usize], manner: Manner) -> Self {
+        let is_smooth = manner == Manner::Smooth;
         let season = seasons[0] as f64;
         let smoothness = if is_smooth { random.random_range(1..=2) } else { 0 };
         let mut between = |low: f64, high: f64| random.random_range(low.ln()..high.ln()).exp();
-        let levels = [(between(0.1, 10.0), season * between(4.0, 60.0)), (between(0.1, 10.0), season * between(60.0, 800.0))];
+        let mut levels = [(between(0.1, 10.0), season * between(4.0, 60.0)), (between(0.1, 10.0), season * between(60.0, 800.0))];
         let width = between(0.3, 1.5);
         let stays = (between(0.1, 30.0), season * between(20.0, 400.0));
         let (passes, memory, noise, second) = if is_smooth {
@@ -96,28 +109,36 @@ impl Kernel {
             let (variance, time, width, change) = second;
             (samples as f64, variance, time, width, if changes { change } else { 0.0 })
         });
-        Self { season, smoothness, levels, width, shapes, second, memory, noise }
+        let mut drift = smoothness;
+        if manner == Manner::Drifting {
+            let mut between = |low: f64, high: f64| random.random_range(low.ln()..high.ln()).exp();
+            levels[1] = (between(1.0, 1000.0), season * between(20.0, 400.0));
+            drift = random.random_range(1..=2);
+        }
+        Self { season, smoothness, drift, levels, width, shapes, second, memory, noise }
     }
 
     /// The covariance of samples so far apart.
     fn at(&self, apart: usize) -> f64 {
         let d = apart as f64;
-        let fading = |(variance, time): (f64, f64)| {
-            let far = d / time * (2.0 * f64::from(self.smoothness) + 1.0).sqrt();
-            let polynomial = match self.smoothness {
+        let matern = |smoothness: u8, (variance, time): (f64, f64)| {
+            let far = d / time * (2.0 * f64::from(smoothness) + 1.0).sqrt();
+            let polynomial = match smoothness {
                 0 => 1.0,
                 1 => 1.0 + far,
                 _ => 1.0 + far + far * far / 3.0,
             };
             variance * polynomial * (-far).exp()
         };
+        let fading = |of: (f64, f64)| matern(self.smoothness, of);
         let (variance, time) = self.memory;
         let periodic = |season: f64, width: f64| (-2.0 * ((PI * d / season).sin() / width).powi(2)).exp();
         let of_season = periodic(self.season, self.width);
         let second = self.second.map_or(0.0, |(season, variance, time, width, change)| {
             fading((variance, time)) * periodic(season, width) * (1.0 + change * of_season)
         });
-        self.levels.iter().copied().map(fading).sum::<f64>()
+        fading(self.levels[0])
+            + matern(self.drift, self.levels[1])
             + self.shapes.iter().copied().map(fading).sum::<f64>() * of_season
             + second
             + variance * (-d / time).exp()
@@ -302,7 +323,8 @@ fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
     if total == 0.0 {
         return vec![1.0 / weights.len() as f64; weights.len()];
     }
-    weights.iter_mut().for_each(|weight| *weight = if *weight < LEAST * total { 0.0 } else { *weight });
+    let least = LEAST * weights.iter().copied().fold(0.0, f64::max);
+    weights.iter_mut().for_each(|weight| *weight = if *weight < least { 0.0 } else { *weight });
     let total = weights.iter().sum::<f64>();
     weights.iter_mut().for_each(|weight| *weight /= total);
     weights
@@ -334,7 +356,10 @@ pub fn structural(
     let mut maps_clh = vec![0.0f32; columns.len() * size];
     for &lookback in lookbacks {
         let mut random = ChaCha8Rng::seed_from_u64(lookback as u64);
-        let kernels: Vec<Kernel> = (0..DRAWS).map(|draw| Kernel::draw(&mut random, seasons, draw >= DRAWS / 2)).collect();
+        let manners = [Manner::Rough, Manner::Smooth, Manner::Drifting];
+        let of = |manner| std::iter::repeat_n(manner, DRAWS / 3);
+        let kernels: Vec<Kernel> =
+            manners.into_iter().flat_map(of).map(|manner| Kernel::draw(&mut random, seasons, manner)).collect();
         let seen = Seen::of(columns, train, lookback);
         let tried = Tried::of(columns, train, lookback, seasons, cuts);
         let of_columns = of_columns(&kernels, &seen, &tried, lookback);
@@ -477,6 +502,31 @@ mod tests {
     }
 
     #[test]
+    fn it_goes_on_along_a_slope() {
+        // A random walk with a drift: what comes is where it is, and the drift.
+        let column = |seed: u64| {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            let mut level = 0.0;
+            let sample = |_| {
+                level += 1.0 + random.random_range(-1.0..1.0);
+                level
+            };
+            (0..240).map(sample).collect::<Vec<f64>>()
+        };
+        let columns: Vec<Vec<f64>> = (0..3).map(column).collect();
+        let ridge = whole(&columns, structural(&columns, &(0..120), &[40], &[4], &[12]).expect("maps"));
+        let mean = |error: &dyn Fn(usize, usize) -> f64| {
+            let all = (0..3).flat_map(|column| (120..228).map(move |origin| (column, origin)));
+            all.map(|(column, origin)| error(column, origin).abs()).sum::<f64>()
+        };
+        let ours = mean(&|column, origin| {
+            ridge.forecast(column, &columns[column], origin..origin + 1)[11] - columns[column][origin + 11]
+        });
+        let last = mean(&|column, origin| columns[column][origin - 1] - columns[column][origin + 11]);
+        assert!(ours < 0.4 * last, "{ours} {last}");
+    }
+
+    #[test]
     fn too_few_rows_are_an_error() {
         let short = structural(&columns(), &(0..40), &[48], &[12], &[12]);
         let what = "training windows of the structural maps";
@@ -510,7 +560,7 @@ mod tests {
         columns[2][..395].fill(f64::NAN);
         let (lookback, horizon, cuts) = (24, 12, [4, 12]);
         let tried = Tried::of(&columns, &(0..400), 48, &[12], &cuts);
-        let one = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], false);
+        let one = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], Manner::Rough);
         let other = Kernel { noise: 1.5 * one.noise, ..one.clone() };
         let by_hand = |kernel: &Kernel| {
             let map = Process::new(kernel, lookback, horizon).expect("a positive matrix").map();
@@ -564,7 +614,7 @@ mod tests {
 
     #[test]
     fn evidence_knows_no_scale() {
-        let kernel = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], false);
+        let kernel = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], Manner::Rough);
         let times = |(variance, time): (f64, f64)| (4.0 * variance, time);
         let larger = Kernel {
             levels: kernel.levels.map(times),
