@@ -15,9 +15,7 @@ use std::{
 
 /// Seasons of the training rows that there must be for one to be believed.
 const FEWEST_SEASONS: usize = 3;
-/// Rows to train on beside the horizon that there must be.
-const FEWEST_ROWS: usize = 24;
-/// Windows that any look-back leaves of them.
+/// Windows that any look-back leaves of the training rows.
 const FEWEST_WINDOWS: usize = 8;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
@@ -26,7 +24,7 @@ const LONGEST_MAP: usize = 720;
 const MOST_WEIGHTS: usize = 1 << 24;
 /// Most samples in a row of features.
 const MOST_TAPS: usize = 192;
-/// Samples of a window, which the fewest rows there may be hold beside any horizon: many short windows a step learn better than a few long ones (LOG.md).
+/// Samples of a window, which the fewest rows there may be hold beside the horizon: many short windows a step learn better than a few long ones (LOG.md).
 const WINDOW: usize = 32;
 /// Each of the two blocks.
 const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nexperts = [{ type = \"swiglu\", hidden = 128 }, { type = \"s4d\", states = 8 }]\n\n";
@@ -115,15 +113,14 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let rows = signal.observed_len();
     let held_back = (rows * 15 / 100).max(horizon + horizon / 2 + 1);
     let train = rows.saturating_sub(2 * held_back);
-    let needed = horizon + FEWEST_ROWS;
+    let needed = horizon + WINDOW;
     if train < needed {
         let problem = format!("expected at least {needed} rows to train on beside {} held back, found {train}", 2 * held_back);
         return Err(CliError::file(data, problem));
     }
     let season = season(signal, train);
     let most = train - horizon - FEWEST_WINDOWS;
-    let two_seasons = if 2 * season <= most { 2 * season } else { 1 };
-    let lookback = (train / 4).max(two_seasons).min((2 * season).max(512)).min(most);
+    let lookback = (train / 4).max(2 * season).min((2 * season).max(512)).min(most);
     let taps = lookback.min(MOST_TAPS);
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
@@ -211,11 +208,10 @@ mod tests {
         assert!(seven_years.contains("lookbacks = [24], seasons = [12] }"), "{seven_years}");
         let longer = of_rows(240).unwrap();
         assert!(longer.contains("lookbacks = [42], seasons = [12] }"), "{longer}");
-        // Two seasons and the windows after them do not fit.
-        let six_years = of_rows(74).unwrap();
-        assert!(six_years.contains("season = 12\n") && six_years.contains("lookback = 16 }"), "{six_years}");
-        let error = of_rows(73).unwrap_err().to_string();
-        assert!(error.contains("expected at least 36 rows to train on beside 38 held back, found 35"), "{error}");
+        let fewest = of_rows(82).unwrap();
+        assert!(fewest.contains("lookbacks = [24], seasons = [12] }"), "{fewest}");
+        let error = of_rows(81).unwrap_err().to_string();
+        assert!(error.contains("expected at least 44 rows to train on beside 38 held back, found 43"), "{error}");
     }
 
     #[test]
