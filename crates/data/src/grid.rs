@@ -133,7 +133,10 @@ impl Grid {
         let (day, second) = self.anchor;
         match self.unit {
             Unit::Month => stamps::ticks_in_month(place, day, second),
-            Unit::Workday => (7 * place.div_euclid(5) + place.rem_euclid(5) - THURSDAY).checked_mul(DAY)?.checked_add(second),
+            Unit::Workday => {
+                let day = place.div_euclid(5).checked_mul(7)?.checked_add(place.rem_euclid(5) - THURSDAY)?;
+                day.checked_mul(DAY)?.checked_add(second)
+            }
             Unit::Count | Unit::Second => Some(place),
         }
     }
