@@ -116,14 +116,15 @@ def main():
                     found.setdefault(who, []).append((*score, taken))
         means = {who: np.mean(values, axis=0) for who, values in found.items()}
         print(name, {who: [round(float(value), 4) for value in mean] for who, mean in means.items()}, flush=True)
-        table.append((name, means))
+        table.append((name, frame.shape, means))
     print("\nMASE / quantile loss / inside 80% / seconds\n")
     who = ["foretoken", *PEERS]
-    print("| | " + " | ".join(who) + " |\n|---" * 1 + "|---" * len(who) + "|")
-    for name, means in table:
+    print("| | rows, series | " + " | ".join(who) + " |")
+    print("|---" * (len(who) + 2) + "|")
+    for name, shape, means in table:
         cell = lambda mean: f"{mean[0]:.3f} / {mean[1]:.4f} / {100 * mean[2]:.0f}% / {mean[3]:.1f}"
-        print(f"| {name} | " + " | ".join(cell(means[peer]) if peer in means else "–" for peer in who) + " |")
-    relative = lambda peer, at: np.exp(np.mean([np.log(means[peer][at] / means["seasonal naive"][at]) for _, means in table if peer in means]))
+        print(f"| {name} | {shape[0]:,}, {shape[1] - 1} | " + " | ".join(cell(means[peer]) if peer in means else "–" for peer in who) + " |")
+    relative = lambda peer, at: np.exp(np.mean([np.log(means[peer][at] / means["seasonal naive"][at]) for *_, means in table if peer in means]))
     for peer in who:
         print(f"{peer}: MASE {relative(peer, 0):.3f}, quantile loss {relative(peer, 1):.3f} of the seasonal naive's (geometric mean of the files it has)")
 

@@ -4,12 +4,11 @@
 //! (its last, where a month is shorter) at one time of the day. So months and years are regular although their days are not. It is the day of work where
 //! stamps are most often a day apart, at one time of the day, and pass over Saturdays and Sundays.
 
-use crate::stamps;
+use crate::stamps::{self, DAY};
 use std::collections::BTreeMap;
 
 /// Ticks of the shortest month.
 const MONTH: i64 = 28 * DAY;
-const DAY: i64 = 86_400;
 /// The first day of 1970 was a Thursday: days since the Monday before it.
 const THURSDAY: i64 = 3;
 /// Weekends passed over that make days days of work.
@@ -91,7 +90,7 @@ fn anchor(group: &[&[i64]]) -> Option<Anchor> {
 fn place(unit: Unit, ticks: i64) -> i64 {
     match unit {
         Unit::Month => stamps::civil(ticks).map_or(0, stamps::month),
-        Unit::Workday => 5 * (ticks.div_euclid(DAY) + THURSDAY).div_euclid(7) + weekday(ticks).min(4),
+        Unit::Workday => 5 * (ticks.div_euclid(DAY) + THURSDAY).div_euclid(7) + weekday(ticks),
         Unit::Count | Unit::Second => ticks,
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     DataError,
-    stamps::{Form, Time},
+    stamps::{DAY, Form, Time},
     table::{Field, Header, Rows, fault},
 };
 use parquet::{
@@ -25,7 +25,6 @@ use std::{
 /// Fields that are decoded at once, over all columns that are asked for, and rows at most.
 const FIELDS: usize = 1 << 17;
 const ROWS: usize = 1 << 12;
-const DAY: i64 = 86_400;
 const WHOLE: &str = "a Parquet file that is whole";
 
 /// A Parquet file.

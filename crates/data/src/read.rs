@@ -5,7 +5,7 @@ use crate::{
     audit::Ledger,
     grid::{self, Grid},
     number::NUMBER_OR_MISSING,
-    stamps::{self, Form},
+    stamps::{self, DAY, Form},
     statics,
     table::{self, Field, Header, Table},
     track::{Track, bounded, regularise},
@@ -22,7 +22,6 @@ const LARGEST: u64 = 1 << 61;
 const CELLS: u64 = 1 << 28;
 const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, the year in front, an offset from UTC included";
 const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known for the future";
-const DAY: i64 = 86_400;
 
 /// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
 ///

@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, ops::Range};
 /// What a stamp must be.
 pub(crate) const STAMP: &str =
     "a date, a date and time, or an integer, in the form of the first, the year in front, an offset from UTC included";
+/// Seconds.
+pub(crate) const DAY: i64 = 86_400;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A stamp's time: seconds since 1970, of a civil time or in UTC, or the integer itself.
@@ -150,7 +152,7 @@ pub fn month(time: DateTime) -> i64 {
 pub fn ticks_in_month(month: i64, day: i8, second: i64) -> Option<i64> {
     let first = Date::new(month.div_euclid(12).try_into().ok()?, (month.rem_euclid(12) + 1) as i8, 1).ok()?;
     let days = i64::from(day.min(first.days_in_month())) - 1;
-    Some(first.to_datetime(jiff::civil::Time::midnight()).duration_since(EPOCH).as_secs() + days * 86_400 + second)
+    Some(first.to_datetime(jiff::civil::Time::midnight()).duration_since(EPOCH).as_secs() + days * DAY + second)
 }
 
 /// A stamp in a form; `None` beyond the year 9999.

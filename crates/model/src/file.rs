@@ -139,7 +139,7 @@ impl Forecaster {
         let mut hash = Sha256::new();
         hash.update(self.header().unwrap_or_default());
         self.tensors().iter().for_each(|(_, _, bytes)| hash.update(bytes));
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        short(&hash.finalize())
     }
 
     /// Writes the weights file. A failed write leaves an old file whole.
@@ -175,6 +175,17 @@ impl Forecaster {
         tracing::info!(path = %path.display(), parameters = forecaster.parameters(), "model loaded");
         Ok(forecaster)
     }
+}
+
+/// What is read first of a text whose other fields depend on it.
+#[derive(Deserialize)]
+pub(crate) struct Version {
+    pub format_version: u32,
+}
+
+/// The first 8 bytes of a hash.
+pub(crate) fn short(hash: &[u8]) -> String {
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Of the header and the tensors, in the order of their names.
@@ -213,10 +224,6 @@ impl Reader {
         let Some(text) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)) else {
             return self.problem(format!("expected a foretoken model (`{KEY}` in the header), found another safetensors file"));
         };
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u32,
-        }
         match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
             // rows; all else is the same.

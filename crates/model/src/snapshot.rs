@@ -1,6 +1,14 @@
 //! A stream's state outside of it, and as text.
 
-use crate::{ModelError, conformal::Adaptive, covariates::Along, layer::State, refresh::Refresh, scaler::ColumnHistory};
+use crate::{
+    ModelError,
+    conformal::Adaptive,
+    covariates::Along,
+    file::{Version, short},
+    layer::State,
+    refresh::Refresh,
+    scaler::ColumnHistory,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
@@ -39,11 +47,6 @@ struct Sealed<S> {
     snapshot: S,
 }
 
-#[derive(Deserialize)]
-struct Head {
-    format_version: u32,
-}
-
 impl Snapshot {
     /// As JSON, with a checksum.
     ///
@@ -59,7 +62,7 @@ impl Snapshot {
     /// # Errors
     /// Another text, another version, or a value that is not what was written.
     pub fn from_json(text: &str) -> Result<Self, ModelError> {
-        let Head { format_version } = parse(text)?;
+        let Version { format_version } = parse(text)?;
         if format_version != FORMAT_VERSION {
             return Err(ModelError::config("snapshot format_version", FORMAT_VERSION, format_version));
         }
@@ -74,8 +77,7 @@ impl Snapshot {
     }
 
     fn checksum(&self) -> Result<String, ModelError> {
-        let hash = Sha256::digest(serde_json::to_string(self).map_err(syntax)?);
-        Ok(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Ok(short(&Sha256::digest(serde_json::to_string(self).map_err(syntax)?)))
     }
 }
 
@@ -84,5 +86,5 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ModelError> {
 }
 
 fn syntax(error: serde_json::Error) -> ModelError {
-    ModelError::Syntax { place: "snapshot".into(), reason: error.to_string() }
+    ModelError::syntax(error).under("snapshot")
 }
