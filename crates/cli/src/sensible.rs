@@ -6,7 +6,7 @@ use crate::{
     run::{Run, read_series},
 };
 use foretoken_data::{Format, ReadOptions, Signal, column_names};
-use foretoken_eval::ONE_MISSING_OF;
+use foretoken_eval::{ONE_MISSING_OF, seasons, shows_season};
 use foretoken_model::file::write_atomically;
 use std::{
     path::{Path, PathBuf},
@@ -76,9 +76,12 @@ fn format(data: &Path) -> Result<Format, CliError> {
     Ok(if long { Format::Long } else { Format::Wide })
 }
 
-/// Samples in a season: of a day for what is faster, of a week for days and workdays, of a year for weeks, months and quarters; 1 where there are too few.
-fn season(signal: &Signal, rows: usize) -> usize {
-    let season = match (signal.stamps.months(), signal.step()) {
+/// Samples in a season, 1 if there is none: what the stamps tell if the rows hold a few of it, else what the rows themselves show.
+/// And those that structural maps have: what the stamps tell only if the rows show it.
+fn seasons_of(signal: &Signal, rows: usize) -> (usize, Vec<usize>) {
+    // Of a day for what is faster, of a week for days and workdays, of a year for weeks, months and quarters.
+    let told = match (signal.stamps.months(), signal.step()) {
+        _ if signal.stamps.are_counts() => 1,
         (Some(months), _) if 12 % months == 0 => (12 / months) as usize,
         (None, Some(step)) if step < DAY && DAY % step == 0 => (DAY / step) as usize,
         (None, None) if signal.stamps.are_workdays() => 5,
@@ -86,21 +89,32 @@ fn season(signal: &Signal, rows: usize) -> usize {
         (None, Some(step)) if step == 7 * DAY => 52,
         _ => 1,
     };
-    if season * FEWEST_SEASONS <= rows { season } else { 1 }
+    let past = signal.slice(0..rows);
+    if told > 1 && told * FEWEST_SEASONS <= rows {
+        let is_day = signal.step().is_some_and(|step| step < DAY);
+        return match (shows_season(&past, told), is_day) {
+            (true, true) => (told, vec![told, 7 * told]),
+            (true, false) => (told, vec![told]),
+            (false, _) => (told, Vec::new()),
+        };
+    }
+    let found = seasons(&past);
+    if let Some(season) = found.first() {
+        eprintln!("a season of {season} samples: the stamps tell of none that the rows hold, and the training rows show it");
+    }
+    (found.first().copied().unwrap_or(1), found)
 }
 
-/// Structural maps beside the ridge where a look-back holds two seasons: of that and, for days, of the week if a look-back holds one. They are a map for
-/// every series, so of very many there are none.
-fn structural(signal: &Signal, season: usize, lookback: usize, horizon: usize) -> String {
+/// Structural maps beside the ridge where there is no season or a look-back holds it twice: of that and of the longer one if a look-back holds it. They are a
+/// map for every series, so of very many there are none.
+fn structural(signal: &Signal, seasons: &[usize], lookback: usize, horizon: usize) -> String {
     let lookback = lookback.min(LONGEST_MAP);
     let weights = signal.names.len().saturating_mul(lookback).saturating_mul(horizon);
-    if season == 1 || 2 * season > lookback || weights > MOST_WEIGHTS {
+    if weights > MOST_WEIGHTS || seasons.first().is_some_and(|season| 2 * season > lookback) {
         return String::new();
     }
-    let is_day = signal.step().is_some_and(|step| step < DAY);
-    let week = (is_day && 7 * season <= lookback).then_some(7 * season);
-    let seasons: Vec<usize> = std::iter::once(season).chain(week).collect();
-    format!(", structural = {{ lookbacks = [{lookback}], seasons = {seasons:?} }}")
+    let held: Vec<usize> = seasons.iter().copied().filter(|season| *season <= lookback).collect();
+    format!(", structural = {{ lookbacks = [{lookback}], seasons = {held:?} }}")
 }
 
 /// The share of values that are missing in so many rows, from each series' first value on.
@@ -118,7 +132,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
         let problem = format!("expected at least {needed} rows to train on beside {} held back, found {train}", 2 * held_back);
         return Err(CliError::file(data, problem));
     }
-    let season = season(signal, train);
+    let (season, seasons) = seasons_of(signal, train);
     let most = train - horizon - FEWEST_WINDOWS;
     let lookback = (train / 4).max(2 * season).min((2 * season).max(512)).min(most);
     let taps = lookback.min(MOST_TAPS);
@@ -127,7 +141,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let missing = missing(signal, train);
     let most = 1.0 / ONE_MISSING_OF as f64;
     let linear = if missing <= most {
-        format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, season, lookback, horizon))
+        format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, &seasons, lookback, horizon))
     } else {
         let (found, most) = (100.0 * missing, 100.0 * most);
         eprintln!(
@@ -169,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn structural_maps_have_the_seasons_that_a_look_back_holds() {
+    fn structural_maps_have_the_seasons_that_rows_show_and_a_look_back_holds() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.csv");
         let hours = |row: i64| format!("2024-{:02}-{:02} {:02}:00:00", 1 + row / 672, 1 + row / 24 % 28, row % 24);
@@ -183,13 +197,17 @@ mod tests {
             (lines(&hours, 672), Some("lookbacks = [117], seasons = [24] }")),
             (lines(&hours, 1200), Some("lookbacks = [210], seasons = [24, 168] }")),
             (lines(&minutes, 15 * 1440), None),
-            (lines(&days, 28), None),
-            (lines(&numbers, 600), None),
+            // A week is not what days in 24 show.
+            (lines(&days, 28), Some("lookbacks = [4], seasons = [] }")),
+            (lines(&days, 300), Some("lookbacks = [52], seasons = [] }")),
+            (lines(&numbers, 600), Some("lookbacks = [105], seasons = [24] }")),
+            (lines(&|row| (2 * row).to_string(), 600), Some("lookbacks = [105], seasons = [24] }")),
+            (lines(&numbers, 70), Some("lookbacks = [12], seasons = [] }")),
         ] {
             std::fs::write(&path, format!("ds,a\n{lines}")).unwrap();
             let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
-            let linear = structural(&signal, season(&signal, signal.len()), lines.lines().count() * 7 / 10 / 4, 8);
-            assert_eq!(structural(&signal, season(&signal, signal.len()), 512, 1 << 20), "", "more weights than that");
+            let linear = structural(&signal, &seasons_of(&signal, signal.len()).1, lines.lines().count() * 7 / 10 / 4, 8);
+            assert_eq!(structural(&signal, &seasons_of(&signal, signal.len()).1, 512, 1 << 20), "", "more weights than that");
             assert_eq!(linear.split_once("structural = { ").map(|(_, maps)| maps), expected, "{linear}");
         }
     }
@@ -199,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.csv");
         let of_rows = |rows: usize| {
-            let month = |row: usize| format!("{}-{:02}-01,{row}\n", 2000 + row / 12, 1 + row % 12);
+            let month = |row: usize| format!("{}-{:02}-01,{}\n", 2000 + row / 12, 1 + row % 12, row % 12);
             std::fs::write(&path, format!("ds,a\n{}", (0..rows).map(month).collect::<String>())).unwrap();
             let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
             run(&path, &ReadOptions::default(), &signal, 12)
@@ -222,7 +240,7 @@ mod tests {
             let path = folder.path().join("data.csv");
             std::fs::write(&path, format!("ds,a\n{}", (0..120).map(stamp).collect::<String>())).unwrap();
             let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
-            assert_eq!(season(&signal, signal.len()), expected, "{months} months");
+            assert_eq!(seasons_of(&signal, signal.len()).0, expected, "{months} months");
         }
     }
 }

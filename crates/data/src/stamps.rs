@@ -255,6 +255,11 @@ impl Stamps {
         matches!(&self.0, Kind::Regular { grid: Grid { unit: Unit::Workday, .. }, .. })
     }
 
+    /// Whether rows are counted one by one, which tells of no time.
+    pub fn are_counts(&self) -> bool {
+        matches!(&self.0, Kind::Regular { grid: Grid { unit: Unit::Count, step: 1, .. }, .. })
+    }
+
     /// Seconds since 1970, of a civil time or in UTC, or the integer itself; none of what is neither.
     pub(crate) fn ticks(&self, row: usize) -> Option<i64> {
         match &self.0 {

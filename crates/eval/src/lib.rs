@@ -10,6 +10,7 @@ mod missing;
 mod mstl_ets;
 mod own;
 mod ridge;
+mod seasons;
 mod structural;
 
 pub use backtest::{Baseline, Origins, Told, Window, evaluate, evaluate_at, residual_spread};
@@ -22,4 +23,5 @@ pub use missing::ONE_MISSING_OF;
 pub use mstl_ets::MstlEts;
 pub use own::Own;
 pub use ridge::{Inputs, Profile, Ridge};
+pub use seasons::{seasons, shows_season};
 pub use structural::structural;

@@ -68,6 +68,7 @@ enum Manner {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 struct Kernel {
+    /// The unit of all times; a season of no variance where there is none.
     season: f64,
     /// ν − 1/2 of all but the second level and the short memory: 0, 1 or 2.
     smoothness: u8,
@@ -86,12 +87,16 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// One draw, each value between its bounds, even in its logarithm. Times are of the first season.
-    fn draw(random: &mut impl Rng, seasons: &[usize], manner: Manner) -> Self {
+    /// One draw, each value between its bounds, even in its logarithm. Times are of the first season, or, where there is none, of 2 samples up to half the
+    /// look-back.
+    fn draw(random: &mut impl Rng, seasons: &[usize], lookback: usize, manner: Manner) -> Self {
         let is_smooth = manner == Manner::Smooth;
-        let season = seasons[0] as f64;
+        let mut season = seasons.first().map_or(0.0, |&season| season as f64);
         let smoothness = if is_smooth { random.random_range(1..=2) } else { 0 };
         let mut between = |low: f64, high: f64| random.random_range(low.ln()..high.ln()).exp();
+        if seasons.is_empty() {
+            season = between(2.0, (lookback as f64 / 2.0).max(3.0));
+        }
         let mut levels = [(between(0.1, 10.0), season * between(4.0, 60.0)), (between(0.1, 10.0), season * between(60.0, 800.0))];
         let width = between(0.3, 1.5);
         let stays = (between(0.1, 30.0), season * between(20.0, 400.0));
@@ -102,7 +107,7 @@ impl Kernel {
             let passes = (between(0.03, 3.0), season * between(0.5, 8.0));
             (passes, (between(0.05, 2.0), season * between(0.06, 1.2)), between(3e-4, 1.0), between(0.01, 3.0))
         };
-        let shapes = [stays, passes];
+        let shapes = [stays, passes].map(|(variance, time)| (if seasons.is_empty() { 0.0 } else { variance }, time));
         let second = (second, season * between(40.0, 800.0), between(0.05, 0.5), between(0.01, 3.0));
         let [is_there, changes] = [random.random_bool(0.5), random.random_bool(0.5)];
         let second = seasons.get(1).filter(|_| is_there).map(|&samples| {
@@ -267,8 +272,8 @@ impl Tried {
         seasons: &[usize],
         cuts: &[usize],
     ) -> Self {
-        let longest = seasons.iter().copied().max().expect("a season");
-        let (lookback, horizon) = (lookback.div_ceil(2).max(longest.min(lookback)), cuts[cuts.len() - 1]);
+        let longest = seasons.iter().copied().max().map_or(1, |season| season.min(lookback));
+        let (lookback, horizon) = (lookback.div_ceil(2).max(longest), cuts[cuts.len() - 1]);
         let origins = train.start + lookback..(train.end + 1).saturating_sub(horizon);
         let apart = stride(columns.len(), &origins, (MOST_PRODUCTS / (lookback * horizon)).clamp(1, MOST_TRIED));
         let origins = back_from_the_last(origins, apart);
@@ -330,7 +335,7 @@ fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
     weights
 }
 
-/// Every column's structural maps for each of `lookbacks`, their mean, from what the rows of `train` say of each kernel. `seasons` are one or two, in samples,
+/// Every column's structural maps for each of `lookbacks`, their mean, from what the rows of `train` say of each kernel. `seasons` are two at most, in samples,
 /// `cuts` the ends of the scored parts of the horizon, the horizon last. A column without a complete window there, or with none that moves, has what the
 /// others have in the mean; if all are such, kernels weigh the same.
 ///
@@ -338,7 +343,7 @@ fn normalised(mut weights: Vec<f64>) -> Vec<f64> {
 /// Too few rows, or kernels of which rounding leaves none.
 ///
 /// # Panics
-/// No look-back, no season, or no horizon.
+/// No look-back or no horizon.
 pub fn structural(
     columns: &[impl AsRef<[f64]> + Sync],
     train: &Range<usize>,
@@ -359,7 +364,7 @@ pub fn structural(
         let manners = [Manner::Rough, Manner::Smooth, Manner::Drifting];
         let of = |manner| std::iter::repeat_n(manner, DRAWS / 3);
         let kernels: Vec<Kernel> =
-            manners.into_iter().flat_map(of).map(|manner| Kernel::draw(&mut random, seasons, manner)).collect();
+            manners.into_iter().flat_map(of).map(|manner| Kernel::draw(&mut random, seasons, lookback, manner)).collect();
         let seen = Seen::of(columns, train, lookback);
         let tried = Tried::of(columns, train, lookback, seasons, cuts);
         let of_columns = of_columns(&kernels, &seen, &tried, lookback);
@@ -514,16 +519,30 @@ mod tests {
             (0..240).map(sample).collect::<Vec<f64>>()
         };
         let columns: Vec<Vec<f64>> = (0..3).map(column).collect();
-        let ridge = whole(&columns, structural(&columns, &(0..120), &[40], &[4], &[12]).expect("maps"));
         let mean = |error: &dyn Fn(usize, usize) -> f64| {
             let all = (0..3).flat_map(|column| (120..228).map(move |origin| (column, origin)));
             all.map(|(column, origin)| error(column, origin).abs()).sum::<f64>()
         };
-        let ours = mean(&|column, origin| {
-            ridge.forecast(column, &columns[column], origin..origin + 1)[11] - columns[column][origin + 11]
-        });
         let last = mean(&|column, origin| columns[column][origin - 1] - columns[column][origin + 11]);
-        assert!(ours < 0.4 * last, "{ours} {last}");
+        for seasons in [&[4][..], &[]] {
+            let ridge = whole(&columns, structural(&columns, &(0..120), &[40], seasons, &[12]).expect("maps"));
+            let ours = mean(&|column, origin| {
+                ridge.forecast(column, &columns[column], origin..origin + 1)[11] - columns[column][origin + 11]
+            });
+            assert!(ours < 0.4 * last, "{seasons:?}: {ours} {last}");
+        }
+    }
+
+    #[test]
+    fn without_a_season_no_kernel_has_one() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        for manner in [Manner::Rough, Manner::Smooth, Manner::Drifting].repeat(20) {
+            let kernel = Kernel::draw(&mut random, &[], 64, manner);
+            assert!((2.0..32.0).contains(&kernel.season) && kernel.second.is_none(), "{kernel:?}");
+            assert_eq!(kernel.shapes.map(|(variance, _)| variance), [0.0; 2]);
+            // A covariance that only falls.
+            assert!((1..200).all(|apart| kernel.at(apart) <= kernel.at(apart - 1)), "{kernel:?}");
+        }
     }
 
     #[test]
@@ -560,7 +579,7 @@ mod tests {
         columns[2][..395].fill(f64::NAN);
         let (lookback, horizon, cuts) = (24, 12, [4, 12]);
         let tried = Tried::of(&columns, &(0..400), 48, &[12], &cuts);
-        let one = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], Manner::Rough);
+        let one = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], 48, Manner::Rough);
         let other = Kernel { noise: 1.5 * one.noise, ..one.clone() };
         let by_hand = |kernel: &Kernel| {
             let map = Process::new(kernel, lookback, horizon).expect("a positive matrix").map();
@@ -614,7 +633,7 @@ mod tests {
 
     #[test]
     fn evidence_knows_no_scale() {
-        let kernel = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], Manner::Rough);
+        let kernel = Kernel::draw(&mut ChaCha8Rng::seed_from_u64(3), &[12], 48, Manner::Rough);
         let times = |(variance, time): (f64, f64)| (4.0 * variance, time);
         let larger = Kernel {
             levels: kernel.levels.map(times),

@@ -43,7 +43,7 @@ pub struct StructuralConfig {
     /// Samples they look back, the shortest first, at most the expert's `lookback` and 4,096, since their time grows with the third power; the map is the mean
     /// of those of each.
     pub lookbacks: Vec<usize>,
-    /// Samples in a season: one, or two, the shorter first.
+    /// Samples in a season: none, one, or two, the shorter first.
     pub seasons: Vec<usize>,
 }
 
@@ -60,9 +60,8 @@ impl StructuralConfig {
             ));
         }
         let in_order = seasons.windows(2).all(|pair| pair[0] < pair[1]);
-        if !(1..=2).contains(&seasons.len()) || seasons[0] < 2 || !in_order || seasons.iter().any(|&season| season > LONGEST_SPAN)
-        {
-            let expected = format!("one or two seasons of 2 to {LONGEST_SPAN} samples, the shorter first");
+        if seasons.len() > 2 || !in_order || seasons.iter().any(|season| !(2..=LONGEST_SPAN).contains(season)) {
+            let expected = format!("at most two seasons of 2 to {LONGEST_SPAN} samples, the shorter first");
             return Err(ModelError::config("seasons", expected, format!("{seasons:?}")));
         }
         Ok(())
