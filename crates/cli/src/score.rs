@@ -32,8 +32,8 @@ pub type Boards = Vec<(String, HorizonBoards)>;
 const MSTL_SEASONS: usize = 14;
 const MOST_FITS: usize = 4000;
 
-/// How often the structural maps count where what else a linear expert is counts once.
-const STRUCTURAL: usize = 2;
+/// How often the structural maps count where what else a linear expert is counts once, and errs as much.
+const STRUCTURAL: f64 = 2.0;
 
 /// Ridges of a run.
 pub struct Ridges {
@@ -185,10 +185,13 @@ impl<'a> Judge<'a> {
         let fit = |_: usize, inputs: Inputs| self.fit(&series, inputs, options.folds);
         let own = |shared: &Ridge| Own::fit(columns, train, validation, shared, &self.horizons);
         let structural = |of: &StructuralConfig| self.structural(of, train);
-        whole(options, fit, own, structural).map(Some).map_err(|error| self.named(error))
+        let last = (validation.end + 1).saturating_sub(self.horizon());
+        let square = |ridge: &Ridge| ridge.mean_square(columns, validation.start..last.max(validation.start));
+        let share = |ridges: &Ridge, structural: &Ridge| structural_share(square(ridges), square(structural));
+        whole(options, fit, own, structural, share).map(Some).map_err(|error| self.named(error))
     }
 
-    /// The mean of a linear expert and what it is fitted once more, with the strengths it was picked with, on training and validation rows: what the newest
+    /// The mean of a linear expert and what it is fitted once more, with the strengths and the share it was picked with, on training and validation rows: what the newest
     /// rows alone say, all of one moment, counts half (Pesaran & Timmermann, Selection of estimation window in the presence of breaks, 2007).
     pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
         let (rows, series) = (self.ranges.train.start..self.ranges.validation.end, self.all_series());
@@ -200,7 +203,7 @@ impl<'a> Judge<'a> {
             Own::fit_with(columns, &rows, shared, cuts, strengths)
         };
         let structural = |of: &StructuralConfig| self.structural(of, &rows);
-        let again = whole(options, fit, own, structural).map_err(|error| self.named(error))?;
+        let again = whole(options, fit, own, structural, |_, _| expert.share).map_err(|error| self.named(error))?;
         Ok(again.halfway_to(expert))
     }
 
@@ -402,13 +405,24 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// The share of structural maps by the mean squares of what else a linear expert is and of them, on validation rows: each counts by the inverse of its square's
+/// square. By the inverse of the square itself it would be best if errors were independent (Bates & Granger, The combination of forecasts, 1969); these are
+/// alike, so that the better one should have more (LOG.md).
+fn structural_share(ridges: Option<f64>, structural: Option<f64>) -> f64 {
+    let equal = STRUCTURAL / (STRUCTURAL + 1.0);
+    let (Some(ridges), Some(structural)) = (ridges, structural) else { return equal };
+    let (ours, others) = (STRUCTURAL * ridges.powi(2), structural.powi(2));
+    if ours + others > 0.0 { ours / (ours + others) } else { equal }
+}
+
 /// The linear expert, of ridges that `fit` makes of their number and inputs, own maps that `own` makes of the ridge beside them, the last, and structural
-/// ones.
+/// ones, whose share `share` makes of the expert without them and of them alone.
 fn whole(
     linear: &LinearConfig,
     fit: impl Fn(usize, Inputs) -> Result<Ridge, EvalError>,
     own: impl Fn(&Ridge) -> Result<Own, EvalError>,
     structural: impl Fn(&StructuralConfig) -> Result<Own, EvalError>,
+    share: impl Fn(&Ridge, &Ridge) -> f64,
 ) -> Result<Ridge, EvalError> {
     let inputs = members(linear);
     let members = inputs.iter().enumerate().map(|(place, &inputs)| fit(place, inputs));
@@ -421,11 +435,17 @@ fn whole(
             None => fit(members.len(), own_inputs)?,
         };
         let own = own(&shared)?;
-        expert = expert.beside_own(shared, own, 1);
+        expert = expert.beside_own(shared, own, 0.5);
     }
     if let Some(options) = &linear.structural {
-        let (maps, horizon) = (structural(options)?, expert.horizon);
-        expert = expert.beside_own(Ridge::level(maps.lookback, horizon), maps, STRUCTURAL);
+        let maps = structural(options)?;
+        let level = Ridge::level(maps.lookback, expert.horizon);
+        let alone = Ridge { own: Some(maps), ..level.clone() };
+        let share = share(&expert, &alone);
+        expert = match alone.own {
+            Some(maps) => expert.beside_own(level, maps, share),
+            None => expert,
+        };
     }
     Ok(match linear.reversion {
         Some(time) => expert.reverting(time),
@@ -449,4 +469,20 @@ fn members(linear: &LinearConfig) -> Vec<Inputs> {
 /// Rows by name, for `metrics.json`.
 pub fn by_name(rows: &Rows) -> BTreeMap<String, Scores> {
     rows.iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structural_maps_count_by_what_they_are_worth() {
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        near(structural_share(Some(0.3), Some(0.3)), 2.0 / 3.0);
+        near(structural_share(Some(0.6), Some(0.3)), 8.0 / 9.0);
+        near(structural_share(Some(0.3), Some(0.6)), 1.0 / 3.0);
+        near(structural_share(Some(0.3), Some(0.0)), 1.0);
+        near(structural_share(Some(0.0), Some(0.0)), 2.0 / 3.0);
+        near(structural_share(None, Some(1.0)), 2.0 / 3.0);
+    }
 }

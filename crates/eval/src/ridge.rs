@@ -101,6 +101,8 @@ pub struct Ridge {
     pub strengths: Vec<f64>,
     /// What each column's own map adds, if they have any.
     pub own: Option<Own>,
+    /// The share that the last own maps beside it were given.
+    pub share: f64,
 }
 
 /// Sums over windows.
@@ -362,6 +364,7 @@ impl Ridge {
             bias_h: Vec::with_capacity(horizon),
             strengths: fitted.iter().flat_map(|(_, block)| block.strengths.clone()).collect(),
             own: None,
+            share: 0.0,
         };
         for (start, block) in &fitted {
             let rows = whole.weights_lh.chunks_exact_mut(horizon).zip(block.weights_lh.chunks_exact(block.horizon));
@@ -396,6 +399,7 @@ impl Ridge {
                 bias_h: (0..horizon).map(|j| bias(j) as f32).collect(),
                 strengths: vec![strength],
                 own: None,
+                share: 0.0,
             }
         };
         Ok(STRENGTHS.iter().map(of).collect())
@@ -425,7 +429,7 @@ impl Ridge {
     /// The same with a return to the mean of all samples so far: of step `h` a share of 1 − exp(−h/`time`) is that mean, with the profile's shape on it if
     /// there is one. A forecast far ahead, fitted on few years, knows its level less well than that mean does.
     pub fn reverting(self, time: f64) -> Self {
-        let Self { inputs, horizon, mut weights_lh, mut bias_h, strengths, own } = self;
+        let Self { inputs, horizon, mut weights_lh, mut bias_h, strengths, own, share: of_own } = self;
         let share = |step: usize| (1.0 - (-((step + 1) as f64) / time).exp()) as f32;
         weights_lh.chunks_exact_mut(horizon).for_each(|row| {
             row.iter_mut().enumerate().for_each(|(step, weight)| *weight *= 1.0 - share(step));
@@ -441,13 +445,13 @@ impl Ridge {
         }
         weights_lh.extend((0..horizon).map(share));
         let own = own.map(|own| own.scaled(horizon, |step| 1.0 - share(step)));
-        Self { inputs: Inputs { level: true, ..inputs }, horizon, weights_lh, bias_h, strengths, own }
+        Self { inputs: Inputs { level: true, ..inputs }, horizon, weights_lh, bias_h, strengths, own, share: of_own }
     }
 
     /// The mean of the window, whatever it is.
     pub fn level(lookback: usize, horizon: usize) -> Self {
         let (weights_lh, bias_h) = (vec![0.0; lookback * horizon], vec![0.0; horizon]);
-        Self { inputs: Inputs::samples(lookback), horizon, weights_lh, bias_h, strengths: Vec::new(), own: None }
+        Self { inputs: Inputs::samples(lookback), horizon, weights_lh, bias_h, strengths: Vec::new(), own: None, share: 0.0 }
     }
 
     /// The mean of two fits of the same inputs.
@@ -470,21 +474,18 @@ impl Ridge {
         self
     }
 
-    /// Its mean with every column's own map, which counts so many times: of `shared`, a ridge over samples alone, and what `own` adds to that.
+    /// The same beside every column's own map, which has `share` of it: of `shared`, a ridge over samples alone, and what `own` adds to that.
     ///
     /// # Panics
     /// As [`Ridge::mean`], or with own maps that look further back.
-    pub fn beside_own(mut self, shared: Self, own: Own, count: usize) -> Self {
+    pub fn beside_own(mut self, shared: Self, own: Own, share: f64) -> Self {
         assert!(own.lookback <= self.inputs.lookback, "own maps within the look-back");
-        let (horizon, share) = (self.horizon, count as f32 / (count + 1) as f32);
-        let own = own.scaled(horizon, |_| share);
+        let own = own.scaled(self.horizon, |_| share as f32);
         let own = match self.own.take() {
-            Some(before) => before.scaled(horizon, |_| 1.0 - share).sum(own, horizon),
+            Some(before) => before.scaled(self.horizon, |_| (1.0 - share) as f32).sum(own, self.horizon),
             None => own,
         };
-        let mut all = vec![self];
-        all.resize(count + 1, shared);
-        Self { own: Some(own), ..Self::mean(&all) }
+        Self { own: Some(own), share, ..Self::weighted(&[(1.0 - share, &self), (share, &shared)]) }
     }
 
     /// The mean of several ridges as one: what each looks at is folded into inputs that hold all of it. All that have a profile have the same.
@@ -492,14 +493,19 @@ impl Ridge {
     /// # Panics
     /// No ridges, different horizons, different profiles, or one that looks at the mean of all samples or has own maps.
     pub fn mean(ridges: &[Self]) -> Self {
-        let horizon = ridges[0].horizon;
-        let lookback = ridges.iter().map(|ridge| ridge.inputs.lookback).max().unwrap_or(0);
-        let profile = ridges.iter().find_map(|ridge| ridge.inputs.profile);
+        let share = 1.0 / ridges.len() as f64;
+        Self::weighted(&ridges.iter().map(|ridge| (share, ridge)).collect::<Vec<_>>())
+    }
+
+    /// Their mean with these shares.
+    fn weighted(ridges: &[(f64, &Self)]) -> Self {
+        let horizon = ridges[0].1.horizon;
+        let lookback = ridges.iter().map(|(_, ridge)| ridge.inputs.lookback).max().unwrap_or(0);
+        let profile = ridges.iter().find_map(|(_, ridge)| ridge.inputs.profile);
         let inputs = Inputs { lookback, profile, level: false };
         let mut weights = vec![0.0; inputs.width() * horizon];
         let mut bias = vec![0.0; horizon];
-        let share = 1.0 / ridges.len() as f64;
-        for ridge in ridges {
+        for &(share, ridge) in ridges {
             let plain = (ridge.inputs.level, ridge.own.is_some());
             assert_eq!((ridge.horizon, plain), (horizon, (false, false)), "one horizon, no level and no own maps yet");
             assert!(ridge.inputs.profile.is_none_or(|own| Some(own) == profile), "one profile");
@@ -520,9 +526,32 @@ impl Ridge {
             horizon,
             weights_lh: weights.into_iter().map(|weight| weight as f32).collect(),
             bias_h: bias.into_iter().map(|bias| bias as f32).collect(),
-            strengths: ridges.iter().flat_map(|ridge| ridge.strengths.clone()).collect(),
+            strengths: ridges.iter().flat_map(|(_, ridge)| ridge.strengths.clone()).collect(),
             own: None,
+            share: 0.0,
         }
+    }
+
+    /// The mean square of its errors over windows that begin at some of `origins`; none where no window is complete.
+    pub fn mean_square(&self, columns: &[impl AsRef<[f64]> + Sync], origins: Range<usize>) -> Option<f64> {
+        let held_out = blocks(columns.len(), origins.clone(), stride(columns.len(), &origins, MOST_VALIDATION));
+        let of_block = |(column, origins): &(usize, Vec<usize>)| {
+            let windows = Windows::of(columns[*column].as_ref(), origins, &self.inputs, self.horizon, 1.0);
+            let said = self.say(*column, &windows);
+            (said.iter().zip(&windows.y).map(|(said, y)| (f64::from(*said) - y).powi(2)).sum::<f64>(), said.len())
+        };
+        let sums: Vec<(f64, usize)> = held_out.par_iter().map(of_block).collect();
+        let count = sums.iter().map(|(_, count)| count).sum::<usize>();
+        (count > 0).then(|| sums.iter().map(|(sum, _)| sum).sum::<f64>() / count as f64)
+    }
+
+    /// Forecasts of a column from windows of it, less their means, `[window][horizon]`.
+    fn say(&self, column: usize, windows: &Windows) -> Vec<f32> {
+        let mut y = self.apply(&windows.x);
+        if let Some(own) = &self.own {
+            own.add(column, &windows.x, (self.inputs.width(), self.inputs.lookback), &mut y);
+        }
+        y
     }
 
     /// Forecasts from inputs less their means, `[window][horizon]`.
@@ -580,10 +609,7 @@ impl Baseline for Ridge {
         let origins: Vec<usize> = origins.collect();
         let block = |origins: &[usize]| {
             let windows = Windows::of(column, origins, &self.inputs, 0, 1.0);
-            let mut y = self.apply(&windows.x);
-            if let Some(own) = &self.own {
-                own.add(index, &windows.x, (self.inputs.width(), self.inputs.lookback), &mut y);
-            }
+            let y = self.say(index, &windows);
             let mut complete = y.chunks_exact(self.horizon).zip(&windows.means);
             let mut restored = Vec::with_capacity(origins.len() * self.horizon);
             for &is_complete in &windows.complete {

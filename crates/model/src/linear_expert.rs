@@ -32,7 +32,8 @@ pub struct LinearConfig {
     pub own: Option<usize>,
     /// Structural maps of every column: forecasts of Gaussian processes of a level, seasons and noise, weighted by their evidence and by their errors at the
     /// horizons that are scored, without a fitted weight.
-    /// A third of the expert is what it is without them, two thirds are they. None if absent.
+    /// A third of the expert is what it is without them, two thirds are they, where both err as much on the validation rows; more of what errs less. None if
+    /// absent.
     pub structural: Option<StructuralConfig>,
 }
 
