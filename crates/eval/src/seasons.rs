@@ -37,7 +37,7 @@ const ROUNDING: f64 = 1e-18;
 /// that begin late, with less than half the samples of the longest, have no say.
 #[must_use]
 pub fn seasons(columns: &[&[f64]]) -> Vec<usize> {
-    let columns = moving(columns);
+    let columns = moving(columns, MOST_SAMPLES);
     let Some(fewest) = columns.iter().map(Vec::len).min() else { return Vec::new() };
     let lags = (fewest / FEWEST).min(LONGEST);
     let r = mean_autocorrelation(&columns, (0..=lags).collect());
@@ -71,15 +71,15 @@ pub fn seasons(columns: &[&[f64]]) -> Vec<usize> {
 /// Whether these columns show a season that is known beforehand: what it takes is less, for it is not the highest of many.
 #[must_use]
 pub fn shows_season(columns: &[&[f64]], season: usize) -> bool {
-    let columns = moving(columns);
+    let columns = moving(columns, MOST_SAMPLES.max(season.saturating_mul(FEWEST)));
     let Some(fewest) = columns.iter().map(Vec::len).min() else { return false };
     season < fewest && mean_autocorrelation(&columns, vec![season])[0] >= LEAST_KNOWN.max(ERRORS_KNOWN / (fewest as f64).sqrt())
 }
 
-/// Differences of some of the columns, of those that move and do not begin late.
-fn moving(columns: &[&[f64]]) -> Vec<Vec<f64>> {
+/// Differences of some of the columns over at most so many samples, of those that move and do not begin late.
+fn moving(columns: &[&[f64]], most_samples: usize) -> Vec<Vec<f64>> {
     let taken = columns.iter().step_by(columns.len().div_ceil(MOST_COLUMNS).max(1));
-    let mut differences: Vec<Vec<f64>> = taken.filter_map(|column| differences(column)).collect();
+    let mut differences: Vec<Vec<f64>> = taken.filter_map(|column| differences(column, most_samples)).collect();
     let most = differences.iter().map(Vec::len).max().unwrap_or(0);
     differences.retain(|column| 2 * column.len() >= most);
     differences
@@ -92,9 +92,9 @@ fn mean_autocorrelation(columns: &[Vec<f64>], lags: Vec<usize>) -> Vec<f64> {
 }
 
 /// Differences less their mean of a column from its first value on, NaN beside a missing value; none of a column that goes straight on.
-fn differences(column: &[f64]) -> Option<Vec<f64>> {
+fn differences(column: &[f64], most_samples: usize) -> Option<Vec<f64>> {
     let first = column.iter().position(|value| !value.is_nan())?;
-    let known = &column[first.max(column.len().saturating_sub(MOST_SAMPLES))..];
+    let known = &column[first.max(column.len().saturating_sub(most_samples))..];
     let mut differences: Vec<f64> = known.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let present = || differences.iter().filter(|difference| !difference.is_nan());
     let mean = present().sum::<f64>() / present().count().max(1) as f64;
@@ -161,6 +161,10 @@ mod tests {
         let walk: Vec<f64> = wandering(300, 1, false);
         assert!((2..100).filter(|&season| shows_season(&[&walk], season)).count() < 10);
         assert!(!shows_season(&[&[2.0; 300]], 24));
+        // Longer than what is looked at where nothing is known.
+        let days = wandering(600, 6, false);
+        let slow: Vec<f64> = (0..5 * MOST_SAMPLES).map(|row| days[row % 12_000 % 600] + row as f64).collect();
+        assert!(shows_season(&[&slow], 12_000));
     }
 
     #[test]
