@@ -95,12 +95,19 @@ fn seasons_of(signal: &Signal, rows: usize) -> (usize, Vec<usize>) {
         return match (shows_season(&past, told), is_day) {
             (true, true) => (told, vec![told, 7 * told]),
             (true, false) => (told, vec![told]),
-            (false, _) => (told, Vec::new()),
+            (false, _) => {
+                eprintln!("no season of {told} samples in the training rows: the linear expert's structural maps have none");
+                (told, Vec::new())
+            }
         };
     }
     let found = seasons(&past);
-    if let Some(season) = found.first() {
-        eprintln!("a season of {season} samples: the stamps tell of none that the rows hold, and the training rows show it");
+    match found[..] {
+        [season] => eprintln!("a season of {season} samples, which the training rows show: the stamps tell of none"),
+        [season, longer] => {
+            eprintln!("seasons of {season} and {longer} samples, which the training rows show: the stamps tell of none")
+        }
+        _ => {}
     }
     (found.first().copied().unwrap_or(1), found)
 }

@@ -1259,6 +1259,24 @@ fn without_a_model_one_is_trained_told_of_and_kept() {
 }
 
 #[test]
+fn without_a_calendar_a_season_is_found_in_the_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let value = |row: usize| 10.0 * (row as f64 * std::f64::consts::TAU / 20.0).sin() + ((row * row) % 7) as f64 * 0.1;
+    let lines = |rows: usize| (0..rows).map(|row| format!("{row},{}\n", value(row))).collect::<String>();
+    std::fs::write(folder.join("data.csv"), format!("step,load\n{}", lines(300))).unwrap();
+    let output = foretoken(&["forecast", "data.csv", "--horizon", "10", "--minutes", "0"], folder);
+    let (forecast, told) = (stdout(&output), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(told.contains("a season of 20 samples, which the training rows show: the stamps tell of none"), "{told}");
+    let run = std::fs::read_to_string(folder.join("runs/data-10/run.toml")).unwrap();
+    assert!(run.contains("season = 20\n"), "{run}");
+    for (step, line) in forecast.lines().skip(1).enumerate() {
+        let point: f64 = line.split(',').nth(2).unwrap().parse().unwrap();
+        assert!((point - value(300 + step)).abs() < 1.0, "{step}: {line}");
+    }
+}
+
+#[test]
 fn without_a_terminal_the_screen_is_lines() {
     let folder = small(SMALL);
     let output = foretoken(&["train", "run.toml", "--ui", "--epochs", "1"], folder.path());
