@@ -435,17 +435,14 @@ fn whole(
             None => fit(members.len(), own_inputs)?,
         };
         let own = own(&shared)?;
-        expert = expert.beside_own(shared, own, 0.5);
+        expert = expert.beside(Ridge { own: Some(own), ..shared }, 0.5);
     }
     if let Some(options) = &linear.structural {
         let maps = structural(options)?;
         let level = Ridge::level(maps.lookback, expert.horizon);
-        let alone = Ridge { own: Some(maps), ..level.clone() };
-        let share = share(&expert, &alone);
-        expert = match alone.own {
-            Some(maps) => expert.beside_own(level, maps, share),
-            None => expert,
-        };
+        let maps = Ridge { own: Some(maps), ..level };
+        let share = share(&expert, &maps);
+        expert = expert.beside(maps, share);
     }
     Ok(match linear.reversion {
         Some(time) => expert.reverting(time),

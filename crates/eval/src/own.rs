@@ -253,7 +253,7 @@ mod tests {
     fn a_column_that_is_unlike_the_others_has_a_map_of_its_own() {
         let columns = columns();
         let (shared, own) = fitted(&columns, 2, None);
-        let both = shared.clone().beside_own(shared.clone(), own.clone(), 0.5);
+        let both = shared.clone().beside(Ridge { own: Some(own.clone()), ..shared.clone() }, 0.5);
         assert!(own.strengths.iter().all(|strength| *strength < 1e6), "{:?}", own.strengths);
         assert!(
             error(&both, &columns) < 0.9 * error(&shared, &columns),
@@ -302,8 +302,8 @@ mod tests {
         let columns = columns();
         let (shared, own) = fitted(&columns, 12, Some(10.0));
         let longer = Ridge::fit(&columns, columns.len(), &(0..300), &(300..400), Inputs::samples(20), &[2, 4], 0).expect("fits");
-        let both = longer.clone().beside_own(shared.clone(), own.clone(), 0.5);
         let whole = Ridge { own: Some(own), ..shared };
+        let both = longer.clone().beside(whole.clone(), 0.5);
         let missing = vec![f64::NAN; 400];
         assert!(whole.forecast(3, &missing, 340..342).iter().all(|value| value.is_nan()), "no window, no forecast");
         let at = |ridge: &Ridge| ridge.forecast(3, &columns[3], 340..341);
@@ -317,8 +317,8 @@ mod tests {
         }
         // Others beside them, that look further back than the first and no further than the ridge.
         let maps = crate::structural(&columns, &(0..300), &[16], &[5], &[4]).expect("maps");
-        let alone = Ridge { own: Some(maps.clone()), ..Ridge::level(16, 4) };
-        let all = both.clone().beside_own(Ridge::level(16, 4), maps, 2.0 / 3.0);
+        let alone = Ridge { own: Some(maps), ..Ridge::level(16, 4) };
+        let all = both.clone().beside(alone.clone(), 2.0 / 3.0);
         for step in 0..4 {
             let mean = (at(&both)[step] + 2.0 * at(&alone)[step]) / 3.0;
             assert!((at(&all)[step] - mean).abs() < SAME, "{step}");

@@ -101,7 +101,7 @@ pub struct Ridge {
     pub strengths: Vec<f64>,
     /// What each column's own map adds, if they have any.
     pub own: Option<Own>,
-    /// The share that the last own maps beside it were given.
+    /// The share of the last one that it is the mean with ([`Ridge::beside`]).
     pub share: f64,
 }
 
@@ -271,7 +271,9 @@ impl Ridge {
         Self::fit_by(columns, train, inputs, cuts, |block, candidates| {
             let Block { end, steps, origins, stride, sums, .. } = block;
             let held_out = validation.start..validation.end - end + 1;
-            let mut score = Self::squares(candidates, judged, held_out, steps)
+            let logarithms = |squares: Vec<f64>| squares.into_iter().map(|square| (square + f64::MIN_POSITIVE).ln()).collect();
+            let mut score: Vec<f64> = Self::mean_squares(candidates, judged, held_out, steps)
+                .map(logarithms)
                 .ok_or(EvalError::Missing { what: "validation windows of the ridge" })?;
             for fold in 0..folds {
                 let at = |fold: usize| train.start + train.len() * fold / folds;
@@ -285,8 +287,9 @@ impl Ridge {
                 if rest.windows == 0 || scored.is_empty() {
                     continue;
                 }
-                if let Some(squares) = Self::squares(&Self::candidates(inputs, &rest, steps)?, judged, scored, steps) {
-                    score.iter_mut().zip(squares).for_each(|(score, more)| *score += more);
+                let squares = Self::mean_squares(&Self::candidates(inputs, &rest, steps)?, judged, scored, steps);
+                if let Some(more) = squares.map(logarithms) {
+                    score.iter_mut().zip(more).for_each(|(score, more)| *score += more);
                 }
             }
             let best = (0..score.len()).filter(|&at| score[at].is_finite()).min_by(|&a, &b| score[a].total_cmp(&score[b]));
@@ -405,8 +408,8 @@ impl Ridge {
         Ok(STRENGTHS.iter().map(of).collect())
     }
 
-    /// The logarithm of each one's mean square at `origins`; none where no window is complete.
-    fn squares(
+    /// Each one's mean square over windows that begin at some of `origins`; none where no window is complete.
+    fn mean_squares(
         ridges: &[Self],
         columns: &[impl AsRef<[f64]> + Sync],
         origins: Range<usize>,
@@ -418,12 +421,12 @@ impl Ridge {
             .map(|(column, origins)| {
                 let windows = Windows::of(columns[*column].as_ref(), origins, &ridges[0].inputs, steps.end, 1.0);
                 let y: Vec<f64> = windows.y.chunks_exact(steps.end).flat_map(|y| y[steps.clone()].to_vec()).collect();
-                (y.len(), ridges.iter().map(|ridge| ridge.square_error(&windows.x, &y)).collect())
+                (y.len(), ridges.iter().map(|ridge| ridge.square_error(*column, &windows, &y)).collect())
             })
             .collect();
         let count = errors.iter().map(|(count, _)| count).sum::<usize>();
         let mean = |index: usize| errors.iter().map(|(_, errors)| errors[index]).sum::<f64>() / count as f64;
-        (count > 0).then(|| (0..ridges.len()).map(|index| (mean(index) + f64::MIN_POSITIVE).ln()).collect())
+        (count > 0).then(|| (0..ridges.len()).map(mean).collect())
     }
 
     /// The same with a return to the mean of all samples so far: of step `h` a share of 1 − exp(−h/`time`) is that mean, with the profile's shape on it if
@@ -474,18 +477,18 @@ impl Ridge {
         self
     }
 
-    /// The same beside every column's own map, which has `share` of it: of `shared`, a ridge over samples alone, and what `own` adds to that.
+    /// The mean with another, which has `share` of it, and of the own maps of both.
     ///
     /// # Panics
-    /// As [`Ridge::mean`], or with own maps that look further back.
-    pub fn beside_own(mut self, shared: Self, own: Own, share: f64) -> Self {
-        assert!(own.lookback <= self.inputs.lookback, "own maps within the look-back");
-        let own = own.scaled(self.horizon, |_| share as f32);
-        let own = match self.own.take() {
-            Some(before) => before.scaled(self.horizon, |_| (1.0 - share) as f32).sum(own, self.horizon),
-            None => own,
+    /// Other horizons, different profiles, or one that looks at the mean of all samples.
+    pub fn beside(mut self, mut other: Self, share: f64) -> Self {
+        let shares = [(&mut self, 1.0 - share), (&mut other, share)];
+        let own = shares.map(|(ridge, share)| ridge.own.take().map(|own| own.scaled(ridge.horizon, |_| share as f32)));
+        let own = match own {
+            [Some(one), Some(other)] => Some(one.sum(other, self.horizon)),
+            [one, other] => one.or(other),
         };
-        Self { own: Some(own), share, ..Self::weighted(&[(1.0 - share, &self), (share, &shared)]) }
+        Self { own, share, ..Self::weighted(&[(1.0 - share, &self), (share, &other)]) }
     }
 
     /// The mean of several ridges as one: what each looks at is folded into inputs that hold all of it. All that have a profile have the same.
@@ -534,15 +537,7 @@ impl Ridge {
 
     /// The mean square of its errors over windows that begin at some of `origins`; none where no window is complete.
     pub fn mean_square(&self, columns: &[impl AsRef<[f64]> + Sync], origins: Range<usize>) -> Option<f64> {
-        let held_out = blocks(columns.len(), origins.clone(), stride(columns.len(), &origins, MOST_VALIDATION));
-        let of_block = |(column, origins): &(usize, Vec<usize>)| {
-            let windows = Windows::of(columns[*column].as_ref(), origins, &self.inputs, self.horizon, 1.0);
-            let said = self.say(*column, &windows);
-            (said.iter().zip(&windows.y).map(|(said, y)| (f64::from(*said) - y).powi(2)).sum::<f64>(), said.len())
-        };
-        let sums: Vec<(f64, usize)> = held_out.par_iter().map(of_block).collect();
-        let count = sums.iter().map(|(_, count)| count).sum::<usize>();
-        (count > 0).then(|| sums.iter().map(|(sum, _)| sum).sum::<f64>() / count as f64)
+        Self::mean_squares(std::slice::from_ref(self), columns, origins, &(0..self.horizon)).map(|squares| squares[0])
     }
 
     /// Forecasts of a column from windows of it, less their means, `[window][horizon]`.
@@ -569,8 +564,8 @@ impl Ridge {
         y
     }
 
-    fn square_error(&self, x: &[f64], y: &[f64]) -> f64 {
-        self.apply(x).iter().zip(y).map(|(forecast, y)| (f64::from(*forecast) - y).powi(2)).sum()
+    fn square_error(&self, column: usize, windows: &Windows, y: &[f64]) -> f64 {
+        self.say(column, windows).iter().zip(y).map(|(forecast, y)| (f64::from(*forecast) - y).powi(2)).sum()
     }
 }
 

@@ -40,7 +40,7 @@ pub fn seasons(columns: &[&[f64]]) -> Vec<usize> {
     let columns = moving(columns, MOST_SAMPLES);
     let Some(fewest) = columns.iter().map(Vec::len).min() else { return Vec::new() };
     let lags = (fewest / FEWEST).min(LONGEST);
-    let r = mean_autocorrelation(&columns, (0..=lags).collect());
+    let r = mean_autocorrelation(&columns, &(0..=lags).collect::<Vec<_>>());
     let least = LEAST.max(ERRORS / (fewest as f64).sqrt());
     let mut lowest = f64::INFINITY;
     let mut peaks = Vec::new();
@@ -73,7 +73,7 @@ pub fn seasons(columns: &[&[f64]]) -> Vec<usize> {
 pub fn shows_season(columns: &[&[f64]], season: usize) -> bool {
     let columns = moving(columns, MOST_SAMPLES.max(season.saturating_mul(FEWEST)));
     let Some(fewest) = columns.iter().map(Vec::len).min() else { return false };
-    season < fewest && mean_autocorrelation(&columns, vec![season])[0] >= LEAST_KNOWN.max(ERRORS_KNOWN / (fewest as f64).sqrt())
+    season < fewest && mean_autocorrelation(&columns, &[season])[0] >= LEAST_KNOWN.max(ERRORS_KNOWN / (fewest as f64).sqrt())
 }
 
 /// Differences of some of the columns over at most so many samples, of those that move and do not begin late.
@@ -86,8 +86,8 @@ fn moving(columns: &[&[f64]], most_samples: usize) -> Vec<Vec<f64>> {
 }
 
 /// r of some lags.
-fn mean_autocorrelation(columns: &[Vec<f64>], lags: Vec<usize>) -> Vec<f64> {
-    let each: Vec<Vec<f64>> = columns.par_iter().map(|column| autocorrelation(column, &lags)).collect();
+fn mean_autocorrelation(columns: &[Vec<f64>], lags: &[usize]) -> Vec<f64> {
+    let each: Vec<Vec<f64>> = columns.par_iter().map(|column| autocorrelation(column, lags)).collect();
     (0..lags.len()).map(|at| each.iter().map(|r| r[at]).sum::<f64>() / each.len() as f64).collect()
 }
 
@@ -121,18 +121,13 @@ fn autocorrelation(differences: &[f64], lags: &[usize]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Normal, by the sum of twelve.
-    fn noise(seed: u64) -> impl Iterator<Item = f64> {
-        let next = |state: &u64| Some(state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407));
-        let mut uniform = std::iter::successors(next(&seed), next).map(|state| (state >> 11) as f64 / (1u64 << 53) as f64);
-        std::iter::from_fn(move || Some(uniform.by_ref().take(12).sum::<f64>() - 6.0))
-    }
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     /// A level that wanders, a day of `day` samples, a week of which two days are even, and noise.
     fn wandering(rows: usize, day: usize, week: bool) -> Vec<f64> {
-        let (mut level, mut noise) = (0.0, noise(1));
-        let mut next = || noise.next().unwrap();
+        let (mut level, mut random) = (0.0, ChaCha8Rng::seed_from_u64(1));
+        let mut next = || random.random_range(-1.7..1.7);
         let of = |row: usize| {
             let height = if week && row / day % 7 > 4 { 0.0 } else { 4.0 };
             level += 0.3 * next();
@@ -182,42 +177,28 @@ mod tests {
     fn none_is_found_where_none_is() {
         // Of 200 signals of each kind and length, at most so many may show one by chance.
         const MOST: usize = 10;
-        type Signal = fn(&mut dyn Iterator<Item = f64>, usize) -> Vec<f64>;
-        let white: Signal = |noise, rows| noise.take(rows).collect();
-        let walk: Signal = |noise, rows| {
-            noise
-                .take(rows)
-                .scan(0.0, |at, step| {
-                    *at += step;
-                    Some(*at)
-                })
-                .collect()
+        let sums = |memory: f64, values: Vec<f64>| {
+            let sum = |sum: &mut f64, value: f64| {
+                *sum = memory * *sum + value;
+                Some(*sum)
+            };
+            values.into_iter().scan(0.0, sum).collect::<Vec<f64>>()
         };
-        let returning: Signal = |noise, rows| {
-            noise
-                .take(rows)
-                .scan(0.0, |at, step| {
-                    *at = 0.9 * *at + step;
-                    Some(*at)
-                })
-                .collect()
-        };
-        let slopes: Signal = |noise, rows| {
-            let steps = noise.take(rows).scan(0.0, |slope, step| {
-                *slope += step;
-                Some(*slope)
-            });
-            steps
-                .scan(0.0, |at, slope| {
-                    *at += slope;
-                    Some(*at)
-                })
-                .collect()
-        };
-        for (kind, signal) in [white, walk, returning, slopes].into_iter().enumerate() {
+        type Of<'a> = &'a dyn Fn(Vec<f64>) -> Vec<f64>;
+        let signals: [(&str, Of<'_>); 4] = [
+            ("white", &|noise| noise),
+            ("wandering", &|noise| sums(1.0, noise)),
+            ("returning", &|noise| sums(0.9, noise)),
+            ("sloping", &|noise| sums(1.0, sums(1.0, noise))),
+        ];
+        for (name, signal) in signals {
             for rows in [50, 100, 300, 1000] {
-                let found = (0..200).filter(|seed| !seasons(&[&signal(&mut noise(*seed), rows)]).is_empty()).count();
-                assert!(found <= MOST, "kind {kind}, {rows} rows: {found} of 200");
+                let of = |seed: u64| {
+                    let mut random = ChaCha8Rng::seed_from_u64(seed);
+                    signal((0..rows).map(|_| random.random_range(-1.0..1.0)).collect())
+                };
+                let found = (0..200).filter(|&seed| !seasons(&[&of(seed)]).is_empty()).count();
+                assert!(found <= MOST, "{name}, {rows} rows: {found} of 200");
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! k(d) = levels: two of v·m(d/T)                                      d samples apart; v and T drawn for each
-//!      + season: (v·m(d/T) + v'·m(d/T'))·p(d)                          p(d) = exp(−2 sin²(πd/season)/ℓ²)
+//!      + season: (v·m(d/T) + v'·m(d/T'))·p(d)                          p(d) = exp(−2 sin²(πd/season)/ℓ²); none where no season is given
 //!      + second season, in half of the draws: v·m(d/T)·p₂(d)·(1 + v'·p(d))  its own, and how it changes the first
 //!      + short memory v·exp(−d/T) + noise
 //! m: the Matérn kernel of ν = 1/2 (exp(−d/T)) in a third of the draws, of 3/2 or 5/2 and with little noise in another, for what changes smoothly;
@@ -91,12 +91,12 @@ impl Kernel {
     /// look-back.
     fn draw(random: &mut impl Rng, seasons: &[usize], lookback: usize, manner: Manner) -> Self {
         let is_smooth = manner == Manner::Smooth;
-        let mut season = seasons.first().map_or(0.0, |&season| season as f64);
         let smoothness = if is_smooth { random.random_range(1..=2) } else { 0 };
         let mut between = |low: f64, high: f64| random.random_range(low.ln()..high.ln()).exp();
-        if seasons.is_empty() {
-            season = between(2.0, (lookback as f64 / 2.0).max(3.0));
-        }
+        let season = match seasons.first() {
+            Some(&season) => season as f64,
+            None => between(2.0, (lookback as f64 / 2.0).max(3.0)),
+        };
         let mut levels = [(between(0.1, 10.0), season * between(4.0, 60.0)), (between(0.1, 10.0), season * between(60.0, 800.0))];
         let width = between(0.3, 1.5);
         let stays = (between(0.1, 30.0), season * between(20.0, 400.0));

@@ -59,7 +59,7 @@ fn halfway_between_two_fits_is_the_mean_of_their_forecasts() {
     let fit = |rows: Range<usize>| {
         let shared = Ridge::fit(&columns, 2, &rows, &(300..400), Inputs::samples(12), &[6], 0).expect("fits");
         let own = Own::fit_with(&columns, &rows, &shared, &[6], &[1.0]).expect("fits");
-        shared.clone().beside_own(shared, own, 0.5).reverting(40.0)
+        shared.clone().beside(Ridge { own: Some(own), ..shared }, 0.5).reverting(40.0)
     };
     let (one, other) = (fit(0..150), fit(0..300));
     let between = other.clone().halfway_to(&one);
@@ -203,15 +203,10 @@ fn nothing_to_fit_on_is_an_error() {
 
 #[test]
 fn its_mean_square_is_that_of_its_forecasts() {
-    let mut state = 1u64;
-    let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 40) as f64 / (1u64 << 24) as f64
-    };
-    let columns: Vec<Vec<f64>> = (0..2).map(|_| (0..300).map(|_| next()).collect()).collect();
+    let columns = [wave(300), wave(330)[30..].to_vec()];
     let ridge = Ridge::fit(&columns, 2, &(0..200), &(200..300), Inputs::samples(8), &[4], 0).expect("fits");
     let own = Own::fit(&columns, &(0..200), &(200..300), &ridge, &[4]).expect("fits");
-    let both = ridge.clone().beside_own(ridge, own, 0.25);
+    let both = ridge.clone().beside(Ridge { own: Some(own), ..ridge }, 0.25);
     assert_eq!(both.share, 0.25);
     let error = |column: usize| {
         let said = both.forecast(column, &columns[column], 200..290);
