@@ -6,7 +6,7 @@ use crate::{
     run::{Run, read_series},
 };
 use foretoken_data::{Format, ReadOptions, Signal, column_names};
-use foretoken_eval::{ONE_MISSING_OF, seasons, shows_season};
+use foretoken_eval::{ONE_MISSING_OF, holds_window, seasons, shows_season};
 use foretoken_model::file::write_atomically;
 use std::{
     path::{Path, PathBuf},
@@ -147,14 +147,18 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let path = toml::Value::String(path.display().to_string());
     let missing = missing(signal, train);
     let most = 1.0 / ONE_MISSING_OF as f64;
-    let linear = if missing <= most {
-        format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, &seasons, lookback, horizon))
-    } else {
+    let linear = if missing > most {
         let (found, most) = (100.0 * missing, 100.0 * most);
         eprintln!(
             "no linear expert: {found:.0}% of the training rows' values are missing, and its windows may lack at most {most:.0}%"
         );
         String::new()
+    } else if !holds_window(&signal.columns, &(train..train + held_back), lookback, horizon) {
+        let most = 100.0 * most;
+        eprintln!("no linear expert: every window of the validation rows lacks more than {most:.0}% of its values");
+        String::new()
+    } else {
+        format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, &seasons, lookback, horizon))
     };
     let format = if options.format == Format::Long { "read = { format = \"long\" }\n" } else { "" };
     Ok(format!(
@@ -173,15 +177,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_lacks_two_days_of_seven_has_no_linear_expert() {
+    fn a_file_whose_windows_lack_too_much_has_no_linear_expert() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.csv");
         let lines = |days: i64| {
             let days = (0..900).filter(|day| day % 7 < days);
             days.map(|day| format!("{day},{}\n", day % 5)).collect::<String>()
         };
-        for (days, expected) in [(7, true), (5, false)] {
-            std::fs::write(&path, format!("ds,a\n{}", lines(days))).unwrap();
+        // The last: three of five values of the validation rows, which are 630 to 764, are missing.
+        let patchy = |day: &i64| !(630..765).contains(day) || day % 5 < 2;
+        let patchy = (0..900).filter(patchy).map(|day| format!("{day},{}\n", day % 5)).collect::<String>();
+        for (lines, expected) in [(lines(7), true), (lines(5), false), (patchy, false)] {
+            std::fs::write(&path, format!("ds,a\n{lines}")).unwrap();
             let options = ReadOptions::default();
             let (signal, _) = read_series(&path, &options, None).unwrap();
             let run = run(&path, &options, &signal, 5).unwrap();

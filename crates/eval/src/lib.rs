@@ -19,7 +19,7 @@ pub use board::{ScoreBoard, Unit};
 pub use error::EvalError;
 pub use horizons::HorizonBoards;
 pub use metrics::{ColumnScores, Scores, adjusted_rand_index, naive_scales};
-pub use missing::ONE_MISSING_OF;
+pub use missing::{ONE_MISSING_OF, holds_window};
 pub use mstl_ets::MstlEts;
 pub use own::Own;
 pub use ridge::{Inputs, Profile, Ridge};

@@ -43,6 +43,18 @@ impl Filled {
     }
 }
 
+/// Whether a column has a window without too much missing: `lookback` rows before an origin, and `horizon` from it on that lie in `rows`.
+#[must_use]
+pub fn holds_window(columns: &[impl AsRef<[f64]>], rows: &Range<usize>, lookback: usize, horizon: usize) -> bool {
+    let first = rows.start.max(lookback);
+    let origins = first..(rows.end + 1).saturating_sub(horizon).max(first);
+    columns.iter().any(|column| {
+        let filled = Filled::of(column.as_ref(), first - lookback..rows.end.max(first), None);
+        let is_whole = |rows: Range<usize>| filled.window(rows).is_some();
+        origins.clone().any(|origin| is_whole(origin - lookback..origin) && is_whole(origin..origin + horizon))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +88,15 @@ mod tests {
         assert_eq!(filled.window(14..24).map(<[f64]>::len), Some(10), "one of ten");
         assert!(filled.window(17..26).is_none() && filled.window(20..28).is_none(), "two of nine, two of eight");
         assert_eq!(filled.window(20..40).map(<[f64]>::len), Some(20), "two of twenty");
+    }
+
+    #[test]
+    fn rows_hold_a_window_if_a_column_does() {
+        let whole = vec![1.0; 40];
+        let every_third = (0..40).map(|row| if row % 3 == 0 && row >= 20 { NAN } else { 1.0 }).collect::<Vec<f64>>();
+        let holds = |columns: &[&Vec<f64>], rows: Range<usize>| holds_window(columns, &rows, 10, 5);
+        assert!(holds(&[&whole], 20..25) && holds(&[&whole], 0..15) && holds(&[&every_third, &whole], 30..40));
+        assert!(!holds(&[&whole], 20..24) && !holds(&[&whole], 0..14) && !holds(&[&every_third], 30..40) && !holds(&[], 0..40));
+        assert!(holds(&[&every_third], 15..40), "the windows of rows 15 to 19");
     }
 }
