@@ -1,0 +1,180 @@
+//! Dirty series, covariates, columns that see one another: trained, scored, streamed.
+
+use crate::{bits, common::SMALL, foretoken, json, points, stdout, uniform, with_input};
+
+/// Three series of one clock and different lengths, with a gap, missing values, a double, a sentinel and rows out of order.
+pub fn dirty() -> String {
+    let value =
+        |series: usize, hour: usize| 10.0 * series as f64 + (hour as f64 * 0.26).sin() + (hour * 7919 % 101) as f64 / 300.0;
+    let stamp = |hour: usize| format!("2024-{:02}-{:02} {:02}:00:00", 1 + hour / 672, 1 + hour / 24 % 28, hour % 24);
+    let mut lines = vec!["unique_id,ds,y".to_string()];
+    for series in 0..3 {
+        // All in January and February, whose 28 first days follow one another but for the three between them.
+        for hour in (200 * series)..640 {
+            match (series, hour) {
+                (0, 300..310) => {}
+                (1, _) if hour % 40 == 7 => lines.push(format!("s1,{},", stamp(hour))),
+                (2, 500) => lines.push(format!("s2,{},-9999", stamp(hour))),
+                (2, 510) => (0..2).for_each(|_| lines.push(format!("s2,{},{}", stamp(hour), value(2, hour)))),
+                _ => lines.push(format!("s{series},{},{}", stamp(hour), value(series, hour))),
+            }
+        }
+    }
+    lines.swap(5, 9);
+    lines.join("\n")
+}
+
+/// A small run for them, at two horizons.
+pub fn dirty_run() -> String {
+    SMALL
+        .replace(
+            "split = { shares = [0.6, 0.2, 0.2] }",
+            "split = { last = [80, 60] }\nread = { format = \"long\", missing = [-9999.0] }",
+        )
+        .replace("horizon = 8", "horizon = 8\nadaptive = 0.05")
+        .replace("[train]", "[train]\nhorizons = [3, 8]")
+}
+
+#[test]
+fn dirty_series_of_different_lengths_are_audited_learned_and_flagged() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("data.csv"), dirty()).unwrap();
+    std::fs::write(folder.join("run.toml"), dirty_run()).unwrap();
+    let table = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    for words in [
+        "640 rows of 3 series, every 1 h",
+        "rows out of order",
+        "rows missing in gaps",
+        "repeated rows",
+        "numbers that mean missing",
+    ] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    let metrics = json(&folder.join("out/metrics.json"));
+    let of = |horizon: &str, score: &str| metrics["test_by_horizon"][horizon]["model"][score].as_f64().unwrap();
+    // The signal's variance is about half; the noise a tenth of that.
+    assert!(of("3", "mse") < 0.3 && of("8", "mse") < 0.4, "{} {}", of("3", "mse"), of("8", "mse"));
+    assert_eq!((of("3", "windows"), of("8", "windows")), (3.0 * 58.0, 3.0 * 53.0));
+    assert_eq!(metrics["test_by_horizon"]["8"], metrics["test"]);
+    // The rows are too few for the usual ridge, and the linear expert is not called that.
+    assert!(table.contains("no ridge baseline") && metrics["test"]["ridge"].is_null() && metrics["test"]["linear"].is_object());
+    let csv = stdout(&foretoken(&["forecast", "out", "data.csv"], folder));
+    let missing = |id: &str| -> f64 {
+        let line = csv.lines().find(|line| line.contains(&format!(",{id},"))).unwrap();
+        line.rsplit(',').next().unwrap().parse().unwrap()
+    };
+    assert!(missing("s0") == 0.0 && missing("s1") > 0.0 && missing("s1") < 0.1, "{csv}");
+    // Live, a missing field is a missing sample, if it is allowed.
+    let rows = "1,11,21\n1.1,,21.2\n1.2,11.2,NaN\n";
+    let live = stdout(&with_input(&["stream", "out", "--missing"], folder, rows.as_bytes()));
+    assert!(live.lines().count() == 3 && !live.contains("NaN"), "{live}");
+    assert_eq!(stdout(&with_input(&["stream", "out"], folder, rows.as_bytes())).lines().count(), 1);
+    // Who spoke is shown where there are samples, and audited there.
+    let shown = stdout(&foretoken(&["inspect", "out", "data.csv", "--last", "150", "--samples", "20", "--audit"], folder));
+    let line =
+        |id: &str| shown.lines().find(|line| line.trim_start().starts_with(&format!("{id} "))).expect("a column").to_string();
+    assert_eq!((line("s0").matches('·').count(), line("s1").matches('·').count()), (0, 3), "{shown}");
+    assert!(shown.contains("audit of mixture 0"), "{shown}");
+    let drawn = std::fs::read_to_string(folder.join("out/routing.svg")).unwrap();
+    assert!(drawn.contains("mixture 0") && !drawn.contains("no mixture"), "missing samples are no reason to draw nothing");
+}
+
+/// A load that follows a heating known ahead, and a rain that is not; `ahead` rows of the heating after the last load.
+fn heated(rows: usize, ahead: usize) -> String {
+    let heat = |row: usize| if uniform(row) < 0.3 { "TRUE" } else { "FALSE" };
+    let load = |row: usize| (row as f64 * 0.26).sin() + if heat(row) == "TRUE" { 2.0 } else { 0.0 };
+    let line = |row: usize| {
+        let stamp = format!("2024-{:02}-{:02}T{:02}:00:00Z", 1 + row / 744, 1 + row / 24 % 31, row % 24);
+        match row < rows {
+            true => format!("{stamp},{},{},{}\n", load(row), (row as f64 * 0.9).cos(), heat(row)),
+            false => format!("{stamp},,,{}\n", heat(row)),
+        }
+    };
+    "time,load,rain,heat\n".to_string() + &(0..rows + ahead).map(line).collect::<String>()
+}
+
+#[test]
+fn covariates_are_learned_from_and_have_to_be_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run = SMALL.replace(
+        "season = 24",
+        "season = 24\ncolumns = [\"load\"]\nread = { past = [\"rain\"], future = [\"heat\"], statics = \"statics.csv\", id = \"id\" }\n\
+         calendar = [\"hour-of-day\"]",
+    );
+    let run = run.replace("epochs = 3", "epochs = 40\npatience = 40\nbatch = 2");
+    std::fs::write(folder.join("statics.csv"), "id,area\nload,3.5\n").unwrap();
+    std::fs::write(folder.join("data.csv"), heated(740, 0)).unwrap();
+    std::fs::write(folder.join("run.toml"), &run).unwrap();
+    stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    let metrics = json(&folder.join("out/metrics.json"));
+    let mse = |name: &str| metrics["test"][name]["mse"].as_f64().unwrap();
+    // The linear expert does not see the heating.
+    assert!(mse("model") < 0.5 * mse("linear"), "{} {}", mse("model"), mse("linear"));
+    let saved = std::fs::read_to_string(folder.join("out/run.toml")).unwrap();
+    assert!(saved.contains("past = 1") && saved.contains("known = 3") && saved.contains("statics = 1"), "{saved}");
+    stdout(&foretoken(&["backtest", "out", "data.csv", "--json", "scores.json"], folder));
+    assert_eq!(json(&folder.join("scores.json"))["forecasters"]["model"], metrics["test"]["model"]);
+    stdout(&foretoken(&["inspect", "out", "data.csv", "--audit"], folder));
+    // A forecast needs the heating of its hours.
+    let refused = |arguments: &[&str], words: &[&str]| {
+        let output = foretoken(arguments, folder);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && words.iter().all(|word| error.contains(word)), "{error} lacks one of {words:?}");
+    };
+    refused(&["forecast", "out", "data.csv"], &["data.csv", "known covariates of the horizon", "8", "0"]);
+    std::fs::write(folder.join("known.csv"), heated(740, 8)).unwrap();
+    let forecast = stdout(&foretoken(&["forecast", "out", "known.csv"], folder));
+    assert!(forecast.lines().nth(1).unwrap().starts_with("2024-01-31T20:00:00Z,load,"), "{forecast}");
+    // Live: the load and the rain line by line, what is known from the file.
+    let lines: Vec<String> = heated(740, 0).lines().map(|line| line.rsplit_once(',').unwrap().0.to_string() + "\n").collect();
+    let stream = |lines: &[String], more: &[&str]| {
+        let known = ["stream", "out", "--snapshot", "state.json"];
+        stdout(&with_input(&[&known[..], more].concat(), folder, lines.concat().as_bytes()))
+    };
+    // A line that is refused leaves nothing of its rain behind.
+    let bad = [&lines[..200], &["2024-01-09T08:00:00Z,calm,7\n".into()], &lines[200..300]].concat();
+    let first = stream(&bad, &["--known", "known.csv"]);
+    let live = stream(&lines[300..], &[]);
+    assert_eq!(first.lines().count() + live.lines().count(), 740);
+    assert_eq!(bits(live.lines().last().unwrap()), points(&forecast));
+    // Of the next sample's horizon one hour is not known: it is taken, and the stream goes on.
+    let state = std::fs::read(folder.join("state.json")).unwrap();
+    let output = with_input(&["stream", "out", "--snapshot", "state.json"], folder, b"2024-01-31T20:00:00Z,5,0\n");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && output.stdout.is_empty() && said.contains("line:1: no forecast"), "{said}");
+    assert_ne!(state, std::fs::read(folder.join("state.json")).unwrap());
+    refused(&["stream", "out"], &["--known", "heat, hour-of-day-sin"]);
+    // The hours ahead are no test rows.
+    stdout(&foretoken(&["backtest", "out", "known.csv", "--json", "known.json"], folder));
+    assert_eq!(json(&folder.join("known.json"))["forecasters"]["model"], metrics["test"]["model"]);
+    // Counts in the model that are not the data's.
+    std::fs::write(folder.join("wrong.toml"), run.replace("horizon = 8", "horizon = 8\ncovariates = { known = 2 }")).unwrap();
+    refused(&["train", "wrong.toml"], &["model.covariates.known", "expected 3", "found 2"]);
+}
+
+#[test]
+fn mixed_columns_see_one_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // The second column is the first one a sample later, and that is noise.
+    let lines = (0..900).map(|row| format!("{row},{},{}\n", uniform(row + 1), uniform(row)));
+    std::fs::write(folder.join("data.csv"), "time,lead,follow\n".to_string() + &lines.collect::<String>()).unwrap();
+    let run = SMALL.replace("horizon = 8", "horizon = 1").replace("epochs = 3", "epochs = 30\npatience = 30\nbatch = 2");
+    let errors = |name: &str, run: &str| -> Vec<f64> {
+        std::fs::write(folder.join(format!("{name}.toml")), run).unwrap();
+        stdout(&foretoken(&["train", &format!("{name}.toml"), "--out", name], folder));
+        let metrics = json(&folder.join(name).join("metrics.json"));
+        stdout(&foretoken(&["backtest", name, "data.csv", "--json", "scores.json"], folder));
+        assert_eq!(json(&folder.join("scores.json"))["forecasters"]["model"], metrics["test"]["model"]);
+        let columns = metrics["test"]["model"]["by_column"].as_array().unwrap();
+        columns.iter().map(|column| column["mse"].as_f64().unwrap()).collect()
+    };
+    let (alone, mixed) = (errors("alone", &run), errors("mixed", &run.replace("season = 24", "season = 24\nmix = true")));
+    // In units of its deviation noise has an error of 1.
+    assert!(alone[1] > 0.8 && mixed[1] < 0.3 && mixed[0] > 0.8, "{alone:?} {mixed:?}");
+    let data = std::fs::read_to_string(folder.join("data.csv")).unwrap();
+    let live = stdout(&with_input(&["stream", "mixed"], folder, data.as_bytes()));
+    assert_eq!(bits(live.lines().last().unwrap()), points(&stdout(&foretoken(&["forecast", "mixed", "data.csv"], folder))));
+}

@@ -1,0 +1,102 @@
+//! `stream`: the same bits as `forecast`, whatever comes in.
+
+use crate::{FAMILY, TRAINED, bits, common::csv, foretoken, json, points, refused, repository, stdout, with_input};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+#[test]
+fn a_stream_writes_what_its_experts_are_used_for() {
+    let folder = TRAINED.path();
+    stdout(&with_input(&["stream", "out", "--usage", "usage.json"], folder, csv(300).as_bytes()));
+    let usage = json(&folder.join("usage.json"));
+    assert_eq!(usage[0]["samples"], 600, "two columns");
+    let chosen: u64 = usage[0]["chosen"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(chosen, 1200);
+    assert_eq!(usage[0]["transitions"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn etth1_streams_to_the_bits_of_forecast_also_when_stopped_half_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let run = repository().join("examples/etth1.toml").display().to_string();
+    stdout(&foretoken(&["train", &run, "--epochs", "1", "--out", &at("run")], folder.path()));
+    let data = std::fs::read_to_string(repository().join("examples/data/ETTh1.csv")).unwrap();
+    let head: String = data.lines().take(2001).flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(at("head.csv"), &head).unwrap();
+    let forecast = points(&stdout(&foretoken(&["forecast", &at("run"), &at("head.csv")], folder.path())));
+    let streamed = stdout(&with_input(&["stream", &at("run")], folder.path(), head.as_bytes()));
+    assert_eq!(streamed.lines().count(), 2000, "one line out a line in, none for the header");
+    assert_eq!(bits(streamed.lines().last().unwrap()), forecast);
+
+    let (first, second) = head.split_at(head.match_indices('\n').nth(1000).unwrap().0 + 1);
+    let snapshot = ["stream", &at("run"), "--snapshot", &at("snapshot.json")];
+    let one = stdout(&with_input(&snapshot, folder.path(), first.as_bytes()));
+    let two = stdout(&with_input(&snapshot, folder.path(), second.as_bytes()));
+    assert_eq!(format!("{one}{two}"), streamed);
+}
+
+#[test]
+fn a_bad_line_is_reported_and_changes_nothing() {
+    let folder = TRAINED.path();
+    let lines: Vec<String> = csv(60).lines().map(String::from).collect();
+    let clean = stdout(&with_input(&["stream", "out"], folder, lines.join("\n").as_bytes()));
+    assert_eq!(clean.lines().count(), 60);
+    let mut dirty: Vec<Vec<u8>> = lines.iter().map(|line| line.clone().into_bytes()).collect();
+    for (place, bad) in [(10, "noon,1,two"), (20, "1"), (30, "5,NaN,1"), (40, "6,1,1e300"), (50, "")] {
+        dirty.insert(place, bad.into());
+    }
+    dirty.insert(55, vec![0xff, 0xfe]);
+    let output = with_input(&["stream", "out"], folder, &dirty.join(&b'\n'));
+    assert_eq!(stdout(&output), clean);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = [
+        "line:11: column `oil temperature`: expected a finite number, found `two`",
+        "line:21: expected 2 or 3 fields, found 1",
+        "line:31: column `load`: expected a finite number, found `NaN`",
+        "line:41: column `oil temperature`: expected a value within 1e12 deviations of the mean",
+        "line:51: expected 2 or 3 fields, found 1",
+        "line:56: expected UTF-8",
+    ];
+    assert_eq!(errors.lines().count(), expected.len(), "{errors}");
+    assert!(errors.lines().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{errors}");
+    // Without header and stamps it is the same stream.
+    let bare: String = lines[1..].iter().map(|line| line.split_once(',').unwrap().1.to_string() + "\n").collect();
+    assert_eq!(stdout(&with_input(&["stream", "out"], folder, bare.as_bytes())), clean);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_stream_quietly() {
+    let folder = TRAINED.path();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foretoken"));
+    command.args(["stream", "out"]).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || stdin.write_all(csv(5000).as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().ok();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_stream_may_look_back_on_a_bounded_past() {
+    let (folder, data) = (FAMILY.path(), csv(300));
+    let whole = stdout(&with_input(&["stream", "out"], folder, data.as_bytes()));
+    let bounded = stdout(&with_input(&["stream", "out", "--refresh", "100"], folder, data.as_bytes()));
+    let same = whole.lines().zip(bounded.lines()).take_while(|(a, b)| a == b).count();
+    // At the second exchange the state begins at the first: what it saw until then is gone.
+    assert_eq!(same, 200);
+    let [head, tail] =
+        [0..151, 151..301].map(|part| data.lines().skip(part.start).take(part.len()).flat_map(|l| [l, "\n"]).collect::<String>());
+    let stopped = |input: &str| {
+        let arguments = ["stream", "out", "--refresh", "100", "--snapshot", "state.json"];
+        stdout(&with_input(&arguments, folder, input.as_bytes()))
+    };
+    assert_eq!(stopped(&head) + &stopped(&tail), bounded);
+    refused(&["stream", "out", "--refresh", "50", "--snapshot", "state.json"], folder, &["state.json", "refresh", "50", "100"]);
+    refused(&["stream", "out", "--refresh", "0"], folder, &["refresh", "at least 1", "0"]);
+    assert!(stdout(&foretoken(&["backtest", "out", "data.csv", "--refresh", "64"], folder)).contains("model"));
+}
