@@ -31,6 +31,8 @@ pub type Boards = Vec<(String, HorizonBoards)>;
 /// Seasons that the statistical baseline is fitted on, and most of its forecasts: each is a fit of milliseconds.
 const MSTL_SEASONS: usize = 14;
 const MOST_FITS: usize = 4000;
+/// Most errors of one step that a baseline's quantiles come from; of more one of every so many is taken.
+const MOST_ERRORS: usize = 20_000;
 
 /// How often the structural maps count where what else a linear expert is counts once, and errs as much.
 const STRUCTURAL: f64 = 2.0;
@@ -275,8 +277,7 @@ impl<'a> Judge<'a> {
             return Ok(Boards::new());
         }
         let all = Origins::of(validation, self.horizon()).map_err(|error| self.named(error))?;
-        let step = all.iter().len().div_ceil((MOST_FITS / columns).max(1));
-        Ok(self.spread("mstl-ets", &mstl, &all.thinned(step.max(1), None), [origins], file)?.into())
+        Ok(self.spread("mstl-ets", &mstl, (&all, MOST_FITS), [origins], file)?.into())
     }
 
     fn baseline<const N: usize>(
@@ -287,20 +288,20 @@ impl<'a> Judge<'a> {
         file: &mut Option<ForecastFile<'_>>,
     ) -> Result<[(String, HorizonBoards); N], CliError> {
         let fitted = Origins::of(&self.ranges.validation, self.horizons[0]).map_err(|error| self.named(error))?;
-        self.spread(name, baseline, &fitted, stretches, file)
+        self.spread(name, baseline, (&fitted, MOST_ERRORS), stretches, file)
     }
 
-    /// A baseline whose quantiles come from its errors at the origins `fitted`.
+    /// A baseline whose quantiles come from its errors at so many of the origins `fitted`.
     fn spread<const N: usize>(
         &self,
         name: &str,
         baseline: &dyn Baseline,
-        fitted: &Origins,
+        (fitted, most): (&Origins, usize),
         stretches: [&Origins; N],
         file: &mut Option<ForecastFile<'_>>,
     ) -> Result<[(String, HorizonBoards); N], CliError> {
         let (columns, name) = (&self.data.standardised, format!("{name}{}", self.suffix));
-        let spread = residual_spread(baseline, columns, fitted, self.horizon(), &self.levels);
+        let spread = residual_spread(baseline, columns, fitted, self.horizon(), &self.levels, most);
         let spread = spread.map_err(|error| self.named(error))?;
         let mut scored = stretches.map(|origins| (name.clone(), self.boards(origins.end())));
         for ((_, boards), origins) in scored.iter_mut().zip(stretches) {

@@ -102,6 +102,68 @@ mod tests {
         }
     }
 
+    fn known(text: &str, features: &[CalendarFeature]) -> Result<Vec<Vec<f64>>, (String, String)> {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        let name = file.path().display().to_string();
+        read_known(file.path(), &["x".to_string()], features).map_err(|error| (name, error.to_string()))
+    }
+
+    /// Lines of these stamps, numbered from 0.
+    fn stamped(stamps: &[&str]) -> String {
+        let lines = stamps.iter().enumerate().map(|(row, stamp)| format!("{stamp},{row}\n"));
+        "t,x\n".to_string() + &lines.collect::<String>()
+    }
+
+    #[test]
+    fn what_is_known_of_another_sample_is_refused() {
+        for (stamps, line, expected, found) in [
+            (&["2", "1", "3"][..], 3, "a stamp not before the one above", "1"),
+            (&["0", "1", "1", "2"], 4, "2, a step after the one above", "1"),
+            (&["0", "1", "2", "4"], 5, "3, a step after the one above", "4"),
+            (&["0", "10", "20", "40"], 5, "30, a step after the one above", "40"),
+            (&["7", "7"], 3, "a stamp later than the one before", "7"),
+            (&["2024-01-01 00:00", "2024-01-01 01:00", "2024-01-01 03:00"], 4, "2024-01-01 02:00, a step", "2024-01-01 03:00"),
+            (&["2024-01-31", "2024-02-29", "2024-04-30"], 4, "2024-03-31, a step", "2024-04-30"),
+            (&["2024-01-01", "2024-01-02", "x"], 4, "a date, a date and time, or an integer", "x"),
+            (&["2024-01-01", "2"], 3, "a date, a date and time, or an integer", "2"),
+            // Mondays are not a step after Saturdays.
+            (&["2024-01-05", "2024-01-06", "2024-01-08"], 4, "2024-01-07, a step", "2024-01-08"),
+        ] {
+            let (name, error) = known(&stamped(stamps), &[]).expect_err(expected);
+            let start = format!("{name}:{line}: column `t`: expected {expected}");
+            assert!(error.starts_with(&start) && error.ends_with(&format!("found `{found}`")), "{error}");
+        }
+        for stamps in [
+            &["monday", "tuesday", "monday"][..],
+            &["monday", "2", "1"],
+            &["7"],
+            &["0", "2", "4"],
+            &["2024-01-31", "2024-02-29", "2024-03-31"],
+            &["2024-01-01 00:00:00", "2024-01-01 00:00:00.5", "2024-01-01 00:00:01"],
+            // Off the grid, but nearest to their places.
+            &["0", "10", "21", "30", "40"],
+            // Thursday, Friday, Monday.
+            &["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"],
+        ] {
+            let expected: Vec<f64> = (0..stamps.len()).map(|row| row as f64).collect();
+            assert_eq!(known(&stamped(stamps), &[]), Ok(vec![expected]), "{stamps:?}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_what_is_known_names_the_file_once() {
+        for (text, features, expected) in [
+            ("t,x\n1,y\n", &[][..], ":2: column `x`"),
+            ("t,x\n1,2,3\n", &[], ":2: expected 2 fields"),
+            ("t,y\n1,2\n", &[], ": expected a column `x`"),
+            ("t,x\n7,1\n", &[CalendarFeature::Weekend], ": expected a date or a date and time for the calendar, found `7` as stamp 1"),
+        ] {
+            let (name, error) = known(text, features).expect_err(expected);
+            assert!(error.starts_with(&format!("{name}{expected}")) && error.matches(&name).count() == 1, "{error}");
+        }
+    }
+
     fn read(text: &str) -> Result<Signal, DataError> {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("written");

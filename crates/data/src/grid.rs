@@ -172,11 +172,25 @@ mod tests {
     #[test]
     fn steps_are_the_most_frequent_difference() {
         check(&["3"], "-");
+        check(&["2020-01-01"], "-");
+        check(&["2020-01-01 05:00:00", "2020-01-01 05:00:00"], "-");
         check(&["0", "2", "4", "5", "9"], "2");
         check(&["2020-01-01 00:00:00", "2020-01-01 00:10:00", "2020-01-01 00:20:00", "2020-01-01 02:00:00"], "10 min");
         check(&["2020-01-01 00:00:00", "2020-01-01 00:00:07"], "7 s");
         check(&["2020-01-01T00:00:00", "2020-01-01T03:00:00"], "3 h");
         check(&["2020-01-01", "2020-01-08"], "7 d");
+    }
+
+    #[test]
+    fn one_stamp_tells_of_no_step() {
+        let stamp = stamps::parse("2020-01-31 05:00:00").expect("a stamp").ticks;
+        let later = stamps::parse("2020-02-29 05:00:00").expect("a stamp").ticks;
+        for group in [vec![&[stamp][..]], vec![&[stamp, stamp][..]], vec![&[stamp], &[stamp]], vec![]] {
+            assert_eq!(step(&[group], true), (Unit::Second, 0));
+        }
+        assert_eq!(step(&[vec![&[stamp, later]]], true), (Unit::Month, 1));
+        // Months apart, whichever series they are of.
+        assert_eq!(step(&[vec![&[stamp], &[later]]], true), (Unit::Month, 1));
     }
 
     #[test]

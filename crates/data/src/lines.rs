@@ -85,15 +85,109 @@ mod tests {
         assert_eq!(parser.parse("date,a,b\n", 1).expect("header"), Parsed::Header);
         assert_eq!(parser.parse("noon, 1,2e1", 2).expect("row"), Parsed::Row { stamp: Some("noon"), values: &[1.0, 20.0] });
         for (line, expected) in [
-            ("1", "line:3: expected 2 or 3 fields, found 1"),
-            ("1,x", "line:3: column `b`: expected a finite number, found `x`"),
-            ("1,inf", "line:3: column `b`"),
-            ("a,b", "line:3: column `a`"),
+            ("1", "line:3: expected 3 fields, found 1"),
+            ("0,1,x", "line:3: column `b`: expected a finite number, found `x`"),
+            ("0,1,inf", "line:3: column `b`"),
+            ("date,a,b", "line:3: column `a`"),
         ] {
             let error = parser.parse(line, 3).expect_err(line).to_string();
             assert!(error.starts_with(expected), "{error}");
         }
-        assert_eq!(parser.parse("3,4", 4).expect("row"), Parsed::Row { stamp: None, values: &[3.0, 4.0] });
+        assert_eq!(parser.parse("night,3,4", 4).expect("row"), Parsed::Row { stamp: Some("night"), values: &[3.0, 4.0] });
+    }
+
+    fn names(count: usize) -> Vec<String> {
+        ["a", "b", "c"][..count].iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn the_first_line_that_parses_says_whether_there_are_stamps() {
+        for (count, first, cut, expected) in [
+            (1, "t,a", "2", "expected 2 fields, found 1"),
+            (1, "0,1.5", "2", "expected 2 fields, found 1"),
+            (1, "a", "0,1.5", "expected 1 fields, found 2"),
+            (1, "1.5", "0,1.5", "expected 1 fields, found 2"),
+            (3, "0,1,2,3", "1,2,3", "expected 4 fields, found 3"),
+            (3, "1,2,3", "0,1,2,3", "expected 3 fields, found 4"),
+            (3, "\"0,5\",1,2,3", "0,5,1", "expected 4 fields, found 3"),
+        ] {
+            for mut parser in [LineParser::new(&names(count)), LineParser::with_missing(&names(count))] {
+                // What does not parse settles nothing.
+                for bad in ["0,1,2,3,4,5", "x,y,z"] {
+                    parser.parse(bad, 1).expect_err(bad);
+                }
+                let mut parser = LineParser { started: false, ..parser };
+                parser.parse(first, 2).expect(first);
+                let error = parser.parse(cut, 3).expect_err(cut).to_string();
+                assert_eq!(error, format!("line:3: {expected}"), "{first}");
+            }
+        }
+        let error = LineParser::new(&names(2)).parse("1", 1).expect_err("too few").to_string();
+        assert_eq!(error, "line:1: expected 2 or 3 fields, found 1");
+    }
+
+    #[test]
+    fn a_blank_line_is_a_missing_sample_of_one_column_without_stamps() {
+        let blank = |parser: &mut LineParser| match parser.parse("\n", 9) {
+            Ok(Parsed::Row { stamp: None, values: [value] }) => assert!(value.is_nan()),
+            other => panic!("{other:?}"),
+        };
+        let mut parser = LineParser::with_missing(&names(1));
+        // It says nothing of stamps.
+        blank(&mut parser);
+        parser.parse("1.5\n", 2).expect("a row");
+        blank(&mut parser);
+        parser.parse("0,1.5\n", 3).expect_err("a stamp");
+        let mut parser = LineParser::with_missing(&names(1));
+        blank(&mut parser);
+        parser.parse("0,1.5\n", 2).expect("a row");
+        let error = parser.parse("\n", 3).expect_err("blank").to_string();
+        assert_eq!(error, "line:3: expected 2 fields, found 1");
+        LineParser::new(&names(1)).parse("\n", 1).expect_err("no number");
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_front_is_no_part_of_a_field() {
+        let names = names(2);
+        let parse = |line: &str, expected: Parsed<'_>| {
+            let mut parser = LineParser::new(&names);
+            assert_eq!(parser.parse(&format!("\u{feff}{line}\r\n"), 1).expect(line), expected, "{line}");
+            parser.parse("\u{feff}1,2,3", 2).map(|_| ()).expect_err("a mark on the second line");
+        };
+        parse("a,b", Parsed::Header);
+        parse("1,2", Parsed::Row { stamp: None, values: &[1.0, 2.0] });
+        parse("\"1\",2", Parsed::Row { stamp: None, values: &[1.0, 2.0] });
+        let mut parser = LineParser::new(&names);
+        let expected = Parsed::Row { stamp: Some("0"), values: &[1.0, 2.0] };
+        assert_eq!(parser.parse("\u{feff}0,1,2", 1).expect("a row"), expected);
+        assert_eq!(LineParser::new(&names).parse("\u{feff}t,a,b", 1).expect("a header"), Parsed::Header);
+    }
+
+    #[test]
+    fn quoted_fields_are_read_as_in_a_file() {
+        let mut parser = LineParser::new(&["x".to_string(), "y, in K".into()]);
+        assert_eq!(parser.parse("\"t\",\"x\",\"y, in K\"\r\n", 1).expect("a header"), Parsed::Header);
+        for (line, stamp) in [
+            ("\"0\",\"1.5\",2", "0"),
+            ("\"Monday, noon\",1.5,\" 2 \"", "Monday, noon"),
+            ("\"said \"\"noon\"\"\",1.5,2\n", "said \"noon\""),
+            ("no \"quote\",1.5,2", "no \"quote\""),
+            ("\"\",1.5,2", ""),
+        ] {
+            let expected = Parsed::Row { stamp: Some(stamp), values: &[1.5, 2.0] };
+            assert_eq!(parser.parse(line, 2).expect(line), expected, "{line}");
+        }
+        for (line, expected) in [
+            ("\"0,1.5,2", "line:3: expected 3 fields, found 1"),
+            ("\"0\",1.5,2,3", "line:3: expected 3 fields, found 4"),
+            ("\"0\",\"x\",2", "line:3: column `x`: expected a finite number, found `x`"),
+            ("\"0\",1,2\r0,3,4", "line:3: expected 3 fields, found 5"),
+        ] {
+            let error = parser.parse(line, 3).expect_err(line).to_string();
+            assert_eq!(error, expected, "{line}");
+        }
+        let mut parser = LineParser::with_missing(&names(1));
+        assert!(matches!(parser.parse("\"\"", 1), Ok(Parsed::Row { stamp: None, values: [value] }) if value.is_nan()));
     }
 
     #[test]

@@ -444,6 +444,36 @@ mod tests {
     }
 
     #[test]
+    fn one_row_has_no_step() {
+        for (rows, next) in [
+            ("2024-01-01 05:00:00,1\n", ["+1", "+2"]),
+            ("2024-01-31,1\n2024-01-31,1\n", ["+1", "+2"]),
+            ("7,1\n", ["8", "9"]),
+        ] {
+            let (signal, audit) = read_bytes(format!("t,a\n{rows}").as_bytes(), "").expect("reads");
+            assert_eq!((signal.len(), &*audit.step, signal.stamps.months()), (1, "-", None), "{rows}");
+            assert_eq!(signal.stamps.after(1, 2), next, "{rows}");
+        }
+    }
+
+    #[test]
+    fn integers_count_unless_they_are_seconds_since_1970() {
+        for (stamps, counts) in [
+            ([0, 1, 2], true),
+            ([0, 2, 4], true),
+            ([-7, 3_593, 7_193], true),
+            ([20_240, 23_840, 27_440], true),
+            ([1_700_000_000, 1_700_003_600, 1_700_007_200], false),
+            ([1_700_000_000, 1_700_000_001, 1_700_000_002], true),
+        ] {
+            let text: String = stamps.map(|stamp| format!("{stamp},1\n")).concat();
+            let (signal, _) = read_bytes(format!("t,a\n{text}").as_bytes(), "").expect("reads");
+            assert_eq!(signal.stamps.are_counts(), counts, "{stamps:?}");
+            assert_eq!(signal.stamps.after(3, 1), [(2 * stamps[2] - stamps[1]).to_string()]);
+        }
+    }
+
+    #[test]
     fn stamps_off_the_grid_move_to_it() {
         check("t,a\n0,1\n10,2\n21,3\n30,4\n40,5\n", "", "0 1; 10 2; 20 3; 30 4; 40 5", "Snapped 1 :4");
         check("t,a\n0,1\n10,2\n20,3\n21,9\n30,4\n", "", "0 1; 10 2; 20 3; 30 4", "Snapped 1 :5; Conflict 1 :5");

@@ -82,4 +82,22 @@ mod tests {
             assert!(error.starts_with("column `a`: ") && error.ends_with(&format!("found only {found}")), "{error}");
         }
     }
+
+    #[test]
+    fn statistics_that_overflow_or_underflow_are_refused() {
+        for (values, found) in [
+            ([1e-200, 2e-200, 3e-200], "a mean of 2e-200 and a deviation of 0"),
+            ([1e200, -1e200, 1e200], "and a deviation of inf"),
+            ([1e308, 1.5e308, 1e308], "a mean of inf"),
+            ([-1e308, -1.5e308, -1e308], "a mean of -inf"),
+        ] {
+            let error = Standardiser::fit(&signal(&values), 0..3).expect_err(found).to_string();
+            let expected = "column `a`: expected values with a finite mean and a finite deviation above 0 over the training rows, found ";
+            assert!(error.starts_with(expected) && error.contains(found), "{error}");
+        }
+        for values in [[1e-150, 2e-150, 3e-150], [1e150, -1e150, 0.0]] {
+            let scale = Standardiser::fit(&signal(&values), 0..3).expect("fits");
+            assert!(scale.apply(&signal(&values))[0].iter().all(|value| value.is_finite() && value.abs() < 2.0));
+        }
+    }
 }

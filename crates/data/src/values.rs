@@ -80,3 +80,18 @@ impl<T: AsRef<[f64]>> PartialEq<T> for Values {
         self[..] == *other.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_there_is_room_for_is_an_error() {
+        for len in [1 << 50, 1 << 60, usize::MAX] {
+            let error = numbers(len, false).expect_err("no room").to_string();
+            assert_eq!(error, format!("memory: expected room for {len} values, found less"));
+        }
+        assert!(Values::table(usize::MAX, 3, true, |_, _| ()).is_err());
+        assert_eq!(Values::table(2, 1, false, |at, values| values.fill(at as f64)).expect("room"), [[0.0], [1.0]]);
+    }
+}

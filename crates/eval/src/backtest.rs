@@ -1,6 +1,7 @@
 //! The rolling backtest: every window of a range of rows, no window dropped.
 
 use crate::{EvalError, HorizonBoards, metrics::Scores};
+use foretoken_kernels::thinned::taken;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -10,8 +11,6 @@ const BLOCK: usize = 256;
 const PARTS: usize = 64;
 /// Blocks whose forecasts are made beside each other; it divides the parts.
 const ROUND: usize = 16;
-/// Most errors of one step that a spread is taken from; of more, so many evenly thinned ones.
-const MOST_ERRORS: usize = 20_000;
 
 /// A baseline: point forecasts from the rows before each origin.
 pub trait Baseline: Sync {
@@ -85,17 +84,13 @@ impl Origins {
         (0..columns).flat_map(|column| origins.chunks(BLOCK).map(move |block| (column, block.to_vec()))).collect()
     }
 
-    /// Every (column, origin), at most `most` of them, evenly thinned, in blocks by column. Their distances vary, so that they do not fall
-    /// in step with a season.
+    /// Every (column, origin), or one of every so many for at most `most` of them, in blocks by column.
     fn sample(&self, columns: usize, most: usize) -> Vec<(usize, Vec<usize>)> {
         let per_column = self.iter().len();
         let total = per_column * columns;
-        let count = total.min(most);
-        let golden = 0.5 * (5f64.sqrt() - 1.0);
-        let place = |index: usize| ((index as f64 + (index as f64 * golden).fract()) * total as f64 / count as f64) as usize;
         let mut blocks: Vec<(usize, Vec<usize>)> = Vec::new();
-        for (column, at) in (0..count).map(place).map(|place| (place / per_column, place % per_column)) {
-            let origin = self.range.start + at * self.step;
+        for place in taken(0..total, total.div_ceil(most).max(1), 0) {
+            let (column, origin) = (place / per_column, self.range.start + place % per_column * self.step);
             match blocks.last_mut() {
                 Some((last, block)) if *last == column && block.len() < BLOCK => block.push(origin),
                 _ => blocks.push((column, vec![origin])),
@@ -202,8 +197,8 @@ pub fn evaluate_at(
     Ok(total)
 }
 
-/// Quantiles `[horizon][levels]` of a baseline's errors over `origins` and all columns: what to add to its points. Of many origins, an even
-/// sample. A step that no origin with a truth reaches has the spread of the step before it; NaN if there is none.
+/// Quantiles `[horizon][levels]` of a baseline's errors over `origins` and all columns: what to add to its points. Of more than `most` windows, an
+/// even sample. A step that no origin with a truth reaches has the spread of the step before it; NaN if there is none.
 ///
 /// # Errors
 /// Too few rows before the first origin.
@@ -213,9 +208,10 @@ pub fn residual_spread(
     origins: &Origins,
     horizon: usize,
     levels: &[f64],
+    most: usize,
 ) -> Result<Vec<f64>, EvalError> {
     check(baseline, origins)?;
-    let blocks = origins.sample(columns.len(), MOST_ERRORS);
+    let blocks = origins.sample(columns.len(), most);
     // `[origin][horizon]` of each block; NaN where there is no truth, no forecast or no row.
     let errors = blocks.par_iter().map(|(index, block)| {
         let column = columns[*index].as_ref();
@@ -291,7 +287,8 @@ mod tests {
         let (columns, rows, cuts, levels) = (columns(700), 40..700, [4, 9, 20], [0.025, 0.5, 0.975]);
         let scales = [1.0, 2.0, 0.5];
         let naive = |horizon| crate::SeasonalNaive { season: 6, horizon };
-        let spread = residual_spread(&naive(20), &columns, &Origins::of(&(10..40), 20).unwrap(), 20, &levels).unwrap();
+        let spread =
+            residual_spread(&naive(20), &columns, &Origins::of(&(10..40), 20).unwrap(), 20, &levels, usize::MAX).unwrap();
         let origins = Origins::of(&rows, 4).unwrap();
         let boards = || HorizonBoards::new(&rows, &cuts, &levels, &scales);
         let mut heard = boards();
@@ -344,6 +341,10 @@ mod tests {
             let share = some.iter().filter(|(_, origin)| origin % 24 == phase).count();
             assert!((26..=78).contains(&share), "1250 over 24 hours, half more or less at most: {share} at {phase}");
         }
+        for ratio in [16_000, 20_000, 29_999] {
+            let some = flat(ratio);
+            assert!(some.len() == 15_000 && some.windows(2).all(|pair| pair[0] < pair[1]), "{ratio}: each once");
+        }
         for column in 0..30 {
             assert!((40..=43).contains(&some.iter().filter(|(at, _)| *at == column).count()));
         }
@@ -354,11 +355,11 @@ mod tests {
         let naive = crate::SeasonalNaive { season: 1, horizon: 4 };
         let column = vec![vec![0.0, 1.0, NAN, 4.0, 4.0]];
         // From row 1: truths 1, NaN, 4, 4 after 0. From 2: NaN, 4, 4 after 1. From 3: 4, 4 after 1, the newest. From 4: 4 after 4.
-        let spread = residual_spread(&naive, &column, &Origins::of(&(1..5), 1).unwrap(), 4, &[0.0, 1.0]).unwrap();
+        let spread = residual_spread(&naive, &column, &Origins::of(&(1..5), 1).unwrap(), 4, &[0.0, 1.0], usize::MAX).unwrap();
         assert_eq!(spread, [0.0, 3.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0]);
-        let shorter = residual_spread(&naive, &column, &Origins::of(&(1..4), 1).unwrap(), 4, &[1.0]).unwrap();
+        let shorter = residual_spread(&naive, &column, &Origins::of(&(1..4), 1).unwrap(), 4, &[1.0], usize::MAX).unwrap();
         assert_eq!(shorter, [3.0, 3.0, 4.0, 4.0], "no row for the fourth step");
-        let nothing = residual_spread(&naive, &[vec![NAN; 5]], &Origins::of(&(1..5), 1).unwrap(), 4, &[0.5]).unwrap();
+        let nothing = residual_spread(&naive, &[vec![NAN; 5]], &Origins::of(&(1..5), 1).unwrap(), 4, &[0.5], usize::MAX).unwrap();
         assert!(nothing.iter().all(|offset| offset.is_nan()));
     }
 

@@ -12,6 +12,7 @@ use crate::{
     ridge::{MOST_VALIDATION, MOST_WINDOWS, Ridge, Windows, blocks, rows_of, stride},
 };
 use faer::{Mat, Par, Side, linalg::matmul::matmul, linalg::solvers::Solve, mat::AsMatMut};
+use foretoken_kernels::thinned::taken;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -81,9 +82,9 @@ impl Own {
         Self::fit_by(columns, train, shared, cuts, |_, end, steps, sums| {
             let held_out = validation.start..(validation.end + 1).saturating_sub(end);
             let stride = stride(columns.len(), &held_out, MOST_VALIDATION);
-            let of_column = |(column, left_of): (&_, &Left)| {
+            let of_column = |(index, (column, left_of)): (usize, (&_, &Left))| {
                 let column: &[f64] = AsRef::<[f64]>::as_ref(column);
-                let origins: Vec<usize> = held_out.clone().step_by(stride).collect();
+                let origins: Vec<usize> = taken(held_out.clone(), stride, index).collect();
                 let windows = Windows::of(column, &origins, &shared.inputs, end, 1.0);
                 let left = left(shared, &windows, end, steps);
                 let errors = STRENGTHS.iter().map(|&strength| {
@@ -95,7 +96,7 @@ impl Own {
                 });
                 errors.collect::<Result<Vec<f64>, EvalError>>()
             };
-            let errors: Result<Vec<Vec<f64>>, EvalError> = columns.par_iter().zip(sums).map(of_column).collect();
+            let errors: Result<Vec<Vec<f64>>, EvalError> = columns.par_iter().zip(sums).enumerate().map(of_column).collect();
             let errors = errors?;
             let total = |place: usize| errors.iter().map(|errors| errors[place]).sum::<f64>();
             let best = (0..STRENGTHS.len()).min_by(|&a, &b| total(a).total_cmp(&total(b)));
@@ -133,9 +134,12 @@ impl Own {
         for (block, &end) in cuts.iter().enumerate() {
             let steps = if block == 0 { 0..end } else { cuts[block - 1]..end };
             let origins = train.start + span..(train.end + 1).saturating_sub(end);
-            let origins = blocks(1, origins.clone(), stride(columns.len(), &origins, MOST_WINDOWS));
-            let sums: Vec<Left> =
-                columns.par_iter().map(|column| Left::of(shared, column.as_ref(), &origins, end, &steps)).collect();
+            let stride = stride(columns.len(), &origins, MOST_WINDOWS);
+            let of_column = |(index, column): (usize, &_)| {
+                let blocks = blocks(index..index + 1, &origins, stride);
+                Left::of(shared, AsRef::<[f64]>::as_ref(column), &blocks, end, &steps)
+            };
+            let sums: Vec<Left> = columns.par_iter().enumerate().map(of_column).collect();
             let strength = pick(block, end, &steps, &sums)?;
             let maps = own.maps_clh.par_chunks_exact_mut(width * horizon).zip(&sums);
             maps.try_for_each(|(map_lh, sums)| {

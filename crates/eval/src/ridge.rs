@@ -19,12 +19,13 @@ use faer::{
     },
     mat::AsMatMut,
 };
+use foretoken_kernels::thinned::taken;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Strengths to pick from.
 const STRENGTHS: [f64; 9] = [1e-3, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 3e4, 1e5];
-/// Most training windows; beyond it they are taken by stride.
+/// Most training windows; beyond it one of every so many is taken.
 pub(crate) const MOST_WINDOWS: usize = 400_000;
 /// Most validation windows, likewise.
 pub(crate) const MOST_VALIDATION: usize = 20_000;
@@ -216,15 +217,18 @@ pub(crate) fn rows_of<T>(values: &[T], width: usize) -> MatRef<'_, T> {
     MatRef::from_row_major_slice(values, values.len() / width, width)
 }
 
-/// How far to go from one origin to the next for at most `most` windows of all columns.
+/// Of how many origins one is taken, for about `most` windows of all columns.
 pub(crate) fn stride(columns: usize, origins: &Range<usize>, most: usize) -> usize {
     (origins.len() * columns).div_ceil(most).max(1)
 }
 
-/// Every (column, origin) by stride, in blocks of one column.
-pub(crate) fn blocks(columns: usize, origins: Range<usize>, stride: usize) -> Vec<(usize, Vec<usize>)> {
-    let origins: Vec<usize> = origins.step_by(stride).collect();
-    (0..columns).flat_map(|column| origins.chunks(BLOCK).map(move |block| (column, block.to_vec()))).collect()
+/// One of every `stride` origins of each column, in blocks of one column.
+pub(crate) fn blocks(columns: Range<usize>, origins: &Range<usize>, stride: usize) -> Vec<(usize, Vec<usize>)> {
+    let of_column = |column: usize| {
+        let origins: Vec<usize> = taken(origins.clone(), stride, column).collect();
+        origins.chunks(BLOCK).map(|block| (column, block.to_vec())).collect::<Vec<_>>()
+    };
+    columns.flat_map(of_column).collect()
 }
 
 /// A block of the horizon, while it is fitted.
@@ -233,7 +237,7 @@ struct Block<'a> {
     /// Its steps, and the end of the last.
     steps: Range<usize>,
     end: usize,
-    /// Where training windows may begin, and how far apart those lie that are taken.
+    /// Where training windows may begin, and of how many one is taken.
     origins: Range<usize>,
     stride: usize,
     sums: &'a Sums,
@@ -278,10 +282,8 @@ impl Ridge {
             for fold in 0..folds {
                 let at = |fold: usize| train.start + train.len() * fold / folds;
                 let part = at(fold)..at(fold + 1);
-                // On the grid of the sums.
-                let grid = |row: usize| origins.start + (row.max(origins.start) - origins.start).div_ceil(*stride) * stride;
-                let touched = grid((part.start + 1).saturating_sub(*end))..(part.end + span).min(origins.end);
-                let mut rest = sum(columns, &blocks(columns.len(), touched, *stride), &inputs, *end);
+                let touched = (part.start + 1).saturating_sub(*end).max(origins.start)..(part.end + span).min(origins.end);
+                let mut rest = sum(columns, &blocks(0..columns.len(), &touched, *stride), &inputs, *end);
                 rest.complement(sums);
                 let scored = part.start.max(origins.start)..(part.end + 1).saturating_sub(*end);
                 if rest.windows == 0 || scored.is_empty() {
@@ -346,9 +348,8 @@ impl Ridge {
         let mut next = origins(horizon).start;
         for (index, &end) in cuts.iter().enumerate().rev() {
             let until = origins(end).end;
-            let more = sum(columns, &blocks(columns.len(), next..until, stride), &inputs, end);
-            next += (until - next).div_ceil(stride) * stride;
-            let mut sums = more;
+            let mut sums = sum(columns, &blocks(0..columns.len(), &(next..until), stride), &inputs, end);
+            next = until;
             if let Some(longer) = &known {
                 sums.add(longer);
             }
@@ -415,7 +416,7 @@ impl Ridge {
         origins: Range<usize>,
         steps: &Range<usize>,
     ) -> Option<Vec<f64>> {
-        let held_out = blocks(columns.len(), origins.clone(), stride(columns.len(), &origins, MOST_VALIDATION));
+        let held_out = blocks(0..columns.len(), &origins, stride(columns.len(), &origins, MOST_VALIDATION));
         let errors: Vec<(usize, Vec<f64>)> = held_out
             .par_iter()
             .map(|(column, origins)| {

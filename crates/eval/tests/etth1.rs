@@ -13,7 +13,7 @@ fn score(baseline: &dyn Baseline, columns: &[Vec<f64>]) -> Scores {
     let levels = [0.1, 0.5, 0.9];
     let train: Vec<&[f64]> = columns.iter().map(|column| &column[ranges.train.clone()]).collect();
     let validation = Origins::of(&ranges.validation, HORIZON).expect("long enough");
-    let spread = residual_spread(baseline, columns, &validation, HORIZON, &levels).expect("spread");
+    let spread = residual_spread(baseline, columns, &validation, HORIZON, &levels, usize::MAX).expect("spread");
     let test = Origins::of(&ranges.test, HORIZON).expect("long enough");
     assert_eq!(test.iter().len(), 2785);
     evaluate(baseline, columns, &test, &levels, &spread, &naive_scales(&train, 24)).expect("scores")

@@ -14,6 +14,7 @@
 //! numbers     f64 in memory, or in a mapped file that nobody else has
 //! balance     losses that keep experts in use      evidence a filter over models of the signal
 //! adamw       an optimiser's step, in one pass
+//! thinned     which of many places are taken, in step with no season
 //! buffers     what training passes take and give back
 //! plain       definitions, generic over f32 and f64: the oracle
 //! ```
@@ -44,3 +45,4 @@ pub mod s5;
 pub mod selective;
 pub mod simd;
 pub mod streams;
+pub mod thinned;

@@ -8,8 +8,13 @@
 //! ```
 //! Or, with `held_back`, that part of a distance is its mean over all held-back windows times s_c, where u_c is the mean |y − m| of the column in the block,
 //! and the network's part has no factor a column.
+//!
+//! Forecasts h steps ahead overlap, so that n rows hold n/h of them that are independent. As many errors tell a deviation as Student's t has it:
+//! distances at h steps are t_ν(level)/z(level) times as far, ν = n/h over all columns.
 
-use crate::validate::held_back;
+use crate::validate::{held_back, is_wanted};
+use distrs::{Normal, StudentsT};
+use foretoken_kernels::thinned::place_of;
 use foretoken_model::{
     Beside, Forecaster, ModelError,
     conformal::{Calibration, Held},
@@ -27,6 +32,8 @@ const MOST_ERRORS: usize = 200_000;
 const FEWEST_ERRORS: usize = 100;
 /// Rows of a column that say as much of its errors as those of all columns do.
 const ROWS: f64 = 96.0;
+/// Independent errors below which a level cannot tell how far those on its side alone reach.
+const FEWEST_A_SIDE: f64 = 10.0;
 /// A model whose errors are so many times its distances is not calibrated but wrong.
 const LARGEST_FACTOR: f64 = 1e3;
 
@@ -82,11 +89,11 @@ pub fn calibrate(
         start = end;
     }
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
-    let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
+    let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && is_wanted(row + 1 - rows.start, stride);
     let add = |blocks: &mut [Block], turn: usize, row: usize, column: usize, parts: &Parts| {
         for block in blocks {
-            // Windows take turns among the steps, so that none is left out.
-            let first = block.steps.start + turn % block.stride;
+            // Windows take turns among the steps, in no order of the columns.
+            let first = block.steps.start + place_of(turn, block.stride, 0);
             for step in (first..block.steps.end.min(rows.end - row - 1)).step_by(block.stride) {
                 let truth = forecaster.columns()[column].standardise(history[column][row + 1 + step]);
                 let quantiles = &parts.combined[step * count..][..count];
@@ -148,20 +155,32 @@ pub fn calibrate(
         Some(rest) => (1.0 - part) * f64::from(distance) + part * rest.of(seen, level),
         None => f64::from(factors_c[seen.column as usize]) * f64::from(distance),
     };
+    let all = present.iter().sum::<f64>();
     let of_block = |block: &Block| -> Vec<f64> {
-        let of_level = |level| if level == middle { 1.0 } else { block.factor(level, levels.levels()[level], &to) };
+        let symmetric = all / (block.steps.end as f64) < FEWEST_A_SIDE;
+        let of_level = |level| if level == middle { 1.0 } else { block.factor(level, levels.levels()[level], symmetric, &to) };
         (0..count).map(of_level).collect()
     };
     let factors: Vec<Vec<f64>> = blocks.par_iter().map(of_block).collect();
     let factors_qh: Vec<Vec<f32>> = (0..count).map(|level| spread(&|place| factors[place][level])).collect();
     let by_step = |of: &dyn Fn(usize, usize) -> f64| -> Vec<f32> {
-        (0..horizon).flat_map(|step| (0..count).map(move |level| of(step, level) as f32)).collect()
+        let wider =
+            |step: usize, level: usize| if level == middle { 1.0 } else { few(levels.levels()[level], all / (step + 1) as f64) };
+        let at = |step: usize, level: usize| (wider(step, level) * of(step, level)) as f32;
+        (0..horizon).flat_map(|step| (0..count).map(move |level| at(step, level))).collect()
     };
-    let of_network = by_step(&|step, level| (1.0 - part) * f64::from(factors_qh[level][step]));
+    let mut of_network = by_step(&|step, level| (1.0 - part) * f64::from(factors_qh[level][step]));
+    of_network.iter_mut().for_each(|factor| *factor = factor.min(LARGEST_FACTOR as f32));
     let calibration = Calibration::new(of_network, factors_c, horizon, levels)?;
     let Some(Rest { sizes_ch, distances_qh }) = rest else { return Ok(Some(calibration)) };
     let distances_hq = by_step(&|step, level| part * f64::from(factors_qh[level][step]) * f64::from(distances_qh[level][step]));
     calibration.beside(Held { distances_hq, sizes_ch }).map(Some)
+}
+
+/// How much farther out a level other than the median lies where so many independent errors told how large they are: Student's quantile over the
+/// normal one. Of less than one error as of one.
+fn few(level: f64, errors: f64) -> f64 {
+    StudentsT::ppf(level, errors.max(1.0)) / Normal::ppf(level, 0.0, 1.0)
 }
 
 /// What held-back rows say of distances, before they are calibrated.
@@ -230,19 +249,47 @@ impl Block {
         self.distances.iter().map(mean).collect()
     }
 
-    /// The level's quantile of errors over what `to` makes of distances, the finite sample counted.
-    fn factor(&self, level: usize, at: f64, to: &dyn Fn(&Seen, usize, f32) -> f64) -> f64 {
-        let side = if at > 0.5 { 1.0 } else { -1.0 };
+    /// The level's quantile of errors over what `to` makes of distances, the finite sample counted; `symmetric`: of errors to either side.
+    fn factor(&self, level: usize, at: f64, symmetric: bool, to: &dyn Fn(&Seen, usize, f32) -> f64) -> f64 {
+        let side = |error: f64| {
+            if symmetric {
+                error.abs()
+            } else if at > 0.5 {
+                error
+            } else {
+                -error
+            }
+        };
         let ratio = |(seen, distance): (&Seen, &f32)| {
-            (side * f64::from(seen.error) / to(seen, level, *distance).max(f64::MIN_POSITIVE)) as f32
+            (side(f64::from(seen.error)) / to(seen, level, *distance).max(f64::MIN_POSITIVE)) as f32
         };
         let mut ratios: Vec<f32> = self.errors.iter().zip(&self.distances[level]).map(ratio).collect();
         if ratios.is_empty() {
             return 1.0;
         }
-        let inside = at.max(1.0 - at);
+        let inside = if symmetric { (2.0 * at - 1.0).abs() } else { at.max(1.0 - at) };
         let rank = (((ratios.len() + 1) as f64 * inside).ceil() as usize).clamp(1, ratios.len()) - 1;
         let (_, at, _) = ratios.select_nth_unstable_by(rank, f32::total_cmp);
         f64::from(*at).clamp(0.0, LARGEST_FACTOR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::few;
+
+    /// Tables of the t distribution have three decimals.
+    const TABLE: f64 = 1e-3;
+
+    #[test]
+    fn few_errors_are_students() {
+        for (level, errors, expected) in
+            [(0.9, 5.0, 1.476 / 1.2816), (0.1, 5.0, 1.476 / 1.2816), (0.975, 2.0, 4.303 / 1.96), (0.9, 1e6, 1.0)]
+        {
+            assert!((few(level, errors) - expected).abs() < TABLE, "{level} {errors}: {}", few(level, errors));
+        }
+        assert_eq!(few(0.975, 0.3).to_bits(), few(0.975, 1.0).to_bits());
+        let by_errors: Vec<f64> = (10..400).map(|errors| few(0.975, f64::from(errors) * 0.1)).collect();
+        assert!(by_errors.is_sorted_by(|less, more| less > more), "{by_errors:?}");
     }
 }

@@ -9,6 +9,7 @@
 //! a share that one month alone asks for does not hold on others. Where there are fewer windows in time than parts, the parts are of the columns.
 //! The gain is on the rows that chose the shares, so it flatters the network a little.
 
+use foretoken_kernels::thinned::is_taken;
 use foretoken_model::{Beside, Forecaster, ModelError, Predictor, predictor::Parts, stretch::MOST_APART};
 use serde::Serialize;
 use std::{ops::Range, sync::Arc};
@@ -19,7 +20,7 @@ const POOL: usize = 12;
 const PARTS: usize = 4;
 /// Least gain that is worth a network.
 const LEAST_GAIN: f64 = 0.002;
-/// Most windows that are scored, over all columns; beyond it they are taken by stride. Neighbours overlap, so that more of them say little more.
+/// Most windows that are scored, over all columns; beyond it one of every so many is taken. Neighbours overlap, so that more of them say little more.
 const MOST_WINDOWS: usize = 5_000;
 
 /// What the network adds to the linear expert.
@@ -125,9 +126,9 @@ impl Sums {
     }
 }
 
-/// The least distance of windows from `least` on that shares no factor with a season of hours, quarters or months, so that all phases have their turn.
-fn stride(least: usize) -> usize {
-    (least.max(1)..).find(|stride| stride % 2 != 0 && stride % 3 != 0).unwrap_or(least)
+/// Whether a window that begins at this place of the rows is among the one of so many that are looked at; the first is, since it fits any horizon.
+pub(crate) fn is_wanted(place: usize, of: usize) -> bool {
+    place == 0 || is_taken(place, of, 0)
 }
 
 /// A stream over held-back rows: it takes missing samples, and its quantiles are the model's own, whatever the configuration lets them learn.
@@ -167,8 +168,8 @@ pub fn validate(
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let mut groups: Vec<Vec<Sums>> =
         vec![horizons.iter().map(|&horizon| Sums::new(horizon)).collect(); columns.len().min(MOST_APART)];
-    let stride = stride(((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS));
-    let wanted = |row: usize| row + 1 >= rows.start && row + shortest < rows.end && (row + 1 - rows.start).is_multiple_of(stride);
+    let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS);
+    let wanted = |row: usize| row + 1 >= rows.start && row + shortest < rows.end && is_wanted(row + 1 - rows.start, stride);
     let add = |by_horizon: &mut [Sums], row: usize, column: usize, parts: &Parts| {
         for sums in by_horizon.iter_mut().filter(|sums| row + sums.linear.len() < rows.end) {
             // By the window's first row, so that every horizon has all parts.

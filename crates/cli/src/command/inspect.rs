@@ -9,6 +9,7 @@ use crate::{
 };
 use foretoken_data::{Outliers, Signal};
 use foretoken_eval::adjusted_rand_index;
+use foretoken_kernels::thinned::taken;
 use foretoken_model::{
     Forecaster,
     audit::{Audited, audit},
@@ -213,7 +214,7 @@ fn show(timeline: &Timeline, names: &[String], rows: usize) -> Result<(), CliErr
     Ok(())
 }
 
-/// Audits every mixture of the trunk at rows spread evenly over `rows`.
+/// Audits every mixture of the trunk at one of every so many of `rows`.
 fn audits(
     forecaster: &Arc<Forecaster>,
     signal: &Signal,
@@ -224,8 +225,8 @@ fn audits(
 ) -> Result<(), CliError> {
     let end = rows.end.saturating_sub(forecaster.config().horizon);
     let rows = rows.start..end.max(rows.start);
-    let step = rows.len().div_ceil(samples).max(1);
-    let sampled: Vec<usize> = rows.step_by(step).collect();
+    let of = rows.len().div_ceil(samples).max(1);
+    let sampled: Vec<usize> = taken(rows, of, 0).collect();
     if sampled.is_empty() {
         say!("\nno audit: no row has a whole horizon after it; a larger --last has")?;
     }

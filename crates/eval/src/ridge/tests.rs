@@ -139,7 +139,7 @@ fn windows_that_lack_too_much_are_left_out_and_not_forecast() {
     let mut late = whole.clone();
     late[..150].fill(NAN);
     let columns = [late.clone(), vec![NAN; 400]];
-    let windows = sum(&columns, &blocks(2, 20..296, 1), &Inputs::samples(20), 5).windows;
+    let windows = sum(&columns, &blocks(0..2, &(20..296), 1), &Inputs::samples(20), 5).windows;
     assert_eq!(windows, 296 - 170);
     let ridge = fit(&columns, 5);
     assert!(ridge.weights_lh.iter().all(|weight| weight.is_finite()));
