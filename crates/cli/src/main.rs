@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the command failed");
-            eprintln!("error: {error}");
+            crate::say::remark!("error: {error}");
             match error {
                 // As shells give the end by a signal.
                 error::CliError::Interrupted { signal, .. } => ExitCode::from(128 + signal as u8),

@@ -31,6 +31,8 @@ pub struct Refit<'a> {
     pub alone: bool,
     /// Windows from one refit to the next.
     pub every: usize,
+    /// Whether files are written, so that it goes on where nobody reads.
+    pub for_files: bool,
     /// The bound of the models' look-back.
     pub refresh: Option<u64>,
 }
@@ -74,7 +76,10 @@ impl Refit<'_> {
                 table::duration(seconds),
                 table::duration(left),
             );
-            bar.suspend(|| say!("{line}"))?;
+            let heard = bar.suspend(|| say!("{line}"));
+            if !self.for_files {
+                heard?;
+            }
         }
         bar.finish_and_clear();
         Ok(total)

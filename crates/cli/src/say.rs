@@ -1,4 +1,4 @@
-//! Lines on standard output, whose reader may leave.
+//! Lines on standard output and standard error, whose readers may leave.
 
 /// Prints a line as `println!` does, but gives an error where that cannot be.
 macro_rules! say {
@@ -8,3 +8,12 @@ macro_rules! say {
     }};
 }
 pub(crate) use say;
+
+/// Prints a line as `eprintln!` does, where anybody reads it: nothing ends because a remark cannot be written.
+macro_rules! remark {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+pub(crate) use remark;

@@ -269,11 +269,11 @@ impl<'a> Judge<'a> {
         let fits = origins.iter().len() * columns;
         if validation.start < mstl.lookback() {
             let (expected, found) = (mstl.lookback(), validation.start);
-            say!("no mstl-ets baseline: expected at least {expected} rows before those of validation, found {found}")?;
+            _ = say!("no mstl-ets baseline: expected at least {expected} rows before those of validation, found {found}");
             return Ok(Boards::new());
         }
         if fits > MOST_FITS {
-            say!("no mstl-ets baseline: {fits} fits, expected at most {MOST_FITS}; --step and --windows thin them")?;
+            _ = say!("no mstl-ets baseline: {fits} fits, expected at most {MOST_FITS}; --step and --windows thin them");
             return Ok(Boards::new());
         }
         let all = Origins::of(validation, self.horizon()).map_err(|error| self.named(error))?;

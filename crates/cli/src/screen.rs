@@ -43,7 +43,7 @@ pub fn open(
         }
     };
     if let Some(problem) = problem {
-        eprintln!("no --ui, lines instead: {problem}");
+        crate::say::remark!("no --ui, lines instead: {problem}");
     }
     let bar = fit::bar("");
     bar.set_length(steps);
@@ -71,7 +71,7 @@ impl Screen for Lines {
     }
 
     fn warn(&mut self, warning: &str) {
-        self.bar.suspend(|| eprintln!("warning: {warning}"));
+        self.bar.suspend(|| crate::say::remark!("warning: {warning}"));
     }
 
     fn end(&mut self) {

@@ -2,16 +2,27 @@
 
 use crate::{
     also::is_same,
+    command::forecast::{load, names},
     error::CliError,
+    interrupt::Interrupt,
     run::{Run, read_series},
+    say::remark,
 };
-use foretoken_data::{Format, ReadOptions, Signal, column_names};
+use foretoken_data::{Format, Outliers, ReadOptions, Signal, column_names};
 use foretoken_eval::{ONE_MISSING_OF, holds_window, seasons, shows_season};
 use foretoken_model::file::write_atomically;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
+
+/// The run that is made, in its folder.
+const RUN: &str = "sensible.toml";
+/// What stands in its first line before the step of the rows.
+const EVERY: &str = ", rows every ";
+/// How often it is looked whether training is over.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Seasons of the training rows that there must be for one to be believed.
 const FEWEST_SEASONS: usize = 3;
@@ -32,40 +43,105 @@ const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nex
 /// The folder of a model for this file and horizon: the one trained before, or a new one.
 ///
 /// # Errors
-/// A model of another file of this name; what reading and training refuse.
+/// A model of another file of this name, or of this one when it had another step; what reading and training refuse.
 pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliError> {
     let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = Path::new("runs").join(format!("{name}-{horizon}"));
+    let options = ReadOptions { format: format(data)?, outliers: Outliers::Mask, ..ReadOptions::default() };
     if folder.join("model.safetensors").exists() {
-        let path = folder.join("run.toml");
-        let trained = Run::read(&path)?.data.path;
-        if !is_same(&trained, data) {
-            let (folder, data) = (folder.display(), data.display());
-            let problem = format!(
-                "data.path: expected {data}, found {}; move {folder} away to train anew, or use its model: `foretoken forecast {folder} {data}`",
-                trained.display()
-            );
-            return Err(CliError::file(&path, problem));
-        }
-        eprintln!("{}: trained before, used again; delete it to train anew", folder.display());
+        check_kept(&folder, data, &options)?;
+        remark!("{}: trained before, used again; delete it to train anew", folder.display());
         return Ok(folder);
     }
-    let options = ReadOptions { format: format(data)?, ..ReadOptions::default() };
-    let (signal, _) = read_series(data, &options, None)?;
-    let toml = run(data, &options, &signal, horizon)?;
+    let (mut signal, mut audit) = read_series(data, &options, None)?;
+    let learned = learnable(&signal, horizon);
+    if learned.len() < signal.names.len() {
+        let out: Vec<&str> = signal.names.iter().filter(|name| !learned.contains(name)).map(String::as_str).collect();
+        if learned.is_empty() {
+            let problem = format!("expected a column whose values vary over the training rows, found {}", out.join(", "));
+            return Err(CliError::file(data, problem));
+        }
+        remark!("left out, since they do not vary over the training rows: {}", out.join(", "));
+        (signal, audit) = read_series(data, &options, Some(&learned))?;
+    }
+    let toml = run(data, &options, &signal, &audit.step, horizon)?;
     std::fs::create_dir_all(&folder).map_err(CliError::io(&folder))?;
-    let path = folder.join("sensible.toml");
+    let path = folder.join(RUN);
     write_atomically(&path, toml.as_bytes())?;
-    eprintln!("no model given: {} is trained for {horizon} steps, in about {minutes} min at most", folder.display());
+    remark!("no model given: {} is trained for {horizon} steps, its network in at most {minutes} min", folder.display());
     // A process of its own, so that what it prints does not mix with the forecast.
     let program = std::env::current_exe().map_err(CliError::io(Path::new("foretoken")))?;
     let mut command = Command::new(program);
-    command.arg("train").arg(&path).arg("--out").arg(&folder).args(["--minutes", &minutes.to_string()]);
-    let status = command.stdout(Stdio::from(std::io::stderr())).status().map_err(CliError::io(&path))?;
+    command.arg("train").arg(&path).arg("--out").arg(&folder).arg(format!("--minutes={minutes}"));
+    let io = CliError::io(&path);
+    let interrupt = Interrupt::listen(false)?;
+    let mut child = command.stdout(Stdio::from(std::io::stderr())).spawn().map_err(&io)?;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(&io)? {
+            break status;
+        }
+        // It does not go on alone.
+        if interrupt.signal().is_some() {
+            child.kill().and_then(|()| child.wait()).map_err(&io)?;
+            interrupt.die();
+        }
+        std::thread::sleep(LOOK);
+    };
+    interrupt.over();
     match status.success() {
         true => Ok(folder),
         false => Err(CliError::file(&path, "expected a run that trains, found the error above")),
     }
+}
+
+/// Whether the model in a folder is of this file as it is now; columns that it does not know are told of.
+fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), CliError> {
+    let path = folder.join("run.toml");
+    let run = Run::read(&path)?;
+    let (shown, trained) = (folder.display(), run.data.path);
+    if !is_same(&trained, data) {
+        let data = data.display();
+        let problem = format!(
+            "data.path: expected {data}, found {}; move {shown} away to train anew, or use its model: `foretoken forecast {shown} {data}`",
+            trained.display()
+        );
+        return Err(CliError::file(&path, problem));
+    }
+    let (signal, audit) = read_series(data, options, None)?;
+    let made = std::fs::read_to_string(folder.join(RUN)).unwrap_or_default();
+    if let Some(step) = made.lines().next().and_then(|line| line.split_once(EVERY)).map(|(_, step)| step)
+        && step != audit.step
+    {
+        let problem = format!(
+            "expected rows every {step}, as its model was trained on, found every {}; move {shown} away to train anew",
+            audit.step
+        );
+        return Err(CliError::file(data, problem));
+    }
+    let known = names(&*load(folder)?);
+    let unknown: Vec<&str> = signal.names.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
+    if !unknown.is_empty() {
+        remark!("not among the columns of {shown}, and not forecast: {}", unknown.join(", "));
+    }
+    Ok(())
+}
+
+/// Rows of so many that are kept from training, for validation as for test.
+fn held_back(rows: usize, horizon: usize) -> usize {
+    (rows * 15 / 100).max(horizon + horizon / 2 + 1)
+}
+
+/// Names of the columns that vary over the training rows.
+fn learnable(signal: &Signal, horizon: usize) -> Vec<String> {
+    let rows = signal.observed_len();
+    let train = rows.saturating_sub(2 * held_back(rows, horizon));
+    let varies = |column: &[f64]| {
+        let mut present = column[..train].iter().filter(|value| !value.is_nan());
+        present.next().is_some_and(|first| present.any(|value| value != first))
+    };
+    let columns = signal.names.iter().zip(&signal.columns);
+    // With too few rows to train on there is another error.
+    columns.filter(|(_, column)| train < 2 || varies(column)).map(|(name, _)| name.clone()).collect()
 }
 
 /// Long, if the header names what a long file has.
@@ -96,17 +172,16 @@ fn seasons_of(signal: &Signal, rows: usize) -> (usize, Vec<usize>) {
             (true, true) => (told, vec![told, 7 * told]),
             (true, false) => (told, vec![told]),
             (false, _) => {
-                eprintln!("no season of {told} samples in the training rows: the linear expert's structural maps have none");
+                remark!("no season of {told} samples in the training rows: the linear expert's structural maps have none");
                 (told, Vec::new())
             }
         };
     }
     let found = seasons(&past);
+    let why = if told > 1 { "they hold too little of the stamps' own" } else { "the stamps tell of none" };
     match found[..] {
-        [season] => eprintln!("a season of {season} samples, which the training rows show: the stamps tell of none"),
-        [season, longer] => {
-            eprintln!("seasons of {season} and {longer} samples, which the training rows show: the stamps tell of none")
-        }
+        [season] => remark!("a season of {season} samples, which the training rows show: {why}"),
+        [season, longer] => remark!("seasons of {season} and {longer} samples, which the training rows show: {why}"),
         _ => {}
     }
     (found.first().copied().unwrap_or(1), found)
@@ -130,18 +205,26 @@ fn missing(signal: &Signal, rows: usize) -> f64 {
     begun().filter(|value| value.is_nan()).count() as f64 / begun().count().max(1) as f64
 }
 
-fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> Result<String, CliError> {
+fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon: usize) -> Result<String, CliError> {
     let rows = signal.observed_len();
-    let held_back = (rows * 15 / 100).max(horizon + horizon / 2 + 1);
+    let held_back = held_back(rows, horizon);
+    // From the first value on.
+    let begun = signal.columns.iter().filter_map(|column| column.iter().position(|value| !value.is_nan())).min().unwrap_or(0);
     let train = rows.saturating_sub(2 * held_back);
-    let needed = horizon + WINDOW;
-    if train < needed {
-        let problem = format!("expected at least {needed} rows to train on beside {} held back, found {train}", 2 * held_back);
+    let (known, needed) = (train.saturating_sub(begun), horizon + WINDOW);
+    if known < needed {
+        let of =
+            if begun == 0 { format!("{rows}") } else { format!("{}, without the {begun} before the first value", rows - begun) };
+        let problem = format!(
+            "expected at least {} rows, {needed} to train on and {} held back, found {of}",
+            needed + 2 * held_back,
+            2 * held_back
+        );
         return Err(CliError::file(data, problem));
     }
     let (season, seasons) = seasons_of(signal, train);
-    let most = train - horizon - FEWEST_WINDOWS;
-    let lookback = (train / 4).max(2 * season).min((2 * season).max(512)).min(most);
+    let most = known - horizon - FEWEST_WINDOWS;
+    let lookback = (known / 4).max(2 * season).min((2 * season).max(512)).min(most);
     let taps = lookback.min(MOST_TAPS);
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
@@ -149,21 +232,26 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, horizon: usize) -> R
     let most = 1.0 / ONE_MISSING_OF as f64;
     let linear = if missing > most {
         let (found, most) = (100.0 * missing, 100.0 * most);
-        eprintln!(
+        remark!(
             "no linear expert: {found:.0}% of the training rows' values are missing, and its windows may lack at most {most:.0}%"
         );
         String::new()
-    } else if !holds_window(&signal.columns, &(train..train + held_back), lookback, horizon) {
+    } else if [(0..train), (train..train + held_back)].iter().any(|part| !holds_window(&signal.columns, part, lookback, horizon))
+    {
         let most = 100.0 * most;
-        eprintln!("no linear expert: every window of the validation rows lacks more than {most:.0}% of its values");
+        remark!(
+            "no linear expert: every window of the training or of the validation rows lacks more than {most:.0}% of its values"
+        );
         String::new()
     } else {
         format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, &seasons, lookback, horizon))
     };
-    let format = if options.format == Format::Long { "read = { format = \"long\" }\n" } else { "" };
+    let format = if options.format == Format::Long { "format = \"long\", " } else { "" };
+    let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());
     Ok(format!(
-        "# Made by `foretoken forecast` for {rows} rows of {} series and {horizon} steps.\n\n\
-         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\n{format}\n\
+        "# Made by `foretoken forecast` for {horizon} steps, {rows} rows of {} series{EVERY}{step}\n\n\
+         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\nread = {{ {format}outliers = \"mask\" }}\n\
+         columns = {columns}\n\n\
          [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.08\nscaler = {{ window = {lookback} }}\n\
          {linear}\n\
          {MIXTURE}{MIXTURE}\
@@ -191,7 +279,7 @@ mod tests {
             std::fs::write(&path, format!("ds,a\n{lines}")).unwrap();
             let options = ReadOptions::default();
             let (signal, _) = read_series(&path, &options, None).unwrap();
-            let run = run(&path, &options, &signal, 5).unwrap();
+            let run = run(&path, &options, &signal, "1", 5).unwrap();
             assert_eq!(run.contains("linear = {"), expected, "{run}");
         }
     }
@@ -234,7 +322,7 @@ mod tests {
             let month = |row: usize| format!("{}-{:02}-01,{}\n", 2000 + row / 12, 1 + row % 12, row % 12);
             std::fs::write(&path, format!("ds,a\n{}", (0..rows).map(month).collect::<String>())).unwrap();
             let (signal, _) = read_series(&path, &ReadOptions::default(), None).unwrap();
-            run(&path, &ReadOptions::default(), &signal, 12)
+            run(&path, &ReadOptions::default(), &signal, "1 mo", 12)
         };
         let seven_years = of_rows(84).unwrap();
         assert!(seven_years.contains("lookbacks = [24], seasons = [12] }"), "{seven_years}");
@@ -243,7 +331,7 @@ mod tests {
         let fewest = of_rows(82).unwrap();
         assert!(fewest.contains("lookbacks = [24], seasons = [12] }"), "{fewest}");
         let error = of_rows(81).unwrap_err().to_string();
-        assert!(error.contains("expected at least 44 rows to train on beside 38 held back, found 43"), "{error}");
+        assert!(error.contains("expected at least 82 rows, 44 to train on and 38 held back, found 81"), "{error}");
     }
 
     #[test]

@@ -14,12 +14,14 @@ pub fn scores(rows: &Rows) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["", "MSE", "MAE", "MASE", "WQL", "cover 80%", "cover 95%", "skill"]);
-    let floor = rows.iter().find(|(name, _)| name == "seasonal-naive").map(|(_, scores)| scores.mse);
+    let floor = rows.iter().find(|(name, _)| name == "seasonal-naive").map(|(_, scores)| scores);
     for (name, scores) in rows {
         let figures = [scores.mse, scores.mae, scores.mase, scores.wql].map(|value| format!("{value:.4}"));
         let [mse, mae, mase, wql] = figures;
         let cover = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
-        let skill = floor.map_or("-".into(), |floor| format!("{:+.1}%", 100.0 * (1.0 - scores.mse / floor)));
+        // Of errors of the same values, where there are any.
+        let skill = floor.filter(|floor| floor.unforecast == scores.unforecast).map(|floor| 1.0 - scores.mse / floor.mse);
+        let skill = skill.filter(|skill| skill.is_finite()).map_or("-".into(), |skill| format!("{:+.1}%", 100.0 * skill));
         table.add_row([name.clone(), mse, mae, mase, wql, cover(scores.coverage_80), cover(scores.coverage_95), skill]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
@@ -29,10 +31,11 @@ pub fn scores(rows: &Rows) -> Table {
 /// Prints scores at every horizon; `rows` says which.
 pub fn show(scored: &ByHorizon, rows: &str, columns: usize) -> Result<(), CliError> {
     for (horizon, scores) in scored {
-        let windows = scores.first().map_or(0, |(_, scores)| scores.windows) / columns.max(1) as u64;
+        let windows = scores.first().map_or(0, |(_, scores)| scores.windows_of_one());
         say!("{rows}, {horizon} steps, {windows} windows of {columns} columns:\n{}", self::scores(scores))?;
         for (name, scores) in scores.iter().filter(|(_, scores)| scores.unforecast > 0) {
-            say!("{name} had no forecast for {} values, which are in none of its scores", scores.unforecast)?;
+            let count = scores.unforecast;
+            say!("{name} had no forecast for {count} values, which are in none of its scores, but in those of others")?;
         }
     }
     Ok(())
@@ -81,7 +84,9 @@ pub fn by_series(rows: &Rows, names: &[String]) -> Table {
     let error = |forecaster: usize, column: usize| rows[forecaster].1.by_column[column].mse;
     let mut order: Vec<usize> = (0..names.len()).collect();
     if names.len() > SERIES {
-        order.sort_by(|&a, &b| error(0, b).total_cmp(&error(0, a)));
+        // Those without an error, NaN, last.
+        let key = |column: usize| Some(error(0, column)).filter(|error| !error.is_nan()).unwrap_or(f64::NEG_INFINITY);
+        order.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
         order.truncate(SERIES);
     }
     let line = |column: usize| (names[column].clone(), (0..rows.len()).map(|forecaster| error(forecaster, column)).collect());
@@ -95,7 +100,11 @@ pub fn by_step(rows: &Rows) -> Table {
     let block = horizon.div_ceil(BLOCKS).max(1);
     let line = |start: usize| {
         let end = horizon.min(start + block);
-        let mean = |steps: &[f64]| steps.iter().sum::<f64>() / steps.len() as f64;
+        // Of steps without a truth there is none.
+        let mean = |steps: &[f64]| {
+            let known: Vec<f64> = steps.iter().copied().filter(|error| !error.is_nan()).collect();
+            known.iter().sum::<f64>() / known.len() as f64
+        };
         let name = if end - start == 1 { end.to_string() } else { format!("{} to {end}", start + 1) };
         (name, rows.iter().map(|(_, scores)| mean(&scores.mse_by_step[start..end])).collect())
     };
@@ -105,4 +114,49 @@ pub fn by_step(rows: &Rows) -> Table {
 /// Seconds as minutes and seconds.
 pub fn duration(seconds: f64) -> String {
     if seconds < 60.0 { format!("{seconds:.0} s") } else { format!("{}:{:02} min", seconds as u64 / 60, seconds as u64 % 60) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foretoken_eval::ScoreBoard;
+
+    const NAN: f64 = f64::NAN;
+
+    /// Scores of two columns, the second without a truth, of forecasts that are so far off; NaN is no forecast.
+    fn scored(errors: [f64; 2]) -> foretoken_eval::Scores {
+        let mut board = ScoreBoard::new(2, &[0.5], &[1.0, 1.0]);
+        board.add(0, &[1.0, 1.0], errors.into_iter().map(|error| 1.0 + error), &errors.map(|error| 1.0 + error));
+        board.add(0, &[1.0, NAN], errors.into_iter().map(|error| 1.0 + error), &errors.map(|error| 1.0 + error));
+        board.add(1, &[NAN, NAN], errors.into_iter(), &errors);
+        board.scores()
+    }
+
+    #[test]
+    fn skill_is_of_the_same_values_and_a_naive_forecast_that_errs() {
+        let skill = |own: [f64; 2], naive: [f64; 2]| {
+            let rows = vec![("model".to_string(), scored(own)), ("seasonal-naive".to_string(), scored(naive))];
+            let line = scores(&rows).lines().find(|line| line.contains("model")).unwrap_or_default();
+            line.split_whitespace().last().unwrap_or_default().to_string()
+        };
+        assert_eq!(skill([1.0, 1.0], [2.0, 2.0]), "+75.0%");
+        assert_eq!(skill([1.0, NAN], [2.0, 2.0]), "-");
+        assert_eq!(skill([1.0, 1.0], [0.0, 0.0]), "-");
+        assert_eq!(skill([0.0, 0.0], [0.0, 0.0]), "-");
+    }
+
+    #[test]
+    fn what_has_no_truth_hides_nothing() {
+        assert_eq!(scored([1.0, 1.0]).windows_of_one(), 2);
+        // As many columns without a truth as there are lines, and one with.
+        let mut scores = scored([1.0, 3.0]);
+        scores.by_column = [vec![scores.by_column[1].clone(); SERIES + 4], vec![scores.by_column[0].clone()]].concat();
+        let names: Vec<String> = (0..SERIES + 5).map(|column| format!("c{column}")).collect();
+        let rows = vec![("model".to_string(), scores)];
+        assert!(by_series(&rows, &names).to_string().contains(&format!(" c{} ", SERIES + 4)));
+        let mut scores = scored([1.0, 3.0]);
+        scores.mse_by_step = [vec![NAN, 4.0], vec![1.0; 14]].concat();
+        let table = by_step(&vec![("model".to_string(), scores)]).to_string();
+        assert!(table.contains("1 to 2") && table.contains("4.0000") && !table.contains("NaN"), "{table}");
+    }
 }

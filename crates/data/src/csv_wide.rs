@@ -1,10 +1,13 @@
 //! Wide files, read strictly: a stamp column first, then one column a series.
 
 use crate::{
-    CalendarFeature, DataError, Signal, Stamps, calendar, number, stamps,
-    table::{Rows, Table, fault},
+    CalendarFeature, DataError, Signal, Stamps, calendar,
+    grid::{self, Grid},
+    number,
+    stamps::{self, Form, Time},
+    table::{Field, Header, Rows, Table, fault},
 };
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 /// Reads a wide file, CSV or Parquet, strictly: nothing is missing, nothing is repaired. [`read`](crate::read) is the forgiving one.
 ///
@@ -54,10 +57,11 @@ fn in_utf8(path: &Path, rows: &dyn Rows) -> Result<(), DataError> {
 }
 
 /// Reads covariates known ahead by `names`, `[covariate][row]`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
-/// columns are passed over.
+/// columns are passed over. Stamps that are no dates, times or integers, or have fractions of a second, are taken in the order they are in.
 ///
 /// # Errors
-/// As [`read_wide`]; a name that is neither.
+/// As [`read_wide`], each with the file; a name that is neither; a stamp that is not the one after the stamp above, so that what is known would be of another
+/// sample.
 pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -> Result<Vec<Vec<f64>>, DataError> {
     let table = Table::open(path)?;
     let header = table.header();
@@ -65,7 +69,7 @@ pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -
     let ours = |name: &&String| days.iter().any(|feature| feature.name == **name);
     let columns = names.iter().filter(|name| !ours(name)).map(|name| Ok((name, header.place(path, name, 1)?)));
     let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;
-    let (mut stamps, mut values) = (Vec::new(), vec![Vec::new(); columns.len()]);
+    let (mut stamps, mut times, mut values) = (Vec::new(), Vec::new(), vec![Vec::new(); columns.len()]);
     let places: Vec<usize> = std::iter::once(0).chain(columns.iter().map(|(_, place)| *place)).collect();
     let mut lines = table.rows(&places)?;
     while let Some(line) = lines.advance()? {
@@ -74,14 +78,52 @@ pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -
             values.push(field.finite_or_truth().ok_or_else(|| header.field(line, *place, number::NUMBER, field))?);
         }
         stamps.push(lines.field(0).text().into_owned());
+        times.push((line, lines.field(0).time()));
     }
     in_utf8(path, &*lines)?;
-    let calendar = calendar(&stamps.into(), 0, features, false)?;
+    check_steps(header, &stamps, &times)?;
+    let calendar = calendar(&stamps.into(), 0, features, false).map_err(|error| match error {
+        DataError::Calendar { number, found } => {
+            fault(path, "a date or a date and time for the calendar", format!("`{found}` as stamp {number}"))
+        }
+        error => error,
+    })?;
     let mut of = |name: &String| match columns.iter().position(|(column, _)| *column == name) {
         Some(place) => std::mem::take(&mut values[place]),
         None => calendar.iter().find(|own| own.name == *name).map_or(Vec::new(), |own| own.values[0].to_vec()),
     };
     Ok(names.iter().map(&mut of).collect())
+}
+
+/// Refuses stamps that go back, stay or leave one out. `times` are their lines and what they say; where the first says nothing, none is looked at.
+fn check_steps(header: &Header, stamps: &[String], times: &[(u64, Option<Time>)]) -> Result<(), DataError> {
+    let Some(&(_, Some(first))) = times.first() else { return Ok(()) };
+    let refused =
+        |row: usize, expected: Cow<'static, str>| Err(header.field(times[row].0, 0, expected, Field::Text(&stamps[row])));
+    let (mut ticks, mut exact) = (Vec::with_capacity(times.len()), true);
+    for (row, (_, time)) in times.iter().enumerate() {
+        let Some(time) = time.filter(|time| time.form.clock() == first.form.clock()) else {
+            return refused(row, stamps::STAMP.into());
+        };
+        if ticks.last().is_some_and(|before| time.ticks < *before) {
+            return refused(row, "a stamp not before the one above".into());
+        }
+        exact &= time.whole && time.ticks.unsigned_abs() < stamps::LARGEST;
+        ticks.push(time.ticks);
+    }
+    if !exact {
+        return Ok(());
+    }
+    // One weekend is enough to be passed over: what is known ahead may be a week.
+    let (unit, step) = grid::step_past(&[vec![&ticks]], first.form != Form::Integer, 1);
+    let grid = Grid::fit(unit, step, &[&ticks]);
+    let place = |row: usize| grid.position(ticks[row]).0;
+    let Some(row) = (1..ticks.len()).find(|&row| place(row) != place(row - 1) + 1) else { return Ok(()) };
+    let next = Some(place(row - 1) + 1).filter(|_| step > 0).and_then(|next| stamps::write(grid.ticks(next)?, first.form));
+    refused(
+        row,
+        next.map_or("a stamp later than the one before".into(), |next| format!("{next}, a step after the one above").into()),
+    )
 }
 
 #[cfg(test)]
@@ -157,7 +199,11 @@ mod tests {
             ("t,x\n1,y\n", &[][..], ":2: column `x`"),
             ("t,x\n1,2,3\n", &[], ":2: expected 2 fields"),
             ("t,y\n1,2\n", &[], ": expected a column `x`"),
-            ("t,x\n7,1\n", &[CalendarFeature::Weekend], ": expected a date or a date and time for the calendar, found `7` as stamp 1"),
+            (
+                "t,x\n7,1\n",
+                &[CalendarFeature::Weekend],
+                ": expected a date or a date and time for the calendar, found `7` as stamp 1",
+            ),
         ] {
             let (name, error) = known(text, features).expect_err(expected);
             assert!(error.starts_with(&format!("{name}{expected}")) && error.matches(&name).count() == 1, "{error}");

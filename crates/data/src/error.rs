@@ -1,6 +1,6 @@
 //! What can be wrong with data, said with its place.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 /// An error of this crate: one line that names file, line and column, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum DataError {
         /// Name of the column.
         column: String,
         /// What would have been accepted.
-        expected: &'static str,
+        expected: Cow<'static, str>,
         /// The text.
         found: String,
     },
@@ -56,6 +56,25 @@ pub enum DataError {
         column: String,
         /// Its one value; NaN if it has none.
         found: f64,
+    },
+    /// A column whose statistics are no numbers.
+    #[error(
+        "column `{column}`: expected values with a finite mean and a finite deviation above 0 over the training rows, found a mean of \
+         {mean:?} and a deviation of {deviation:?}"
+    )]
+    Statistics {
+        /// Name of the column.
+        column: String,
+        /// Its mean.
+        mean: f64,
+        /// Its population deviation.
+        deviation: f64,
+    },
+    /// Values that there is no memory for.
+    #[error("memory: expected room for {values} values, found less")]
+    Memory {
+        /// How many they are, of 8 bytes each.
+        values: usize,
     },
     /// Too few rows for what was asked.
     #[error("{what}: expected at least {expected} rows, found {found}")]

@@ -1,8 +1,9 @@
 //! The regular grid that stamps are on, or nearly.
 //!
 //! Its unit is the tick of a stamp, or the month where no two stamps are less than 28 days apart and all have one day of the month
-//! (its last, where a month is shorter) at one time of the day. So months and years are regular although their days are not. It is the day of work where
-//! stamps are most often a day apart, at one time of the day, and pass over Saturdays and Sundays.
+//! (its last, where a month is shorter) at one time of the day; stamps that are all the same tell of no month. So months and years are
+//! regular although their days are not. It is the day of work where stamps are most often a day apart, at one time of the day, and pass
+//! over Saturdays and Sundays.
 
 use crate::stamps::{self, DAY};
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ pub(crate) enum Unit {
 /// A day of the month, clipped to the month, and a second of the day.
 type Anchor = (i8, i64);
 
-/// Positions at `phase + step · position`, in units.
+/// Positions at `phase + step · position`, in units; a step of 0 is unknown, and positions are units.
 #[derive(Clone, Debug)]
 pub(crate) struct Grid {
     pub unit: Unit,
@@ -42,10 +43,15 @@ pub(crate) struct Grid {
 /// The unit and the step of groups of sequences of sorted ticks. A group has one clock; each sequence has its differences.
 /// The step is the most frequent difference, the smallest of those; 0 if there is none.
 pub(crate) fn step(groups: &[Vec<&[i64]>], civil: bool) -> (Unit, i64) {
-    let monthly = civil && groups.iter().all(|group| anchor(group).is_some());
+    step_past(groups, civil, WEEKENDS)
+}
+
+/// The same, where so many weekends passed over make days days of work.
+pub(crate) fn step_past(groups: &[Vec<&[i64]>], civil: bool, weekends: usize) -> (Unit, i64) {
+    let monthly = civil && groups.iter().any(|group| varies(group)) && groups.iter().all(|group| anchor(group).is_some());
     let unit = if monthly {
         Unit::Month
-    } else if civil && are_workdays(groups) {
+    } else if civil && are_workdays(groups, weekends) {
         Unit::Workday
     } else if civil {
         Unit::Second
@@ -54,11 +60,19 @@ pub(crate) fn step(groups: &[Vec<&[i64]>], civil: bool) -> (Unit, i64) {
     };
     let differences =
         groups.iter().flatten().flat_map(|ticks| ticks.windows(2)).map(|pair| place(unit, pair[1]) - place(unit, pair[0]));
-    (unit, most_frequent(differences.filter(|&difference| difference > 0)).unwrap_or(0))
+    // Sequences of one stamp each are a month apart, or more.
+    (unit, most_frequent(differences.filter(|&difference| difference > 0)).unwrap_or(i64::from(monthly)))
 }
 
-/// Whether a day is what lies most often between stamps, all Saturdays and Sundays are passed over, and each group has its time of the day.
-fn are_workdays(groups: &[Vec<&[i64]>]) -> bool {
+/// Whether two stamps are different.
+fn varies(group: &[&[i64]]) -> bool {
+    let mut ticks = group.iter().copied().flatten();
+    ticks.next().is_some_and(|first| ticks.any(|ticks| ticks != first))
+}
+
+/// Whether a day is what lies most often between stamps, all Saturdays and Sundays are passed over, `least` times at least, and each group has its time
+/// of the day.
+fn are_workdays(groups: &[Vec<&[i64]>], least: usize) -> bool {
     let alike = |group: &Vec<&[i64]>| {
         let mut ticks = group.iter().copied().flatten();
         let second = ticks.clone().next().map(|ticks| ticks.rem_euclid(DAY));
@@ -66,7 +80,7 @@ fn are_workdays(groups: &[Vec<&[i64]>]) -> bool {
     };
     let pairs = || groups.iter().flatten().flat_map(|ticks| ticks.windows(2)).filter(|pair| pair[0] < pair[1]);
     let weekends = pairs().filter(|pair| weekday(pair[0]) == 4 && pair[1] - pair[0] == 3 * DAY);
-    weekends.count() >= WEEKENDS && most_frequent(pairs().map(|pair| pair[1] - pair[0])) == Some(DAY) && groups.iter().all(alike)
+    weekends.count() >= least && most_frequent(pairs().map(|pair| pair[1] - pair[0])) == Some(DAY) && groups.iter().all(alike)
 }
 
 /// From Monday, 0.
@@ -109,8 +123,7 @@ impl Grid {
 
     /// The grid of a group: its phase is the most frequent one.
     pub fn fit(unit: Unit, step: i64, group: &[&[i64]]) -> Self {
-        let step = step.max(1);
-        let phases = group.iter().copied().flatten().map(|&ticks| place(unit, ticks).rem_euclid(step));
+        let phases = group.iter().copied().flatten().map(|&ticks| place(unit, ticks).rem_euclid(step.max(1)));
         let phase = most_frequent(phases).unwrap_or(0);
         let anchor = match unit {
             Unit::Month => anchor(group),
@@ -120,15 +133,20 @@ impl Grid {
         Self { unit, step, phase, anchor: anchor.unwrap_or((1, 0)) }
     }
 
+    /// Whether it tells what follows: its step is known, or integers are counted.
+    pub fn goes_on(&self) -> bool {
+        self.step > 0 || self.unit == Unit::Count
+    }
+
     /// The nearest position, and whether it is met exactly.
     pub fn position(&self, ticks: i64) -> (i64, bool) {
-        let place = place(self.unit, ticks) - self.phase;
-        ((place + self.step / 2).div_euclid(self.step), place.rem_euclid(self.step) == 0)
+        let (place, step) = (place(self.unit, ticks) - self.phase, self.step.max(1));
+        ((place + step / 2).div_euclid(step), place.rem_euclid(step) == 0)
     }
 
     /// The time of a position.
     pub fn ticks(&self, position: i64) -> Option<i64> {
-        let place = position.checked_mul(self.step)?.checked_add(self.phase)?;
+        let place = position.checked_mul(self.step.max(1))?.checked_add(self.phase)?;
         let (day, second) = self.anchor;
         match self.unit {
             Unit::Month => stamps::ticks_in_month(place, day, second),

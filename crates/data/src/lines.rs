@@ -6,12 +6,17 @@ use crate::{
     stamps,
 };
 
-/// Parses lines of known columns.
+/// Parses lines of known columns. The first header or row settles whether lines have stamps, unless it is blank.
 #[derive(Clone, Debug)]
 pub struct LineParser {
     names: Vec<String>,
     values: Vec<f64>,
+    /// Room for the fields of a line with quotes, and for one of them.
+    quoted: csv::StringRecord,
+    field: String,
     started: bool,
+    /// Whether lines have stamps, once that is settled.
+    stamped: Option<bool>,
     missing: bool,
 }
 
@@ -22,7 +27,7 @@ pub enum Parsed<'a> {
     Header,
     /// A sample.
     Row {
-        /// Its stamp, if the line has one.
+        /// Its stamp, if lines have one.
         stamp: Option<&'a str>,
         /// One value a column.
         values: &'a [f64],
@@ -32,7 +37,15 @@ pub enum Parsed<'a> {
 impl LineParser {
     /// A parser for these columns, in this order; a missing value is an error.
     pub fn new(names: &[String]) -> Self {
-        Self { names: names.to_vec(), values: vec![0.0; names.len()], started: false, missing: false }
+        Self {
+            names: names.to_vec(),
+            values: vec![0.0; names.len()],
+            quoted: csv::StringRecord::new(),
+            field: String::new(),
+            started: false,
+            stamped: None,
+            missing: false,
+        }
     }
 
     /// The same, where nothing, `NA`, `NaN` and `null` are missing values and parse as NaN.
@@ -40,23 +53,23 @@ impl LineParser {
         Self { missing: true, ..Self::new(names) }
     }
 
-    /// Parses one line: the values, with or without a stamp in front. The first line may be a header with the same names.
+    /// Parses one line: the values, with a stamp in front on all lines or on none. Fields may be quoted as in a CSV file. The first line may be a header
+    /// with the same names, and may begin with a byte order mark.
     ///
     /// # Errors
     /// A wrong number of fields, a name that is not the column's, or a field that is not a finite number; with line and column.
     pub fn parse<'a>(&'a mut self, line: &'a str, number: u64) -> Result<Parsed<'a>, DataError> {
-        let line = line.trim_end_matches(['\r', '\n']);
-        let (count, fields) = (self.names.len(), line.split(',').count());
         let first = !std::mem::replace(&mut self.started, true);
-        if fields != count && fields != count + 1 {
-            let expected = format!("{count} or {}", count + 1);
-            return Err(DataError::Ragged { source_name: "line".into(), line: number, expected, found: fields });
-        }
-        let stamped = fields == count + 1;
-        let values = || line.split(',').skip(usize::from(stamped)).map(str::trim);
+        let line = line.trim_end_matches(['\r', '\n']);
+        let line = if first { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
+        let fields = Fields::of(line, &mut self.quoted, &mut self.field);
+        let stamped = is_stamped(fields.count(), self.names.len(), self.stamped, number)?;
+        let stamp = if stamped { fields.iter().next() } else { None };
+        let values = || fields.iter().skip(usize::from(stamped));
         // The names may be numbers, as the values are.
-        let named = || !stamped || line.split(',').next().is_some_and(|stamp| stamps::parse(stamp.trim()).is_none());
+        let named = || stamp.is_none_or(|stamp| stamps::parse(stamp).is_none());
         if first && values().zip(&self.names).all(|(field, name)| field == name) && named() {
+            self.stamped = Some(stamped);
             return Ok(Parsed::Header);
         }
         for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
@@ -66,12 +79,87 @@ impl LineParser {
                 source_name: "line".into(),
                 line: number,
                 column: name.clone(),
-                expected,
+                expected: expected.into(),
                 found: text.into(),
             })?;
         }
-        Ok(Parsed::Row { stamp: if stamped { line.split(',').next().map(str::trim) } else { None }, values: &self.values })
+        // A blank line is a missing sample, and says nothing of stamps.
+        if !line.trim().is_empty() {
+            self.stamped = Some(stamped);
+        }
+        Ok(Parsed::Row { stamp, values: &self.values })
     }
+}
+
+/// Whether a line of so many fields has a stamp.
+///
+/// # Errors
+/// Neither as many fields as values nor one more; one of them where the other is settled.
+fn is_stamped(fields: usize, values: usize, settled: Option<bool>, line: u64) -> Result<bool, DataError> {
+    let stamped = settled.unwrap_or(fields == values + 1);
+    if fields == values + usize::from(stamped) {
+        return Ok(stamped);
+    }
+    let expected = match settled {
+        Some(stamped) => (values + usize::from(stamped)).to_string(),
+        None => format!("{values} or {}", values + 1),
+    };
+    Err(DataError::Ragged { source_name: "line".into(), line, expected, found: fields })
+}
+
+/// The fields of a line, without spaces around them.
+#[derive(Clone, Copy)]
+enum Fields<'a> {
+    Plain(&'a str),
+    Quoted(&'a csv::StringRecord),
+}
+
+impl<'a> Fields<'a> {
+    /// Those of a line; where there are quotes, `record` and `field` are room for them.
+    fn of(line: &'a str, record: &'a mut csv::StringRecord, field: &mut String) -> Self {
+        if !line.contains('"') {
+            return Self::Plain(line);
+        }
+        record.clear();
+        let mut rest = Some(line);
+        while let Some(text) = rest {
+            field.clear();
+            let plain = unquote(text, field);
+            let (end, more) = plain.split_once(',').map_or((plain, None), |(end, more)| (end, Some(more)));
+            field.push_str(end);
+            record.push_field(field.trim());
+            rest = more;
+        }
+        Self::Quoted(record)
+    }
+
+    fn count(self) -> usize {
+        match self {
+            Self::Plain(line) => line.split(',').count(),
+            Self::Quoted(record) => record.len(),
+        }
+    }
+
+    fn iter(self) -> impl Iterator<Item = &'a str> {
+        let (plain, quoted) = match self {
+            Self::Plain(line) => (Some(line.split(',').map(str::trim)), None),
+            Self::Quoted(record) => (None, Some(record.iter())),
+        };
+        plain.into_iter().flatten().chain(quoted.into_iter().flatten())
+    }
+}
+
+/// Adds what is in quotes at the start of a text to `field`, and gives the text behind them. Two quotes in them are one.
+fn unquote<'a>(text: &'a str, field: &mut String) -> &'a str {
+    let Some(mut quoted) = text.strip_prefix('"') else { return text };
+    while let Some((inside, after)) = quoted.split_once('"') {
+        field.push_str(inside);
+        let Some(more) = after.strip_prefix('"') else { return after };
+        field.push('"');
+        quoted = more;
+    }
+    field.push_str(quoted);
+    ""
 }
 
 #[cfg(test)]
@@ -161,6 +249,25 @@ mod tests {
         let expected = Parsed::Row { stamp: Some("0"), values: &[1.0, 2.0] };
         assert_eq!(parser.parse("\u{feff}0,1,2", 1).expect("a row"), expected);
         assert_eq!(LineParser::new(&names).parse("\u{feff}t,a,b", 1).expect("a header"), Parsed::Header);
+    }
+
+    #[test]
+    fn fields_are_those_of_the_csv_reader() {
+        let (mut record, mut field) = (csv::StringRecord::new(), String::new());
+        let mut lines = vec![String::new()];
+        // All lines of up to six of these characters.
+        for _ in 0..6 {
+            lines = lines.iter().flat_map(|line| ["\"", ",", "é", " ", ""].map(|more| format!("{line}{more}"))).collect();
+        }
+        lines.sort();
+        lines.dedup();
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            let mut options = csv::ReaderBuilder::new();
+            let mut reader = options.has_headers(false).trim(csv::Trim::All).from_reader(line.as_bytes());
+            let expected = reader.records().next().expect("a record").expect("text");
+            let fields = Fields::of(line, &mut record, &mut field);
+            assert!(fields.iter().eq(expected.iter()) && fields.count() == expected.len(), "{line:?}: {expected:?}");
+        }
     }
 
     #[test]

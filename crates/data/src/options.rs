@@ -18,7 +18,7 @@ pub struct ReadOptions {
     pub target: String,
     /// The series to keep, in order: columns of a wide file, ids of a long one. All if absent.
     pub columns: Option<Vec<String>>,
-    /// Numbers that mean a value is missing.
+    /// Numbers that mean a value is missing; in single precision, in a column that is kept in it.
     pub missing: Vec<f64>,
     /// What is done with outliers.
     pub outliers: Outliers,

@@ -1,7 +1,8 @@
 //! Parquet as rows of typed fields, a few thousand rows of a row group in memory at a time, and a page a column.
 //!
-//! Stamps are timestamps, dates, integers or text; numbers are `f32`, `f64`, integers, decimals of at most 64 bits, or text; nulls are missing. The stamp
-//! column of a wide file is the one of timestamps or dates, if there is just one (an index is written last), else the first.
+//! Stamps are timestamps, dates, integers or text; numbers are `f32`, `f64`, integers, decimals of any width, rounded to `f64`, or text;
+//! nulls are missing. The stamp column of a wide file is the one of timestamps or dates, if there is just one (an index is written last),
+//! else the first.
 
 use crate::{
     DataError,
@@ -13,7 +14,10 @@ use parquet::{
     column::reader::ColumnReader,
     data_type::{ByteArray, FixedLenByteArray, Int96},
     errors::ParquetError,
-    file::reader::{FileReader, SerializedFileReader},
+    file::{
+        metadata::ParquetMetaData,
+        reader::{FileReader, SerializedFileReader},
+    },
     schema::types::ColumnDescriptor,
 };
 use std::{
@@ -58,6 +62,7 @@ impl Parquet {
     fn opened(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
         let reader = SerializedFileReader::new(file).map_err(|error| broken(path, &error))?;
+        check_rows(path, reader.metadata())?;
         let schema = reader.metadata().file_metadata().schema_descr();
         let fields = schema.root_schema().get_fields();
         let leaf = |name: &str| {
@@ -76,10 +81,6 @@ impl Parquet {
         }
         let (names, columns) = columns.into_iter().unzip();
         Ok(Self { path: path.into(), header: Header::new(path, names)?, reader, columns })
-    }
-
-    pub fn len(&self) -> usize {
-        usize::try_from(self.reader.metadata().file_metadata().num_rows()).unwrap_or(0)
     }
 
     pub fn rows(&self, columns: &[usize]) -> Result<ParquetRows<'_>, DataError> {
@@ -113,6 +114,22 @@ impl Parquet {
             }
         }
         Ok(Column { leaf, kind, optional: descriptor.max_def_level() > 0, reader: None, cells: Vec::new() })
+    }
+}
+
+/// Refuses a footer that counts other rows than its row groups do. How many they have is known when their columns are decoded.
+fn check_rows(path: &Path, metadata: &ParquetMetaData) -> Result<(), DataError> {
+    let mut sum = 0i128;
+    for group in metadata.row_groups() {
+        if group.num_rows() < 0 {
+            return Err(fault(path, WHOLE, format!("a row group of {} rows", group.num_rows())));
+        }
+        sum += i128::from(group.num_rows());
+    }
+    let rows = metadata.file_metadata().num_rows();
+    match sum == i128::from(rows) {
+        true => Ok(()),
+        false => Err(fault(path, WHOLE, format!("{rows} rows in its footer and {sum} in its row groups"))),
     }
 }
 
@@ -211,6 +228,7 @@ fn decimal(bytes: &[u8], scale: i32) -> Cell {
 enum Cell {
     Text(ByteArray),
     Number(f64),
+    Single(f32),
     Integer(i64),
     Truth(bool),
     Time(Time),
@@ -265,7 +283,7 @@ impl Column {
                     plain: true,
                 })
             }),
-            Some(ColumnReader::FloatColumnReader(reader)) => decode!(reader, |value: f32| Cell::Number(value.into())),
+            Some(ColumnReader::FloatColumnReader(reader)) => decode!(reader, Cell::Single),
             Some(ColumnReader::DoubleColumnReader(reader)) => decode!(reader, Cell::Number),
             Some(ColumnReader::ByteArrayColumnReader(reader)) => decode!(reader, |value: ByteArray| match kind {
                 Kind::Decimal(scale) => decimal(value.data(), scale),
@@ -357,6 +375,7 @@ impl Rows for ParquetRows<'_> {
         match &self.columns[slot].cells[self.at] {
             Cell::Text(bytes) => Field::Text(bytes.as_utf8().unwrap_or_default().trim()),
             Cell::Number(value) => Field::Number(*value),
+            Cell::Single(value) => Field::Single(*value),
             Cell::Integer(value) => Field::Integer(*value),
             Cell::Truth(truth) => Field::Truth(*truth),
             Cell::Time(time) => Field::Time(*time),

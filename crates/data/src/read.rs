@@ -5,7 +5,7 @@ use crate::{
     audit::Ledger,
     grid::{self, Grid},
     number::NUMBER_OR_MISSING,
-    stamps::{self, DAY, Form},
+    stamps::{self, DAY, Form, LARGEST},
     statics,
     table::{self, Field, Header, Table},
     track::{Track, bounded, regularise},
@@ -16,8 +16,6 @@ use std::{
     path::Path,
 };
 
-/// Integer stamps stay below this, so that differences of them are integers, too.
-const LARGEST: u64 = 1 << 61;
 /// Values of a signal in memory at most, 2 GiB: long series with little in common would fill any memory with missing values.
 const CELLS: u64 = 1 << 28;
 const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, the year in front, an offset from UTC included";
@@ -37,7 +35,7 @@ const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known f
 /// # Errors
 /// An unreadable file, a header or options that do not fit it, ragged rows, text or infinity in a column of numbers, a known
 /// covariate that is missing, stamps that do not parse or, in a wide file, go backwards, stamps without a regular step, or more
-/// rows in gaps than twice those in the file.
+/// rows in gaps than twice those in the file; no memory for its values, or no room where they are mapped.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataError> {
     options.check()?;
     let mut ledger = Ledger::default();
@@ -46,9 +44,18 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     let series = Series::count(path, &table, &roles, options)?;
     let width = Track::OWN + roles.measured.len() + roles.known.len();
     let budget = options.memory.map_or(u64::MAX, |memory| memory.0);
-    let words = series.rows.iter().sum::<usize>() * width;
+    let rows: usize = series.rows.iter().sum();
+    let words = rows
+        .checked_mul(width)
+        .ok_or_else(|| table::fault(path, "values that fit in memory", format!("{rows} rows of {width}")))?;
     // Beside these values there will be those of the signal.
-    let mut room = values::numbers(words, 8 * words as u64 > budget / 2)?;
+    let bytes = (words as u64).saturating_mul(8);
+    let mut room = values::numbers(words, bytes > budget / 2).map_err(|error| match error {
+        DataError::Memory { values } => {
+            table::fault(path, format!("memory for {values} values, or `memory` that bounds it"), "less")
+        }
+        error => error,
+    })?;
     let mut tracks = series.tracks(&mut room, width, &roles);
     let form = samples(path, &table, &roles, &series.places, &mut tracks, options, &mut ledger)?;
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
@@ -57,7 +64,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         let names: Vec<String> = track.name.iter().chain(&roles.targets).chain(&options.past).cloned().collect();
         track.clean(&names, options, &mut ledger);
     }
-    let held = if 8 * words as u64 > budget / 2 { 0 } else { 8 * words as u64 };
+    let held = if bytes > budget / 2 { 0 } else { bytes };
     let mut signal = assemble(path, &tracks, &grids, &roles, form, options, budget - held, &mut ledger)?;
     if let Some(path) = &options.statics {
         signal.statics = statics::read(path, &options.id, &signal.names)?;
@@ -115,37 +122,12 @@ struct Series {
 }
 
 impl Series {
+    /// Rows are those of a column that is there, whatever a footer says of them: memory is taken for so many.
     fn count(path: &Path, table: &Table, roles: &Roles, options: &ReadOptions) -> Result<Self, DataError> {
-        let kept = options.columns.as_ref().filter(|_| roles.id.is_some());
         let mut series = Self { names: Vec::new(), places: HashMap::new(), rows: Vec::new() };
-        kept.into_iter().flatten().for_each(|name| _ = series.add(Some(name)));
-        match (roles.id, table.len()) {
-            (None, Some(rows)) => {
-                series.add(None);
-                series.rows[0] = rows;
-            }
-            (id, _) => {
-                let columns: Vec<usize> = id.into_iter().collect();
-                let mut rows = table.rows(&columns)?;
-                let mut last: Option<(String, usize)> = None;
-                while let Some(line) = rows.advance()? {
-                    let field = id.map_or(Field::Text(""), |id| rows.field(id));
-                    let name = field.text();
-                    if let (Some(id), "") = (id, &*name) {
-                        return Err(table.header().field(line, id, "the name of a series", field));
-                    }
-                    let place = match (&last, series.places.get(&*name)) {
-                        (Some((before, place)), _) if *before == name => *place,
-                        (_, Some(&place)) => place,
-                        _ if kept.is_some() => continue,
-                        _ => series.add(id.map(|_| &*name)),
-                    };
-                    series.rows[place] += 1;
-                    if last.as_ref().is_none_or(|(before, _)| *before != name) {
-                        last = Some((name.into_owned(), place));
-                    }
-                }
-            }
+        match roles.id {
+            None => series.count_wide(table, roles.time)?,
+            Some(id) => series.count_long(table, id, options.columns.as_deref())?,
         }
         let empty = series.names.iter().zip(&series.rows).find(|(_, rows)| **rows == 0).map(|(name, _)| name);
         match empty {
@@ -153,6 +135,38 @@ impl Series {
             _ if series.rows.iter().all(|rows| *rows == 0) => Err(table::fault(path, "rows under the header", "none")),
             _ => Ok(series),
         }
+    }
+
+    fn count_wide(&mut self, table: &Table, time: usize) -> Result<(), DataError> {
+        let (place, mut rows) = (self.add(None), table.rows(&[time])?);
+        while rows.advance()?.is_some() {
+            self.rows[place] += 1;
+        }
+        Ok(())
+    }
+
+    fn count_long(&mut self, table: &Table, id: usize, kept: Option<&[String]>) -> Result<(), DataError> {
+        kept.into_iter().flatten().for_each(|name| _ = self.add(Some(name)));
+        let mut rows = table.rows(&[id])?;
+        let mut last: Option<(String, usize)> = None;
+        while let Some(line) = rows.advance()? {
+            let field = rows.field(id);
+            let name = field.text();
+            if name.is_empty() {
+                return Err(table.header().field(line, id, "the name of a series", field));
+            }
+            let place = match (&last, self.places.get(&*name)) {
+                (Some((before, place)), _) if *before == name => *place,
+                (_, Some(&place)) => place,
+                _ if kept.is_some() => continue,
+                _ => self.add(Some(&name)),
+            };
+            self.rows[place] += 1;
+            if last.as_ref().is_none_or(|(before, _)| *before != name) {
+                last = Some((name.into_owned(), place));
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, name: Option<&str>) -> usize {
@@ -219,11 +233,11 @@ fn samples(
         }
         let row = track.rows;
         for (&at, column) in roles.measured.iter().zip(&mut track.measured) {
-            let field = rows.field(at);
+            let field = rows.field(at).meaning(&options.missing);
             column[row] = field.finite_or_missing().ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))?;
         }
         for (&at, column) in roles.known.iter().zip(&mut track.known) {
-            let field = rows.field(at);
+            let field = rows.field(at).meaning(&options.missing);
             let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
             column[row] = value.ok_or_else(|| header.field(line, at, KNOWN, field))?;
         }
@@ -445,11 +459,9 @@ mod tests {
 
     #[test]
     fn one_row_has_no_step() {
-        for (rows, next) in [
-            ("2024-01-01 05:00:00,1\n", ["+1", "+2"]),
-            ("2024-01-31,1\n2024-01-31,1\n", ["+1", "+2"]),
-            ("7,1\n", ["8", "9"]),
-        ] {
+        for (rows, next) in
+            [("2024-01-01 05:00:00,1\n", ["+1", "+2"]), ("2024-01-31,1\n2024-01-31,1\n", ["+1", "+2"]), ("7,1\n", ["8", "9"])]
+        {
             let (signal, audit) = read_bytes(format!("t,a\n{rows}").as_bytes(), "").expect("reads");
             assert_eq!((signal.len(), &*audit.step, signal.stamps.months()), (1, "-", None), "{rows}");
             assert_eq!(signal.stamps.after(1, 2), next, "{rows}");
@@ -644,7 +656,6 @@ mod tests {
             assert!(error.contains(expected) && !error.contains('\n'), "{text:?}: {error}");
         }
     }
-
     #[test]
     fn statics_follow_the_series() {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");

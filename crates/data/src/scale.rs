@@ -24,7 +24,7 @@ impl Standardiser {
     /// Fits on `rows`.
     ///
     /// # Errors
-    /// A column that is constant there, or has no value.
+    /// A column that is constant there, or has no value; one whose mean or deviation overflows, or whose deviation underflows to 0.
     pub fn fit(signal: &Signal, rows: Range<usize>) -> Result<Self, DataError> {
         let mut fitted = Self { means: Vec::new(), deviations: Vec::new() };
         for (name, values) in signal.names.iter().zip(signal.slice(rows)) {
@@ -34,6 +34,9 @@ impl Standardiser {
                 return Err(DataError::Constant { column: name.clone(), found: first });
             }
             let (mean, deviation) = mean_and_deviation(present);
+            if !(mean.is_finite() && deviation.is_finite() && deviation > 0.0) {
+                return Err(DataError::Statistics { column: name.clone(), mean, deviation });
+            }
             fitted.means.push(mean);
             fitted.deviations.push(deviation);
         }
@@ -92,7 +95,8 @@ mod tests {
             ([-1e308, -1.5e308, -1e308], "a mean of -inf"),
         ] {
             let error = Standardiser::fit(&signal(&values), 0..3).expect_err(found).to_string();
-            let expected = "column `a`: expected values with a finite mean and a finite deviation above 0 over the training rows, found ";
+            let expected =
+                "column `a`: expected values with a finite mean and a finite deviation above 0 over the training rows, found ";
             assert!(error.starts_with(expected) && error.contains(found), "{error}");
         }
         for values in [[1e-150, 2e-150, 3e-150], [1e150, -1e150, 0.0]] {

@@ -11,8 +11,12 @@ use std::{collections::BTreeMap, ops::Range};
 /// What a stamp must be.
 pub(crate) const STAMP: &str =
     "a date, a date and time, or an integer, in the form of the first, the year in front, an offset from UTC included";
+/// Integer stamps stay below this, so that differences of them are integers, too.
+pub(crate) const LARGEST: u64 = 1 << 61;
 /// Seconds.
 pub(crate) const DAY: i64 = 86_400;
+/// Integers below it are no seconds since 1970: it is the third of March 1973.
+const SECONDS: i64 = 100_000_000;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A stamp's time: seconds since 1970, of a civil time or in UTC, or the integer itself.
@@ -231,7 +235,8 @@ impl Stamps {
         (0..self.len()).map(|row| self.at(row))
     }
 
-    /// The `count` stamps after the first `rows`, on their grid and in their form; `+1`, `+2`, … where there is none, or beyond the year 9999.
+    /// The `count` stamps after the first `rows`, on their grid and in their form; `+1`, `+2`, … where there is none, which one time alone does not
+    /// tell, or beyond the year 9999.
     pub fn after(&self, rows: usize, count: usize) -> Vec<String> {
         let next = match &self.0 {
             Kind::Written(stamps) => written_after(&stamps[rows.saturating_sub(LATEST)..rows], count),
@@ -255,9 +260,15 @@ impl Stamps {
         matches!(&self.0, Kind::Regular { grid: Grid { unit: Unit::Workday, .. }, .. })
     }
 
-    /// Whether rows are counted one by one, which tells of no time.
+    /// Whether stamps count rows, one by one or in any steps, which tells of no time. Integers that begin at 10⁸ or later with other steps than 1 may be
+    /// seconds since 1970.
     pub fn are_counts(&self) -> bool {
-        matches!(&self.0, Kind::Regular { grid: Grid { unit: Unit::Count, step: 1, .. }, .. })
+        match &self.0 {
+            Kind::Regular { grid, first, .. } if grid.unit == Unit::Count => {
+                grid.step <= 1 || grid.ticks(*first).is_some_and(|ticks| ticks < SECONDS)
+            }
+            _ => false,
+        }
     }
 
     /// Seconds since 1970, of a civil time or in UTC, or the integer itself; none of what is neither.
@@ -288,11 +299,14 @@ fn written_after(stamps: &[String], count: usize) -> Option<Vec<String>> {
     let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
     let grid = Grid::fit(unit, step, &[&ticks]);
     let (last, _) = grid.position(*ticks.last()?);
-    if step == 0 { None } else { on_grid(&grid, last.checked_add(1)?, count, form) }
+    on_grid(&grid, last.checked_add(1)?, count, form)
 }
 
-/// `count` positions of a grid from one on, in a form.
+/// `count` positions of a grid from one on, in a form; none where its step is unknown.
 fn on_grid(grid: &Grid, first: i64, count: usize, form: Form) -> Option<Vec<String>> {
+    if !grid.goes_on() {
+        return None;
+    }
     (0..count as i64).map(|ahead| write(grid.ticks(first.checked_add(ahead)?)?, form)).collect()
 }
 

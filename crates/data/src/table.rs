@@ -32,6 +32,8 @@ pub(crate) trait Rows {
 pub(crate) enum Field<'a> {
     Text(&'a str),
     Number(f64),
+    /// A number that is stored in single precision.
+    Single(f32),
     Integer(i64),
     Truth(bool),
     Time(Time),
@@ -44,6 +46,7 @@ impl Field<'_> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
             Self::Number(value) => value.to_string().into(),
+            Self::Single(value) => value.to_string().into(),
             Self::Integer(value) => value.to_string().into(),
             Self::Truth(truth) => truth.to_string().into(),
             Self::Time(time) => stamps::write(time.ticks, time.form).unwrap_or_else(|| format!("second {}", time.ticks)).into(),
@@ -56,6 +59,7 @@ impl Field<'_> {
         match *self {
             Self::Text(text) => number::finite(text),
             Self::Number(value) => Some(value).filter(|value| value.is_finite()),
+            Self::Single(value) => Some(f64::from(value)).filter(|value| value.is_finite()),
             Self::Integer(value) => Some(value as f64),
             _ => None,
         }
@@ -76,8 +80,15 @@ impl Field<'_> {
             Self::Text(text) => number::finite_or_missing(text),
             Self::Nothing => Some(f64::NAN),
             Self::Number(value) if value.is_nan() => Some(f64::NAN),
+            Self::Single(value) if value.is_nan() => Some(f64::NAN),
             _ => self.finite(),
         }
+    }
+
+    /// The field; where a single is one of these numbers as singles are, that number itself.
+    pub fn meaning(self, numbers: &[f64]) -> Self {
+        let Self::Single(value) = self else { return self };
+        numbers.iter().find(|&&number| number as f32 == value).map_or(self, |&number| Self::Number(number))
     }
 
     /// A stamp.
@@ -124,14 +135,6 @@ impl Table {
         }
     }
 
-    /// How many rows it has, if that stands in the file.
-    pub fn len(&self) -> Option<usize> {
-        match self {
-            Self::Csv(_) => None,
-            Self::Parquet(parquet) => Some(parquet.len()),
-        }
-    }
-
     /// Its rows from the first on, of which these columns are asked for.
     ///
     /// # Errors
@@ -172,12 +175,12 @@ impl Header {
     }
 
     /// What is wrong with a field of the row of this number.
-    pub fn field(&self, number: u64, column: usize, expected: &'static str, found: Field<'_>) -> DataError {
+    pub fn field(&self, number: u64, column: usize, expected: impl Into<Cow<'static, str>>, found: Field<'_>) -> DataError {
         DataError::Field {
             source_name: self.source_name.clone(),
             line: number,
             column: self.names[column].clone(),
-            expected,
+            expected: expected.into(),
             found: found.text().into(),
         }
     }

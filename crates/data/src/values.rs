@@ -19,14 +19,15 @@ impl Values {
     /// A table of `columns` of `len`, `mapped` or in memory; `fill` is given each column in turn, of zeros.
     ///
     /// # Errors
-    /// No room for a file.
+    /// No room in memory, or for a file.
     pub fn table(
         columns: usize,
         len: usize,
         mapped: bool,
         mut fill: impl FnMut(usize, &mut [f64]),
     ) -> Result<Vec<Self>, DataError> {
-        let mut numbers = numbers(columns * len, mapped)?;
+        // What is more than can be counted is more than there is room for.
+        let mut numbers = numbers(columns.saturating_mul(len), mapped)?;
         numbers.chunks_exact_mut(len.max(1)).enumerate().for_each(|(column, values)| fill(column, values));
         let numbers = Arc::new(numbers);
         Ok((0..columns).map(|column| Self { numbers: numbers.clone(), range: column * len..(column + 1) * len }).collect())
@@ -41,9 +42,12 @@ impl Values {
 /// Zeros, `mapped` or in memory.
 ///
 /// # Errors
-/// No room for a file.
+/// No room in memory, or for a file.
 pub(crate) fn numbers(len: usize, mapped: bool) -> Result<Numbers, DataError> {
     if !mapped {
+        // Asked for before it is taken, since taking what is not there ends the process; the box keeps it from being left out.
+        let mut room = Vec::<f64>::new();
+        std::hint::black_box(&mut room).try_reserve_exact(len).map_err(|_| DataError::Memory { values: len })?;
         return Ok(Numbers::held(len));
     }
     Numbers::mapped(len).map_err(|source| DataError::Io { path: std::env::temp_dir(), source })

@@ -5,6 +5,9 @@ use crate::metrics::{ColumnScores, Scores};
 /// Weight of a truth's distance from a 95% interval that misses it: 2/α (Gneiting & Raftery 2007).
 const MISS: f64 = 2.0 / 0.05;
 
+/// What rounding moves a standardised truth or quantile by, at most: a truth so near to a quantile lies on it.
+const TIE: f64 = 1e-9;
+
 const DECILES: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
 /// Sums over the truths inside an interval between two levels.
@@ -140,12 +143,12 @@ impl ScoreBoard {
                 let error = truth - quantile;
                 let (over, under) = (level * error, (level - 1.0) * error);
                 *sum += if over > under { over } else { under };
-                below += u64::from(quantile < truth);
+                below += u64::from(quantile < truth - TIE);
             }
             self.bins[below as usize] += 1;
             for interval in self.intervals.iter_mut().flatten() {
                 let (low, high) = (quantiles[interval.low], quantiles[interval.high]);
-                interval.covered += u64::from(low <= truth && truth <= high);
+                interval.covered += u64::from(low - TIE <= truth && truth <= high + TIE);
                 interval.width += high - low;
             }
             if let [_, Some(interval)] = &self.intervals {

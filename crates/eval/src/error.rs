@@ -19,7 +19,7 @@ pub enum EvalError {
         /// What lacks them.
         what: &'static str,
     },
-    /// A decomposition that did not converge, from values that are not finite.
-    #[error("ridge: expected finite rows, found values that cannot be decomposed")]
+    /// A decomposition that did not converge, from values that are not finite or too large.
+    #[error("linear map: expected rows whose products are finite, found values that cannot be decomposed")]
     NotFinite,
 }

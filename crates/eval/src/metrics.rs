@@ -74,6 +74,13 @@ pub struct Scores {
     pub by_column: Vec<ColumnScores>,
 }
 
+impl Scores {
+    /// Windows of the column that has most: one without a truth in some is in fewer.
+    pub fn windows_of_one(&self) -> u64 {
+        self.by_column.iter().map(|column| column.windows).max().unwrap_or(0)
+    }
+}
+
 /// What a forecaster is worth on one column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColumnScores {

@@ -217,6 +217,11 @@ pub(crate) fn rows_of<T>(values: &[T], width: usize) -> MatRef<'_, T> {
     MatRef::from_row_major_slice(values, values.len() / width, width)
 }
 
+/// Whether a value is missing after the first that is there.
+fn has_gaps(rows: &[f64]) -> bool {
+    rows.iter().skip_while(|value| value.is_nan()).any(|value| value.is_nan())
+}
+
 /// Of how many origins one is taken, for about `most` windows of all columns.
 pub(crate) fn stride(columns: usize, origins: &Range<usize>, most: usize) -> usize {
     (origins.len() * columns).div_ceil(most).max(1)
@@ -342,7 +347,8 @@ impl Ridge {
         let (span, horizon) = Self::long_enough(train, &inputs, cuts)?;
         let origins = |cut: usize| train.start + span..train.end - cut + 1;
         let stride = stride(columns.len(), &origins(cuts[0]), MOST_WINDOWS);
-        // From the longest horizon down: a shorter one has the same windows, and those after them.
+        // From the longest horizon down: without gaps a shorter one has the same windows, and those after them.
+        let gaps = columns.iter().any(|column| has_gaps(&column.as_ref()[train.clone()]));
         let mut fitted: Vec<(usize, Self)> = Vec::new();
         let mut known: Option<Sums> = None;
         let mut next = origins(horizon).start;
@@ -358,7 +364,11 @@ impl Ridge {
             let picked =
                 pick(&Block { index, end, steps: steps.clone(), origins: origins(end), stride, sums: &sums }, &candidates)?;
             fitted.push((steps.start, candidates.swap_remove(picked)));
-            known = Some(sums);
+            if gaps {
+                next = origins(horizon).start;
+            } else {
+                known = Some(sums);
+            }
         }
         fitted.reverse();
         let mut whole = Self {

@@ -14,6 +14,8 @@ use std::ops::RangeInclusive;
 const MOST_SAMPLES: usize = 10_000;
 const MOST_COLUMNS: usize = 32;
 const LONGEST: usize = 1000;
+/// Shortest: differences of noise are alike in turns, so that a lag of 2 stands out above its neighbours whatever the season.
+const SHORTEST: usize = 3;
 /// Seasons that the samples must hold.
 const FEWEST: usize = 3;
 /// Least height of a peak, and how many standard errors of a single autocorrelation of noise: the highest of hundreds must not reach it by chance.
@@ -44,7 +46,7 @@ pub fn seasons(columns: &[&[f64]]) -> Vec<usize> {
     let least = LEAST.max(ERRORS / (fewest as f64).sqrt());
     let mut lowest = f64::INFINITY;
     let mut peaks = Vec::new();
-    for lag in 1..lags {
+    for lag in SHORTEST..lags {
         if r[lag] >= r[lag - 1].max(r[lag + 1]) && r[lag] >= least.max(lowest + least) {
             peaks.push(lag);
         }

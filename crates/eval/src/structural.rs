@@ -310,7 +310,7 @@ impl Tried {
                     / count
             };
             let squares: Vec<f64> = (0..horizon).map(square).collect();
-            let up_to = |&cut: &usize| (squares[..cut].iter().sum::<f64>() / cut as f64).ln();
+            let up_to = |&cut: &usize| (squares[..cut].iter().sum::<f64>() / cut as f64 + f64::MIN_POSITIVE).ln();
             -0.5 * self.cuts.iter().map(up_to).sum::<f64>() / self.cuts.len() as f64
         };
         Some(self.columns.iter().map(of_column).collect())

@@ -19,7 +19,10 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
+
+/// The first version whose checksum knows the tensors' names, and is always there.
+const NAMED_SINCE: u32 = 6;
 
 /// Largest header of a safetensors file.
 const HEADER_LIMIT: usize = 100_000_000;
@@ -28,7 +31,7 @@ const HEADER_LIMIT: usize = 100_000_000;
 const UNPUBLISHED: &str = ".foretoken-part";
 
 const KEY: &str = "foretoken";
-/// Bytes of header and tensors' hash, as they are written; older files have none.
+/// Bytes of the hash of header, tensors and, from version 6 on, their names. Version 1 may have none.
 const CHECKSUM: &str = "checksum";
 const NETWORK: &str = "network.";
 const LINEAR_WEIGHTS: &str = "linear.weights";
@@ -50,11 +53,22 @@ struct Header {
     forecaster: ForecasterConfig,
 }
 
-/// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
+/// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between. A link leads to its file; into what is
+/// no file, a pipe or a device, they are written as they are.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let io = |source| ModelError::Io { path: path.into(), source };
+    if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let mut file = std::fs::OpenOptions::new().write(true).open(path).map_err(io)?;
+        return file.write_all(bytes).map_err(io);
+    }
     let mut file = begin(path)?;
-    file.write_all(bytes).map_err(|source| ModelError::Io { path: path.into(), source })?;
+    file.write_all(bytes).map_err(io)?;
     publish(file, path)
+}
+
+/// Where a path leads to, through links.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.into())
 }
 
 fn folder(path: &Path) -> &Path {
@@ -68,7 +82,7 @@ pub fn begin(path: &Path) -> Result<NamedTempFile, ModelError> {
     // Readable by whom the user's mask lets read, as any file a program writes.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder(path)).map_err(|source| ModelError::Io { path: path.into(), source })
+    builder.tempfile_in(folder(&real(path))).map_err(|source| ModelError::Io { path: path.into(), source })
 }
 
 /// Removes from `folder` what processes that were killed while they wrote have left there.
@@ -86,9 +100,10 @@ pub fn sweep(folder: &Path) -> Result<(), ModelError> {
 /// Gives a file of [`begin`] its name, once all of it is on the disk.
 pub fn publish(file: NamedTempFile, path: &Path) -> Result<(), ModelError> {
     let io = |source| ModelError::Io { path: path.into(), source };
+    let real = real(path);
     file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    std::fs::File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(io)
+    file.persist(&real).map_err(|error| io(error.error))?;
+    std::fs::File::open(folder(&real)).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
 fn bytes_of(values: &[f32]) -> Vec<u8> {
@@ -147,7 +162,8 @@ impl Forecaster {
         let tensors = self.tensors();
         let problem = |error: safetensors::SafeTensorError| ModelError::File { path: path.into(), problem: error.to_string() };
         let header = self.header()?;
-        let checksum = checksum(&header, tensors.iter().map(|(name, _, bytes)| (name.as_str(), bytes.as_slice())).collect());
+        let checksum =
+            checksum(&header, tensors.iter().map(|(name, _, bytes)| (name.as_str(), bytes.as_slice())).collect(), true);
         let weights = tensors
             .iter()
             .map(|(name, shape, bytes)| TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view)));
@@ -188,12 +204,17 @@ pub(crate) fn short(hash: &[u8]) -> String {
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Of the header and the tensors, in the order of their names.
-fn checksum(header: &str, mut tensors: Vec<(&str, &[u8])>) -> Vec<u8> {
+/// Of the header and the tensors, in the order of their names; of these, too, where `named`.
+fn checksum(header: &str, mut tensors: Vec<(&str, &[u8])>, named: bool) -> Vec<u8> {
     tensors.sort_unstable_by_key(|(name, _)| *name);
     let mut hash = Sha256::new();
     hash.update(header);
-    tensors.iter().for_each(|(_, bytes)| hash.update(bytes));
+    for (name, bytes) in tensors {
+        if named {
+            hash.update(name);
+        }
+        hash.update(bytes);
+    }
     hash.finalize()[..8].to_vec()
 }
 
@@ -224,15 +245,15 @@ impl Reader {
         let Some(text) = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)) else {
             return self.problem(format!("expected a foretoken model (`{KEY}` in the header), found another safetensors file"));
         };
-        match serde_json::from_str::<Version>(text) {
+        let version = match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
-            // rows; all else is the same.
-            Ok(Version { format_version: 1..=FORMAT_VERSION }) => {}
+            // rows, 1 to 5 no names in their checksum; all else is the same.
+            Ok(Version { format_version: version @ 1..=FORMAT_VERSION }) => version,
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));
             }
             Err(error) => return self.problem(format!("header `{KEY}`: {error}")),
-        }
+        };
         let header: Header = match serde_json::from_str(text) {
             Ok(header) => header,
             Err(error) => return self.problem(format!("header `{KEY}`: {error}")),
@@ -294,11 +315,13 @@ impl Reader {
             false => None,
         };
         // What can be named was named; this finds the rest.
-        if let Ok(expected) = tensors.tensor(CHECKSUM) {
-            let hashed = tensors.iter().filter(|(name, _)| *name != CHECKSUM);
-            if checksum(text, hashed.map(|(name, view)| (name, view.data())).collect()) != expected.data() {
-                return self.problem("expected a whole file, found values of another checksum than was written with them");
-            }
+        let hashed = tensors.iter().filter(|(name, _)| *name != CHECKSUM);
+        let found = checksum(text, hashed.map(|(name, view)| (name, view.data())).collect(), version >= NAMED_SINCE);
+        match tensors.tensor(CHECKSUM) {
+            Ok(expected) if expected.data() == found => {}
+            Ok(_) => return self.problem("expected a whole file, found values of another checksum than was written with them"),
+            Err(_) if version < NAMED_SINCE => {}
+            Err(_) => return self.problem(format!("tensor `{CHECKSUM}`: expected one, found none")),
         }
         let forecaster = Forecaster::new(blueprint, header.columns, header.covariates, weights, linear, share);
         Ok(forecaster.map_err(named)?.calibrated(calibration))

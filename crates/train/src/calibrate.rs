@@ -33,7 +33,7 @@ const FEWEST_ERRORS: usize = 100;
 /// Rows of a column that say as much of its errors as those of all columns do.
 const ROWS: f64 = 96.0;
 /// Independent errors below which a level cannot tell how far those on its side alone reach.
-const FEWEST_A_SIDE: f64 = 10.0;
+const FEWEST_A_SIDE: f64 = 30.0;
 /// A model whose errors are so many times its distances is not calibrated but wrong.
 const LARGEST_FACTOR: f64 = 1e3;
 

@@ -55,7 +55,7 @@ pub struct Arguments {
 /// What `--json` writes.
 #[derive(Serialize)]
 struct Report {
-    /// Windows of one series.
+    /// Windows of the series that has most.
     windows: u64,
     /// Names of the series, in the order of `by_column`.
     series: Vec<String>,
@@ -87,7 +87,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let judge = judge.thinned(arguments.step as usize, arguments.windows.map(|windows| windows as usize));
     let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
-    table::show_audits(&data)?;
+    // For files it goes on where nobody reads.
+    let for_files = arguments.json.is_some() || arguments.parquet.is_some();
+    let heard = |said: Result<(), CliError>| if for_files { Ok(()) } else { said };
+    heard(table::show_audits(&data))?;
     let origins = judge.origins(&data.ranges.test)?;
     let file = arguments.parquet.as_ref().map(|path| ForecastFile::create(path, &data, &config.quantiles, rate));
     let mut file = file.transpose()?;
@@ -103,6 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
                 path: &path,
                 alone: forecaster.is_linear_alone(),
                 every: every as usize,
+                for_files,
                 refresh: arguments.refresh,
             };
             boards = beside(boards, refit.boards(&judge, ridges, &origins, &mut file)?);
@@ -111,18 +115,21 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     file.map_or(Ok(()), ForecastFile::finish)?;
     let scored = judge.scores(&boards);
     let rows = &scored[scored.len() - 1].1;
-    if let Some(path) = &arguments.json {
+    let write = |path: &PathBuf| {
         let report = Report {
-            windows: rows[0].1.windows / data.columns.len() as u64,
+            windows: rows[0].1.windows_of_one(),
             series: data.signal.names.clone(),
             levels: config.quantiles.clone(),
             forecasters: by_name(rows),
             by_horizon: scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect(),
         };
         let json = serde_json::to_string_pretty(&report).map_err(|error| CliError::file(path, error))?;
-        write_atomically(path, json.as_bytes())?;
-    }
+        Ok(write_atomically(path, json.as_bytes())?)
+    };
+    // What was worked for is shown where it cannot be written.
+    let written = arguments.json.as_ref().map_or(Ok(()), write);
     table::show(&scored, "test", data.columns.len())?;
     say!("{}", table::by_step(rows))?;
-    say!("{}", table::by_series(rows, &data.signal.names))
+    say!("{}", table::by_series(rows, &data.signal.names))?;
+    written
 }

@@ -1,9 +1,11 @@
 //! `foretoken forecast`: what comes after the last row of a file.
 
 use crate::{
+    also::is_same,
     draw::{self, forecast::Picture},
     error::CliError,
     run::{beside, predictor, read_for},
+    say::remark,
     table,
 };
 use foretoken_model::{Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
@@ -14,7 +16,7 @@ use std::{
 
 /// Forecast what follows the last row of a file.
 ///
-/// Without a model one is trained first, for `--horizon` steps, in at most `--minutes` of training, and kept in `runs`: the next forecast uses it.
+/// Without a model one is trained first, for `--horizon` steps, in at most `--minutes` of the network's training, and kept in `runs`: the next forecast uses it.
 ///
 /// The CSV has one line a column and step: its stamp `ds`, the column's name `unique_id`, the `point` forecast, the quantiles, the
 /// spread within the experts and between them (deviations), and the share of the samples looked back on that was missing.
@@ -30,9 +32,9 @@ pub struct Arguments {
     /// Steps ahead; the model's if absent.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     horizon: Option<u32>,
-    /// Most minutes of training, without a model.
-    #[arg(long, default_value_t = 2.0)]
-    minutes: f64,
+    /// Most minutes of the network's training, without a model; 2 if absent.
+    #[arg(long, value_parser = super::train::minutes)]
+    minutes: Option<f64>,
     /// Write the CSV here instead of to standard output.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -43,6 +45,9 @@ pub struct Arguments {
     #[arg(long)]
     replay: Option<PathBuf>,
 }
+
+/// Minutes of training without a model, where nobody says how many.
+const MINUTES: f64 = 2.0;
 
 /// Loads a model from its file or its run folder.
 pub fn load(path: &Path) -> Result<Arc<Forecaster>, CliError> {
@@ -115,9 +120,15 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let horizon = arguments.horizon.map(|horizon| horizon as usize);
-    let (model, path) = match (&arguments.data, horizon) {
-        (Some(data), _) => (arguments.first.clone(), data),
-        (None, Some(horizon)) => (crate::sensible::model(&arguments.first, horizon, arguments.minutes)?, &arguments.first),
+    let path = arguments.data.as_ref().unwrap_or(&arguments.first);
+    // What could not be written is known before anything is trained.
+    [&arguments.out, &arguments.svg].into_iter().flatten().try_for_each(|out| writable(out, path))?;
+    let model = match (&arguments.data, horizon) {
+        (Some(_), _) if arguments.minutes.is_some() => {
+            return Err(CliError::file(&arguments.first, "expected no --minutes where there is a model, found one"));
+        }
+        (Some(_), _) => arguments.first.clone(),
+        (None, Some(horizon)) => crate::sensible::model(path, horizon, arguments.minutes.unwrap_or(MINUTES))?,
         (None, None) => {
             return Err(CliError::file(&arguments.first, "expected a model and data, or data and --horizon, found neither"));
         }
@@ -130,9 +141,16 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     let (signal, audit) = read_for(&model, path, &names(&forecaster), longest)?;
     if !audit.is_clean() {
-        eprintln!("{}", table::audit(&audit));
+        remark!("{}", table::audit(&audit));
     }
     let rows = signal.observed_len();
+    if rows < signal.len() && signal.covariates.iter().all(|covariate| !covariate.known) {
+        let behind = signal.len() - rows;
+        remark!(
+            "the last {behind} rows have no value: the forecast begins after {}, the last that has",
+            signal.stamps.at(rows.max(1) - 1)
+        );
+    }
     let replay = arguments.replay.as_ref().map(|path| {
         let trace = Trace::load(path)?;
         trace.check(&forecaster.network().mixtures()).map_err(|error| CliError::file(path, error))?;
@@ -144,24 +162,35 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     stream.force(replay).map_err(|error| CliError::file(path, error))?;
     let After { forecast, linear } = after(stream, &signal.slice(0..rows)).map_err(|error| CliError::file(path, error))?;
     let next = signal.stamps.after(rows, longest);
-    let csv = to_csv(&forecaster, &forecast, &next[..steps])?;
-    match &arguments.out {
-        Some(path) => write_atomically(path, &csv)?,
-        None => std::io::Write::write_all(&mut std::io::stdout(), &csv)?,
-    }
+    let next = &next[..steps];
+    let csv = to_csv(&forecaster, &forecast, next)?;
     if let Some(path) = &arguments.svg {
         let start = rows.saturating_sub(shown(&forecaster));
         let picture = Picture {
             forecaster: &forecaster,
             forecast: &forecast,
             history: signal.slice(start..rows),
-            stamps: &[signal.stamps.slice(start..rows), next].concat(),
+            stamps: &[&signal.stamps.slice(start..rows), next].concat(),
             truth: None,
             baseline: linear.map(|forecasts| ("linear expert alone", forecasts)),
         };
         draw::forecast::draw(&picture, path)?;
     }
-    Ok(())
+    match &arguments.out {
+        Some(path) => Ok(write_atomically(path, &csv)?),
+        None => Ok(std::io::Write::write_all(&mut std::io::stdout(), &csv)?),
+    }
+}
+
+/// Whether a result may be written there: not over the data, and into a folder that is there.
+fn writable(out: &Path, data: &Path) -> Result<(), CliError> {
+    if is_same(out, data) {
+        return Err(CliError::file(out, "expected another file than the data to write to, found the data"));
+    }
+    match out.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => Err(CliError::file(out, format!("expected a folder {}, found none", folder.display()))),
+        None => Ok(()),
+    }
 }
 
 /// Rows of history worth showing before a forecast.

@@ -73,21 +73,26 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         return Ok(());
     }
     let forecaster = super::forecast::load(&arguments.model)?;
+    let names = super::forecast::names(&forecaster);
+    let seen = arguments.data.as_ref().map(|path| Seen::of(&forecaster, path, arguments)).transpose()?;
+    // Files come before lines, whose reader may leave.
+    if let (Some(seen), Some(path)) = (&seen, &arguments.svg) {
+        let (rows, signal) = (seen.rows.clone(), &seen.signal);
+        draw::routing::draw(&seen.timelines, &names, &signal.slice(rows.clone()), &signal.stamps.slice(rows), path)?;
+    }
+    if let (Some(Seen { signal, rows, .. }), Some(path)) = (&seen, &arguments.trace) {
+        trace(&forecaster, &signal.slice(0..rows.end), &beside(signal))?.save(path)?;
+    }
     say!("{} parameters, {} active", forecaster.parameters(), forecaster.active_parameters())?;
     for spec in forecaster.blueprint().layout.specs() {
         say!("  {:40} {:?}", spec.name, spec.weight.shape)?;
     }
     let config = toml::to_string(forecaster.config()).map_err(|error| CliError::file(&arguments.model, error))?;
     say!("\n{config}")?;
-    let Some(path) = &arguments.data else { return Ok(()) };
-    let names = super::forecast::names(&forecaster);
-    let (signal, _) = read_for(&arguments.model, path, &names, forecaster.config().horizon)?;
-    let end = signal.observed_len();
-    let rows = end.saturating_sub(arguments.last)..end;
-    let regimes = arguments.regime.as_ref().map(|column| Regimes::read(&arguments.model, path, &names, column)).transpose()?;
-    let mut stream = predictor(&forecaster);
-    stream.tell(&beside(&signal))?;
-    let timelines = timelines(stream, &signal.slice(0..end), rows.start)?;
+    let Some(Seen { signal, rows, regimes, timelines }) = seen else { return Ok(()) };
+    if timelines.is_empty() {
+        say!("a model without a mixture: nothing is routed")?;
+    }
     forecaster.network().mixtures().into_iter().try_for_each(usage)?;
     for timeline in &timelines {
         show(timeline, &names, rows.len())?;
@@ -101,19 +106,39 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             }
         }
     }
-    if let Some(path) = &arguments.svg {
-        draw::routing::draw(&timelines, &names, &signal.slice(rows.clone()), &signal.stamps.slice(rows.clone()), path)?;
-    }
-    if let Some(path) = &arguments.trace {
-        trace(&forecaster, &signal.slice(0..end), &beside(&signal))?.save(path)?;
-    }
     if arguments.audit {
         audits(&forecaster, &signal, &timelines, rows, arguments.samples, regimes.as_ref()).map_err(|error| match error {
-            CliError::Model(error) => CliError::file(path, format!("audit: {error}")),
+            CliError::Model(error) => {
+                let path = arguments.data.as_deref().unwrap_or(&arguments.model);
+                CliError::file(path, format!("audit: {error}"))
+            }
             error => error,
         })?;
     }
     Ok(())
+}
+
+/// Data, and what a model's routers made of it.
+struct Seen {
+    signal: Signal,
+    /// The last ones, which are shown.
+    rows: std::ops::Range<usize>,
+    regimes: Option<Regimes>,
+    timelines: Vec<Timeline>,
+}
+
+impl Seen {
+    fn of(forecaster: &Arc<Forecaster>, path: &Path, arguments: &Arguments) -> Result<Self, CliError> {
+        let (model, names) = (&arguments.model, super::forecast::names(forecaster));
+        let (signal, _) = read_for(model, path, &names, forecaster.config().horizon)?;
+        let end = signal.observed_len();
+        let rows = end.saturating_sub(arguments.last)..end;
+        let regimes = arguments.regime.as_ref().map(|column| Regimes::read(model, path, &names, column)).transpose()?;
+        let mut stream = predictor(forecaster);
+        stream.tell(&beside(&signal))?;
+        let timelines = timelines(stream, &signal.slice(0..end), rows.start)?;
+        Ok(Self { signal, rows, regimes, timelines })
+    }
 }
 
 /// The regime of every row, numbered, where the file names one, and their names.

@@ -3,6 +3,7 @@
 use crate::{
     error::CliError,
     run::{predictor, reading},
+    say::remark,
 };
 use foretoken_data::{LineParser, Parsed, read_known};
 use foretoken_model::{Beside, Predictor, Snapshot, file::write_atomically};
@@ -74,7 +75,7 @@ fn tell_known(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), Cl
         }
     };
     let (_, features) = reading(&arguments.model)?;
-    let found = read_known(path, &names().collect::<Vec<_>>(), &features).map_err(|error| CliError::file(path, error))?;
+    let found = read_known(path, &names().collect::<Vec<_>>(), &features)?;
     let known: Vec<Vec<&[f64]>> = found.iter().map(|values| vec![&values[..]]).collect();
     let past = vec![vec![&[][..]]; covariates.past.len()];
     predictor.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))
@@ -92,16 +93,16 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         restored.map_err(|error| CliError::file(path, error))?;
     }
     tell_known(&mut predictor, arguments)?;
+    // What cannot be written is known before the first sample.
+    arguments.usage.as_ref().map_or(Ok(()), |path| write_usage(path, &predictor))?;
     let followed = follow(&mut predictor, arguments);
-    if let Some(path) = &arguments.usage {
-        write_usage(path, &predictor)?;
-    }
+    let counted = arguments.usage.as_ref().map_or(Ok(()), |path| write_usage(path, &predictor));
     // However it ended: a reader that left takes no state with it. That of a broken stream is none.
     if let Some(path) = arguments.snapshot.as_ref().filter(|_| predictor.check_whole().is_ok()) {
         let json = predictor.snapshot()?.to_json().map_err(|error| CliError::file(path, error))?;
         write_atomically(path, json.as_bytes())?;
     }
-    followed
+    followed.and(counted)
 }
 
 /// Forecasts after every line, until there are no more.
@@ -138,10 +139,10 @@ fn follow(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliErr
                             output.write_all(text.as_bytes())?;
                             output.flush()?;
                         }
-                        Err(error) => eprintln!("line:{number}: no forecast: {error}"),
+                        Err(error) => remark!("line:{number}: no forecast: {error}"),
                     }
                     if let Some(path) = arguments.usage.as_ref().filter(|_| predictor.samples().is_multiple_of(USAGE_EVERY)) {
-                        write_usage(path, predictor)?;
+                        write_usage(path, predictor).unwrap_or_else(|error| remark!("{error}"));
                     }
                     continue;
                 }
@@ -156,7 +157,7 @@ fn follow(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliErr
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("line:{number}: expected UTF-8, found other bytes"),
         };
-        eprintln!("{problem}");
+        remark!("{problem}");
     }
     Ok(())
 }

@@ -61,7 +61,8 @@ pub struct Arguments {
     keep_network: bool,
 }
 
-fn minutes(text: &str) -> Result<f64, String> {
+/// A number of minutes, as an option has it.
+pub fn minutes(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|minutes| (0.0..=1e6).contains(minutes))
@@ -82,7 +83,7 @@ struct Metrics {
     validation_by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
     /// What was found in the run's own file.
     audit: Audit,
-    /// Test windows of one column.
+    /// Test windows of the column that has most.
     windows: u64,
     /// What is in `model.safetensors`: `linear`, the linear expert alone, or `model`, all that was trained.
     shipped: &'static str,
@@ -127,9 +128,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     run.train.check().map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let data = run.data.prepare().map_err(|error| match error {
         // What is the run's fault, not that of a file.
-        CliError::Data(error @ (DataError::Split { .. } | DataError::Option { .. })) => {
+        CliError::Data(error @ (DataError::Split { .. } | DataError::Option { key: "columns", .. })) => {
             CliError::file(&arguments.run, format!("data.{error}"))
         }
+        CliError::Data(error @ DataError::Option { .. }) => CliError::file(&arguments.run, format!("data.read.{error}")),
         error => error,
     })?;
     run.count_covariates(&arguments.run, &data.covariates, data.columns.len())?;
@@ -152,7 +154,11 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             step => _ = say!("resumed after step {step} of epoch {}", trainer.epoch() + 1),
         }
     }
-    write_atomically(&out.join("run.toml"), run.to_toml()?.as_bytes())?;
+    // Beside a model lies its own run, until there is another model.
+    let (model, beside) = (out.join("model.safetensors"), out.join("run.toml"));
+    if !model.exists() {
+        write_atomically(&beside, run.to_toml()?.as_bytes())?;
+    }
     let name = name.to_string_lossy();
     let about = About::new(&name, &run, &data.signal, judge.ranges().validation.start, &trainer)?;
     let rows_a_second = Session::train(&mut trainer, &run.train, arguments, about, &out, started)?;
@@ -163,7 +169,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let shipped = fit::again(&run, &trainer, &judge, ridges.expert.as_ref(), shipped, &bar)?;
     bar.finish_and_clear();
     let forecaster = shipped.forecaster.clone();
-    forecaster.save(&out.join("model.safetensors"))?;
+    write_atomically(&beside, run.to_toml()?.as_bytes())?;
+    forecaster.save(&model)?;
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
     let [mut validated, mut tested] = ship::boards(&shipped, &judge, &validation, &test)?;
     validated.extend(validated_baselines);
@@ -177,7 +184,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let by_horizon = |scored: &ByHorizon| scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect();
     let longest = |scored: &ByHorizon| scored.last().map(|(_, rows)| by_name(rows)).unwrap_or_default();
     let mut metrics = Metrics {
-        windows: test.last().map_or(0, |(_, rows)| rows[0].1.windows) / data.columns.len() as u64,
+        windows: test.last().map_or(0, |(_, rows)| rows[0].1.windows_of_one()),
         test: longest(&test),
         validation: longest(&validation),
         test_by_horizon: by_horizon(&test),

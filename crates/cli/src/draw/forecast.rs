@@ -10,7 +10,7 @@ use std::path::Path;
 pub struct Picture<'a> {
     pub forecaster: &'a Forecaster,
     pub forecast: &'a Forecast,
-    /// Rows before the forecast, one slice a column; their stamps, and those of the forecast.
+    /// Rows before the forecast, one slice a column; their stamps, and those of the steps to draw.
     pub history: Vec<&'a [f64]>,
     pub stamps: &'a [String],
     /// What came true, where it is known.
@@ -25,6 +25,13 @@ const TOP: u32 = 64;
 const BOTTOM: u32 = 12;
 /// Opacity of one band; the inner lies on the outer.
 const BAND: f64 = 0.2;
+
+impl Picture<'_> {
+    /// Steps to draw.
+    fn steps(&self) -> usize {
+        self.stamps.len() - self.history[0].len()
+    }
+}
 
 /// Writes the picture.
 pub fn draw(picture: &Picture<'_>, path: &Path) -> Result<(), CliError> {
@@ -41,9 +48,9 @@ pub fn draw(picture: &Picture<'_>, path: &Path) -> Result<(), CliError> {
 }
 
 fn legend(picture: &Picture<'_>, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
-    let horizon = picture.forecaster.config().horizon;
+    let steps = picture.steps();
     let from = &picture.stamps[picture.history[0].len()];
-    area.draw(&Text::new(format!("Forecast of {horizon} samples from {from}"), (16, 12), text(20, INK)))?;
+    area.draw(&Text::new(format!("Forecast of {steps} samples from {from}"), (16, 12), text(20, INK)))?;
     let mut x = 16;
     let mut entry = |name: &str, colour: RGBColor, band: Option<f64>| -> Result<(), Box<dyn std::error::Error>> {
         if let Some(strength) = band {
@@ -85,12 +92,12 @@ fn bands(levels: &[f64]) -> Vec<(usize, usize)> {
 
 fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let config = picture.forecaster.config();
-    let (horizon, count) = (config.horizon, config.quantiles.len());
+    let (horizon, steps, count) = (config.horizon, picture.steps(), config.quantiles.len());
     let history = picture.history[index];
     let start = history.len();
-    let quantiles = &picture.forecast.quantiles[index * horizon * count..][..horizon * count];
+    let quantiles = &picture.forecast.quantiles[index * horizon * count..][..steps * count];
     let truth = picture.truth.as_ref().map(|truth| truth[index]);
-    let baseline = picture.baseline.as_ref().map(|(_, forecasts)| forecasts[index].as_slice());
+    let baseline = picture.baseline.as_ref().map(|(_, forecasts)| &forecasts[index][..steps]);
     let shown = history.iter().chain(quantiles).chain(truth.into_iter().flatten()).chain(baseline.into_iter().flatten());
     let finite = shown.copied().filter(|value| value.is_finite());
     let ends = finite.fold(None, |ends, value| {
@@ -107,7 +114,7 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
         .margin_top(6)
         .x_label_area_size(24)
         .y_label_area_size(62)
-        .build_cartesian_2d(0.0..(start + horizon - 1) as f64, low - margin..high + margin)?;
+        .build_cartesian_2d(0.0..(start + steps - 1) as f64, low - margin..high + margin)?;
     let stamp = |place: &f64| picture.stamps.get(place.round() as usize).map_or(String::new(), |stamp| short(stamp).into());
     chart
         .configure_mesh()
@@ -141,7 +148,7 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
     if let Some(truth) = truth {
         chart.draw_series(line(from(&mut truth.iter().copied()), INK.stroke_width(1)))?;
     }
-    let point = &picture.forecast.point[index * horizon..][..horizon];
+    let point = &picture.forecast.point[index * horizon..][..steps];
     chart.draw_series(line(from(&mut point.iter().copied()), BLUE.stroke_width(2)))?;
     let origin = (start - 1) as f64;
     chart.draw_series([PathElement::new([(origin, low - margin), (origin, high + margin)], GREY.mix(0.7))])?;

@@ -39,6 +39,8 @@ pub fn write(
         draw(&area).map_err(problem)?;
         area.present().map_err(|error| problem(error.into()))?;
     }
+    // Names may hold what XML has no place for.
+    svg.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
     Ok(write_atomically(path, svg.as_bytes())?)
 }
 

@@ -226,7 +226,7 @@ impl Screen for Ui {
         }
         for (warning, line) in self.shared.state().said.drain(..) {
             match warning {
-                true => eprintln!("warning: {line}"),
+                true => crate::say::remark!("warning: {line}"),
                 false => _ = say!("{line}"),
             }
         }

@@ -64,9 +64,26 @@ fn without_a_model_one_is_trained_told_of_and_kept() {
             "`foretoken forecast runs/data-5 other/data.csv`",
         ],
     );
+    // Rows of another step are other data; what is not known is said.
+    let rows = csv(900);
+    std::fs::write(
+        folder.join("data.csv"),
+        rows.lines().map(|row| format!("{row},1\n")).collect::<String>().replacen(",1\n", ",new\n", 1),
+    )
+    .unwrap();
+    let wider = foretoken(&arguments, folder);
+    assert_eq!(stdout(&wider), first);
+    assert!(String::from_utf8_lossy(&wider.stderr).contains("not forecast: new"), "{}", String::from_utf8_lossy(&wider.stderr));
+    let hours = |(row, line): (usize, &str)| match row {
+        0 => format!("{line}\n"),
+        _ => format!("2024-01-{:02} {:02}:00:00,{}\n", 1 + (row - 1) / 24, (row - 1) % 24, line.split_once(',').unwrap().1),
+    };
+    std::fs::write(folder.join("data.csv"), rows.lines().take(700).enumerate().map(hours).collect::<String>()).unwrap();
+    refused(&arguments, folder, &["data.csv", "expected rows every 1, as its model was trained on, found every 1 h"]);
+    std::fs::write(folder.join("data.csv"), rows).unwrap();
     for (bad, words) in [
         (&["forecast", "data.csv"][..], "data and --horizon"),
-        (&["forecast", "data.csv", "--horizon", "400"], "rows to train on"),
+        (&["forecast", "data.csv", "--horizon", "400"], "432 to train on and"),
         (&["forecast", "runs/data-5", "data.csv", "--horizon", "6"], "at most 5"),
     ] {
         let output = foretoken(bad, folder);
@@ -89,5 +106,51 @@ fn without_a_calendar_a_season_is_found_in_the_rows() {
     for (step, line) in forecast.lines().skip(1).enumerate() {
         let point: f64 = line.split(',').nth(2).unwrap().parse().unwrap();
         assert!((point - value(300 + step)).abs() < 1.0, "{step}: {line}");
+    }
+}
+
+#[test]
+fn flat_columns_are_left_out_and_wild_values_are_no_measurements() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let value = |row: usize| 10.0 * (row as f64 * std::f64::consts::TAU / 20.0).sin() + ((row * row) % 7) as f64 * 0.1;
+    let wild = |row: usize| if [100, 295].contains(&row) { -9999.0 } else { value(row) };
+    let lines = (0..300).map(|row| format!("{row},7.5,{},\n", wild(row))).collect::<String>();
+    std::fs::write(folder.join("data.csv"), format!("step,flat,load,late\n{lines}")).unwrap();
+    let output = foretoken(&["forecast", "data.csv", "--horizon", "10", "--minutes", "0"], folder);
+    let (forecast, told) = (stdout(&output), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(told.contains("left out, since they do not vary over the training rows: flat, late"), "{told}");
+    assert!(told.contains("made missing") && told.contains("a season of 20 samples"), "{told}");
+    assert_eq!(forecast.lines().count(), 1 + 10);
+    for (step, line) in forecast.lines().skip(1).enumerate() {
+        let point: f64 = line.split(',').nth(2).unwrap().parse().unwrap();
+        assert!((point - value(300 + step)).abs() < 2.0, "{step}: {line}");
+    }
+    let flat = (0..300).map(|row| format!("{row},7.5\n")).collect::<String>();
+    std::fs::write(folder.join("flat.csv"), format!("step,flat\n{flat}")).unwrap();
+    let words = ["flat.csv", "expected a column whose values vary over the training rows, found flat"];
+    refused(&["forecast", "flat.csv", "--horizon", "10"], folder, &words);
+}
+
+#[test]
+fn a_forecast_is_not_written_over_its_data_nor_into_no_folder() {
+    let folder = TRAINED.path();
+    let data = std::fs::read(folder.join("data.csv")).unwrap();
+    refused(&["forecast", "out", "data.csv", "--out", "./data.csv"], folder, &["data.csv", "another file than the data"]);
+    refused(&["forecast", "out", "data.csv", "--svg", "data.csv"], folder, &["data.csv", "another file than the data"]);
+    refused(&["forecast", "data.csv", "--horizon", "3", "--out", "no/a.csv"], folder, &["no/a.csv", "expected a folder no"]);
+    refused(&["forecast", "out", "data.csv", "--minutes", "1"], folder, &["expected no --minutes where there is a model"]);
+    assert!(data == std::fs::read(folder.join("data.csv")).unwrap() && !folder.join("runs").exists());
+    // Of fewer steps less is drawn.
+    stdout(&foretoken(&["forecast", "out", "data.csv", "--horizon", "3", "--svg", "three.svg", "--out", "three.csv"], folder));
+    assert!(std::fs::read_to_string(folder.join("three.svg")).unwrap().contains("Forecast of 3 samples from 900"));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("three.csv", folder.join("link.csv")).unwrap();
+        stdout(&foretoken(&["forecast", "out", "data.csv", "--out", "link.csv"], folder));
+        assert!(folder.join("link.csv").symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::read_to_string(folder.join("three.csv")).unwrap().lines().count(), 1 + 2 * 8);
+        let piped = stdout(&foretoken(&["forecast", "out", "data.csv", "--out", "/dev/stdout"], folder));
+        assert_eq!(piped.lines().count(), 1 + 2 * 8);
     }
 }

@@ -126,6 +126,13 @@ fn a_reader_that_leaves_ends_tables_quietly_and_no_training() {
     };
     unread(&["backtest", "out", "data.csv", "--windows", "3", "--json", "unread.json"]);
     assert!(folder.join("unread.json").exists());
+    let parquet = ["--refit", "1", "--parquet", "unread.parquet"];
+    unread(&[&["backtest", "out", "data.csv", "--windows", "2"][..], &parquet].concat());
+    assert!(folder.join("unread.parquet").exists());
+    unread(&["forecast", "out", "data.csv", "--svg", "unread.svg"]);
+    assert!(folder.join("unread.svg").exists());
+    unread(&["inspect", "out", "data.csv", "--svg", "unread2.svg", "--trace", "unread.trace"]);
+    assert!(folder.join("unread2.svg").exists() && folder.join("unread.trace").exists());
     unread(&["inspect", "out"]);
     unread(&["inspect", "out", "data.csv", "--audit", "--samples", "2"]);
     unread(&["train", "run.toml", "--out", "unread", "--epochs", "1"]);

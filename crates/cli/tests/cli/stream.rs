@@ -54,10 +54,10 @@ fn a_bad_line_is_reported_and_changes_nothing() {
     let errors = String::from_utf8(output.stderr).unwrap();
     let expected = [
         "line:11: column `oil temperature`: expected a finite number, found `two`",
-        "line:21: expected 2 or 3 fields, found 1",
+        "line:21: expected 3 fields, found 1",
         "line:31: column `load`: expected a finite number, found `NaN`",
         "line:41: column `oil temperature`: expected a value within 1e12 deviations of the mean",
-        "line:51: expected 2 or 3 fields, found 1",
+        "line:51: expected 3 fields, found 1",
         "line:56: expected UTF-8",
     ];
     assert_eq!(errors.lines().count(), expected.len(), "{errors}");
@@ -79,6 +79,20 @@ fn a_reader_that_leaves_ends_the_stream_quietly() {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().ok();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn remarks_that_cannot_be_written_cost_no_state() {
+    let folder = TRAINED.path();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foretoken"));
+    command.args(["stream", "out", "--snapshot", "unheard.json"]).current_dir(folder);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(full).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"bad\n0,1,2\n1,x,2\n2,2,3\n").unwrap();
+    assert_eq!(stdout(&child.wait_with_output().unwrap()).lines().count(), 2);
+    assert!(folder.join("unheard.json").exists());
+    refused(&["stream", "out", "--usage", "no/usage.json"], folder, &["no/usage.json"]);
 }
 
 #[test]
