@@ -32,10 +32,22 @@ fn a_calibration_is_saved_with_the_model_and_moves_its_quantiles() {
         predictor.predict(&mut forecast).unwrap();
         forecast
     };
-    // A file from before columns had factors of their own.
-    let older = std::fs::read(&path).unwrap();
-    let (at, name) = (older.windows(19).position(|bytes| bytes == b"calibration.columns").unwrap(), b"calibration.unknown");
-    let older = [&older[..at], name, &older[at + name.len()..]].concat();
+    let written = std::fs::read(&path).unwrap();
+    let renamed = |bytes: &[u8], from: &str, to: &str| {
+        let at = bytes.windows(from.len()).position(|part| part == from.as_bytes()).expect("in the header");
+        [&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat()
+    };
+    // Damage to a name is damage: a calibration that is not found would only make other intervals.
+    for (from, to) in
+        [("calibration.columns", "calibration.colvmns"), ("\"calibration\"", "\"calibratiom\""), ("checksum", "checksun")]
+    {
+        std::fs::write(&path, renamed(&written, from, to)).unwrap();
+        let error = Forecaster::load(&path, &Registry::default()).expect_err(from).to_string();
+        assert!(error.contains("model.safetensors") && error.contains("checksum"), "{error}");
+    }
+    // A file from before columns had factors of their own, and checksums.
+    let older = renamed(&written, r#"\"format_version\":6"#, r#"\"format_version\":3"#);
+    let older = renamed(&renamed(&older, "calibration.columns", "calibration.unknown"), "checksum", "nothing_");
     std::fs::write(&path, older).unwrap();
     let older = Forecaster::load(&path, &Registry::default()).unwrap();
     assert_eq!(older.calibration().map(Calibration::of_columns), Some(&[1.0, 1.0][..]));

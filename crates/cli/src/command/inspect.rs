@@ -9,7 +9,7 @@ use crate::{
 };
 use foretoken_data::{Outliers, Signal};
 use foretoken_eval::adjusted_rand_index;
-use foretoken_kernels::thinned::taken;
+use foretoken_kernels::thinned::place_of;
 use foretoken_model::{
     Forecaster,
     audit::{Audited, audit},
@@ -239,7 +239,7 @@ fn show(timeline: &Timeline, names: &[String], rows: usize) -> Result<(), CliErr
     Ok(())
 }
 
-/// Audits every mixture of the trunk at one of every so many of `rows`.
+/// Audits every mixture of the trunk at rows spread over `rows`, in step with no season.
 fn audits(
     forecaster: &Arc<Forecaster>,
     signal: &Signal,
@@ -250,8 +250,9 @@ fn audits(
 ) -> Result<(), CliError> {
     let end = rows.end.saturating_sub(forecaster.config().horizon);
     let rows = rows.start..end.max(rows.start);
-    let of = rows.len().div_ceil(samples).max(1);
-    let sampled: Vec<usize> = taken(rows, of, 0).collect();
+    let samples = samples.min(rows.len());
+    let edge = |part: usize| rows.start + rows.len() * part / samples;
+    let sampled: Vec<usize> = (0..samples).map(|part| edge(part) + place_of(part, edge(part + 1) - edge(part), 0)).collect();
     if sampled.is_empty() {
         say!("\nno audit: no row has a whole horizon after it; a larger --last has")?;
     }

@@ -130,7 +130,7 @@ fn a_network_that_adds_nothing_is_not_shipped() {
     let streamed = stdout(&with_input(&["stream", "out"], folder, data.as_bytes()));
     assert_eq!(bits(streamed.lines().last().unwrap()), points(&stdout(&foretoken(&["forecast", "out", "data.csv"], folder))));
     let shown = stdout(&foretoken(&["inspect", "out", "data.csv", "--svg", "routing.svg", "--audit"], folder));
-    assert!(shown.contains("head_bias") && !shown.contains("mixture"), "{shown}");
+    assert!(shown.contains("head_bias") && shown.contains("without a mixture") && !shown.contains("mixture 0"), "{shown}");
 
     // The network is in the checkpoint: with the option it is shipped, and nothing is trained again.
     let size = |run: &str| folder.join(run).join("model.safetensors").metadata().unwrap().len();
