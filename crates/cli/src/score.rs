@@ -429,7 +429,8 @@ fn whole(
     let members = inputs.iter().enumerate().map(|(place, &inputs)| fit(place, inputs));
     let members = members.collect::<Result<Vec<Ridge>, EvalError>>()?;
     let mut expert = Ridge::mean(&members);
-    if let Some(own_inputs) = linear.own.map(Inputs::samples) {
+    if let Some(lookback) = linear.own {
+        let own_inputs = Inputs { season: linear.season(), ..Inputs::samples(lookback) };
         // It may be one of the members.
         let shared = match inputs.iter().position(|inputs| *inputs == own_inputs) {
             Some(place) => members[place].clone(),
@@ -455,12 +456,13 @@ fn whole(
 fn members(linear: &LinearConfig) -> Vec<Inputs> {
     let profile = linear.profile.map(|profile| Profile { season: profile.season, cycles: profile.cycles });
     let lookbacks = || linear.shorter.iter().copied().chain([linear.lookback]);
-    let plain = lookbacks().map(Inputs::samples);
+    let of = |lookback: usize, profile: Option<Profile>| Inputs { lookback, profile, level: false, season: linear.season() };
+    let plain = lookbacks().map(|lookback| of(lookback, None));
     match profile {
         None => plain.collect(),
         // A look-back alone has the profile beside it.
-        Some(_) if linear.shorter.is_empty() => vec![Inputs { lookback: linear.lookback, profile, level: false }],
-        Some(_) => plain.chain(lookbacks().map(|lookback| Inputs { lookback, profile, level: false })).collect(),
+        Some(_) if linear.shorter.is_empty() => vec![of(linear.lookback, profile)],
+        Some(_) => plain.chain(lookbacks().map(|lookback| of(lookback, profile))).collect(),
     }
 }
 

@@ -1,10 +1,7 @@
 //! The seasonal naive forecast: the same as one season ago.
 
-use crate::backtest::Baseline;
+use crate::{backtest::Baseline, missing::SEASONS};
 use std::ops::Range;
-
-/// Seasons back to look for a present value.
-const SEASONS: usize = 8;
 
 /// Repeats the last season. A missing value is the newest present one at its place in the eight last seasons, else the newest of them all,
 /// else NaN.

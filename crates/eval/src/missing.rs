@@ -5,8 +5,11 @@ use std::ops::Range;
 /// Of so many values one may be missing: a window with fewer present is of no use.
 pub const ONE_MISSING_OF: usize = 10;
 
-/// Rows of a column without gaps: a missing value is the one a season before if present, else the last present one, even one from before
-/// these rows. NaN before the column's first value.
+/// Seasons back to look for a present value.
+pub(crate) const SEASONS: usize = 8;
+
+/// Rows of a column without gaps: a missing value is the newest present one at its place in the last seasons, else the last present one, even one from
+/// before these rows. NaN before the column's first value.
 pub(crate) struct Filled {
     start: usize,
     values: Vec<f64>,
@@ -26,8 +29,10 @@ impl Filled {
             if !gap {
                 last = column[row];
             }
-            let before = season.filter(|_| gap).and_then(|season| row.checked_sub(season)).map(|row| column[row]);
-            values.push(before.filter(|value| !value.is_nan()).unwrap_or(last));
+            let back =
+                |season: usize| (1..=SEASONS).map_while(move |count| row.checked_sub(count * season)).map(|row| column[row]);
+            let before = season.filter(|_| gap).and_then(|season| back(season).find(|value| !value.is_nan()));
+            values.push(before.unwrap_or(if gap { last } else { column[row] }));
             count += u32::from(gap);
             missing.push(count);
         }
@@ -70,7 +75,7 @@ mod tests {
     fn a_gap_takes_the_season_before_else_the_last_value() {
         let column = [NAN, 1.0, 2.0, NAN, NAN, NAN, 7.0];
         same(&Filled::of(&column, 0..7, None).values, &[NAN, 1.0, 2.0, 2.0, 2.0, 2.0, 7.0]);
-        same(&Filled::of(&column, 0..7, Some(2)).values, &[NAN, 1.0, 2.0, 1.0, 2.0, 2.0, 7.0]);
+        same(&Filled::of(&column, 0..7, Some(2)).values, &[NAN, 1.0, 2.0, 1.0, 2.0, 1.0, 7.0]);
         // The last value may lie before the rows; none lies before the first.
         same(&Filled::of(&column, 4..6, None).values, &[2.0, 2.0]);
         same(&Filled::of(&column, 0..1, None).values, &[NAN]);

@@ -4,8 +4,8 @@
 //! ŷ = x·W + b + mean(z)       x = [z − mean(z), p − mean(z)]       W = (G + λI)⁻¹B, G and B the centred Gram matrices of all training windows
 //! ```
 //! `z` are the last `lookback` samples; `p`, if there is a profile, the means of the last cycles at each phase of the season, the next sample's first:
-//! what a longer look-back knows, without its noise. One map for all columns. A missing value is the last present one before it; windows that lack more
-//! than a tenth of their look-back or of their horizon, or that begin before their column does, are left out, and are not forecast.
+//! what a longer look-back knows, without its noise. One map for all columns. A missing value is the newest present one at its place in the last
+//! seasons if the inputs have a season, else the last present one before it; windows that lack more than a tenth of their look-back or of their horizon, or that begin before their column does, are left out, and are not forecast.
 //!
 //! The horizon is cut into blocks, each with a λ of its own, picked on the validation rows (and on held-out parts of the training rows), and with all the training windows that it fits. G = UΛUᵀ is
 //! decomposed once a block, so every λ costs a product.
@@ -54,12 +54,14 @@ pub struct Inputs {
     pub profile: Option<Profile>,
     /// Whether the mean of all samples so far is an input, the last.
     pub level: bool,
+    /// Samples in the season that a missing value is looked for in; the last present one if absent.
+    pub season: Option<usize>,
 }
 
 impl Inputs {
     /// The last samples alone.
     pub fn samples(lookback: usize) -> Self {
-        Self { lookback, profile: None, level: false }
+        Self { lookback, profile: None, level: false, season: None }
     }
 
     /// Inputs of the map.
@@ -192,7 +194,7 @@ impl Windows {
     pub fn of(column: &[f64], origins: &[usize], inputs: &Inputs, horizon: usize, scale: f64) -> Self {
         let (Some(first), Some(last)) = (origins.first(), origins.last()) else { return Self::default() };
         let span = inputs.span();
-        let filled = Filled::of(column, first - span..last + horizon, None);
+        let filled = Filled::of(column, first - span..last + horizon, inputs.season);
         let mut levels = inputs.level.then(|| Levels::new(column));
         let mut windows = Self {
             x: Vec::with_capacity(origins.len() * inputs.width()),
@@ -516,7 +518,8 @@ impl Ridge {
         let horizon = ridges[0].1.horizon;
         let lookback = ridges.iter().map(|(_, ridge)| ridge.inputs.lookback).max().unwrap_or(0);
         let profile = ridges.iter().find_map(|(_, ridge)| ridge.inputs.profile);
-        let inputs = Inputs { lookback, profile, level: false };
+        let season = ridges.iter().find_map(|(_, ridge)| ridge.inputs.season);
+        let inputs = Inputs { lookback, profile, level: false, season };
         let mut weights = vec![0.0; inputs.width() * horizon];
         let mut bias = vec![0.0; horizon];
         for &(share, ridge) in ridges {

@@ -178,7 +178,8 @@ impl Blueprint {
 
     /// Samples a column's history must remember.
     pub fn memory(&self) -> usize {
-        self.lookback().max(self.config.scaler.window)
+        let linear = self.config.linear.as_ref().and_then(LinearConfig::memory).unwrap_or(0);
+        linear.max(self.config.taps).max(self.config.scaler.window)
     }
 }
 

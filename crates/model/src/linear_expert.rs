@@ -6,9 +6,14 @@
 //! `p`, if there is a profile, are the means of the last cycles at each phase of a season, that of the next sample first. With a return to the mean of all
 //! samples so far that mean, less mean(z), is the last input.
 //! With maps of the columns' own, fitted or structural, each adds `[z' − mean(z')]·D`, z' the last samples that they look back.
+//! A missing sample is the newest that is there at its place in the last seasons, where maps or profile have one, else the sample before it.
 //! In units of the columns' training deviation. Its weights are fitted elsewhere, in closed form; before `lookback` samples it has no say.
 
-use crate::{ModelError, scaler::ColumnHistory, weights::positive};
+use crate::{
+    ModelError,
+    scaler::{ColumnHistory, SEASONS},
+    weights::positive,
+};
 use foretoken_kernels::linear::{Panels, linear};
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +120,17 @@ impl LinearConfig {
     pub fn span(&self) -> Option<usize> {
         let profile = self.profile.map_or(Some(0), |profile| profile.season.checked_mul(profile.cycles))?;
         Some(self.lookback.max(profile))
+    }
+
+    /// Samples in the season that a missing sample is looked for in, if the options have any: else it is the one before it.
+    pub fn season(&self) -> Option<usize> {
+        let structural = self.structural.iter().flat_map(|structural| structural.seasons.first().copied()).next();
+        structural.or(self.profile.map(|profile| profile.season))
+    }
+
+    /// Samples that must be remembered: those that it looks at, and those that stand for what is missing among them.
+    pub fn memory(&self) -> Option<usize> {
+        self.span()?.checked_add(SEASONS.checked_mul(self.season().unwrap_or(0))?)
     }
 
     /// Samples that maps of the columns' own look back, fitted or structural; none without such maps.
@@ -224,25 +240,34 @@ impl LinearExpert {
     /// What it sees of `history`, into its inputs `x_l`: the mean that its forecast is above or below. None, and `x_l` means nothing, before `span`
     /// samples.
     pub fn look(&self, history: &ColumnHistory, x_l: &mut [f32]) -> Option<f64> {
-        let lookback = self.options.lookback;
-        if history.seen() < self.span() as u64 {
+        let span = self.span();
+        if history.seen() < span as u64 {
             return None;
         }
-        let values = || history.newest(lookback).into_iter().flatten().flatten();
+        match self.options.season().filter(|_| history.misses(span)) {
+            Some(season) => Some(self.look_at(history, |len| history.filled(len, season), x_l)),
+            None => Some(self.look_at(history, |len| history.newest(len).into_iter().flatten().flatten().copied(), x_l)),
+        }
+    }
+
+    /// The same by the newest samples.
+    fn look_at<I: Iterator<Item = f64>>(&self, history: &ColumnHistory, newest: impl Fn(usize) -> I, x_l: &mut [f32]) -> f64 {
+        let lookback = self.options.lookback;
+        let values = || newest(lookback);
         let mean = values().sum::<f64>() / lookback as f64;
         let (z_l, rest) = x_l.split_at_mut(lookback);
         let (p_l, level) = rest.split_at_mut(rest.len() - usize::from(self.options.reversion.is_some()));
         level.fill((history.level() - mean) as f32);
         z_l.iter_mut().zip(values()).for_each(|(z, value)| *z = (value - mean) as f32);
         if let Some(ProfileConfig { season, cycles }) = self.options.profile {
-            let mut values = history.newest(season * cycles)?.into_iter().flatten();
+            let mut values = newest(season * cycles);
             p_l.fill(0.0);
             for _ in 0..cycles {
                 p_l.iter_mut().zip(values.by_ref()).for_each(|(p, value)| *p += (value - mean) as f32);
             }
             p_l.iter_mut().for_each(|p| *p /= cycles as f32);
         }
-        Some(mean)
+        mean
     }
 
     /// How far its forecasts `[row][horizon]` are above the means, from the columns of some rows and their inputs. `room` has [`LinearExpert::room`] values.

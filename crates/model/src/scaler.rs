@@ -8,7 +8,8 @@
 //! Everything is `f64` and updated by differences, never as a mean of squares less a squared mean. The window form is summed afresh from its ring every
 //! `window` samples, so rounding does not gather over years. A forecast is de-normalised with the statistics at its origin.
 //!
-//! A missing sample counts as time, not as a value: it is in no statistic, and whoever looks back sees the sample before it in its place.
+//! A missing sample counts as time, not as a value: it is in no statistic, and whoever looks back sees the sample before it in its place, or asks for one
+//! of the seasons before.
 
 use crate::{ModelError, weights::positive};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,8 @@ const SMALLEST_FLOOR: f64 = 1e-6;
 
 /// How far one column's outlier may reach into the others, in deviations.
 pub const LARGEST_SHOWN: f32 = 8.0;
+/// Seasons back that a sample is looked for in the place of a missing one.
+pub const SEASONS: usize = 8;
 
 impl ScalerConfig {
     /// Checks the options.
@@ -170,6 +173,30 @@ impl ColumnHistory {
         let (begun, old) = self.ring.split_at(first);
         let old = &old[..len.min(old.len())];
         Some([old, &begun[..len - old.len()]])
+    }
+
+    /// Whether one of the `len` newest samples is missing.
+    pub fn misses(&self, len: usize) -> bool {
+        let known = self.seen.min(len as u64);
+        let (first, end) = (self.place(self.seen - known), self.place(self.seen));
+        match known {
+            0 => false,
+            _ if first < end => self.missing[first..end].contains(&true),
+            _ => self.missing[first..].contains(&true) || self.missing[..end].contains(&true),
+        }
+    }
+
+    /// The same as [`newest`](Self::newest), but a missing sample is the newest that is there at its place in the last [`SEASONS`], as far as the ring
+    /// goes, else the sample before it.
+    pub fn filled(&self, len: usize, season: usize) -> impl Iterator<Item = f64> {
+        assert!(len <= self.ring.len() && len as u64 <= self.seen, "a history of {} cannot give {len}", self.ring.len());
+        let oldest = self.seen - (self.ring.len() as u64).min(self.seen);
+        let at = move |time: u64| {
+            let seasons = (0..=SEASONS as u64).map_while(move |count| time.checked_sub(count * season as u64));
+            let there = seasons.take_while(|&time| time >= oldest).find(|&time| !self.missing[self.place(time)]);
+            self.at(there.unwrap_or(time))
+        };
+        (self.seen - len as u64..self.seen).map(at)
     }
 
     fn place(&self, time: u64) -> usize {
@@ -352,6 +379,24 @@ mod tests {
             let filled: Vec<f64> = history.newest(4).expect("four").concat();
             assert_eq!(filled, [signal(496), signal(497), signal(497), signal(499)]);
             assert_eq!((history.missing(4), history.missed()), (0.25, 0));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_looked_for_in_the_seasons_before() {
+        let scaler = ScalerConfig { window: 8, ..ScalerConfig::default() };
+        let there = |t: usize| !(t % 5 == 3 || (60..75).contains(&t) || t == 2);
+        let mut history = ColumnHistory::new(40, &scaler);
+        for t in 0..200 {
+            history.push(if there(t) { signal(t) } else { f64::NAN }, &scaler);
+            let (len, oldest) = (24.min(t + 1), (t + 1).saturating_sub(40));
+            assert_eq!(history.misses(len), (t + 1 - len..=t).any(|t| !there(t)), "{t}");
+            let before = |t: usize| (0..=t).rev().find(|&t| there(t)).map_or(f64::NAN, signal);
+            let expected = (t + 1 - len..=t).map(|t| {
+                let seasons = (0..=SEASONS).map_while(|count| t.checked_sub(7 * count)).take_while(|&t| t >= oldest);
+                seasons.into_iter().find(|&t| there(t)).map_or_else(|| before(t), signal)
+            });
+            assert!(history.filled(len, 7).eq(expected), "{t}");
         }
     }
 

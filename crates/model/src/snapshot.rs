@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 /// Version of the text.
-const FORMAT_VERSION: u32 = 6;
+const FORMAT_VERSION: u32 = 7;
 
 /// All that a stream has to remember; save it, and the stream goes on elsewhere with the same bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -158,7 +158,10 @@ impl Voice<'_> {
             let median = network[middle];
             let (mut shift, mut between) = (0.0, 0.0);
             if parts.linear_spoke {
-                let (share, distance) = (f64::from(forecaster.network_share()[step]), parts.linear[place] - median);
+                // Beyond the heads the linear expert speaks alone.
+                let is_reached = step.saturating_add(room.missed[row]) < forecaster.config().horizon;
+                let share = if is_reached { f64::from(forecaster.network_share()[step]) } else { 0.0 };
+                let distance = parts.linear[place] - median;
                 (shift, between) = (distance * (1.0 - share), distance.abs() * (share * (1.0 - share)).sqrt());
             }
             parts.between[place] = between;

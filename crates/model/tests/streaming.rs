@@ -480,9 +480,9 @@ fn damage_to_a_snapshot_is_an_error() {
     let (good, text) = (predictor.snapshot().unwrap(), predictor.snapshot().unwrap().to_json().unwrap());
     // Spaces mean nothing.
     assert_eq!(Snapshot::from_json(&text.replace(',', ",\n ")).unwrap(), good);
-    let version = text.replace("\"format_version\":6", "\"format_version\":5");
+    let version = text.replace("\"format_version\":7", "\"format_version\":5");
     let error = Snapshot::from_json(&version).unwrap_err().to_string();
-    assert!(error.contains("snapshot format_version: expected 6, found 5"), "{error}");
+    assert!(error.contains("snapshot format_version: expected 7, found 5"), "{error}");
     for at in 0..text.len() {
         let mut bytes = text.clone().into_bytes();
         // Digits become other digits.

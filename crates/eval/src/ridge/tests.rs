@@ -44,7 +44,7 @@ fn a_fold_is_fitted_on_the_windows_without_a_row_of_it() {
 fn a_reverting_ridge_goes_part_of_the_way_to_the_mean_of_all() {
     let column = wave(400);
     let profile = Some(Profile { season: 3, cycles: 2 });
-    let inputs = Inputs { lookback: 12, profile, level: false };
+    let inputs = Inputs { lookback: 12, profile, level: false, season: None };
     let ridge = Ridge::fit(std::slice::from_ref(&column), 1, &(0..300), &(300..400), inputs, &[7], 0).expect("fits");
     let (before, after) = (ridge.forecast(0, &column, 350..351), ridge.clone().reverting(5.0).forecast(0, &column, 350..351));
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -88,7 +88,7 @@ fn blocks_are_fits_of_their_own() {
 }
 
 fn blocks_of(columns: &[Vec<f64>; 2]) {
-    let inputs = Inputs { lookback: 12, profile: Some(Profile { season: 9, cycles: 3 }), level: false };
+    let inputs = Inputs { lookback: 12, profile: Some(Profile { season: 9, cycles: 3 }), level: false, season: None };
     let fit = |cuts: &[usize]| Ridge::fit(columns, 2, &(0..300), &(300..400), inputs, cuts, 0).expect("fits");
     let (whole, short) = (fit(&[4, 10, 30]), fit(&[10]));
     // The second block of a fit to 30 steps has the windows of a fit to 10.
@@ -107,7 +107,7 @@ fn blocks_of(columns: &[Vec<f64>; 2]) {
 fn the_mean_of_ridges_forecasts_the_mean() {
     let columns = [wave(400)];
     let profile = Some(Profile { season: 9, cycles: 3 });
-    let members = [Inputs { lookback: 12, profile, level: false }, Inputs::samples(31), Inputs::samples(5)];
+    let members = [Inputs { lookback: 12, profile, level: false, season: None }, Inputs::samples(31), Inputs::samples(5)];
     let members = members.map(|inputs| Ridge::fit(&columns, 1, &(0..300), &(300..400), inputs, &[4, 10], 0).expect("fits"));
     let (mean, forecasts) = (Ridge::mean(&members), members.each_ref().map(|ridge| ridge.forecast(0, &columns[0], 320..350)));
     assert_eq!((mean.inputs.lookback, mean.inputs.profile), (31, profile));
@@ -122,7 +122,7 @@ fn the_mean_of_ridges_forecasts_the_mean() {
 fn a_profile_is_the_mean_of_its_cycles() {
     let past: Vec<f64> = (0..20).map(|i| (i * i) as f64).collect();
     let mut x = Vec::new();
-    let inputs = Inputs { lookback: 4, profile: Some(Profile { season: 3, cycles: 2 }), level: false };
+    let inputs = Inputs { lookback: 4, profile: Some(Profile { season: 3, cycles: 2 }), level: false, season: None };
     let mean = inputs.push(&past, 0.0, 1.0, &mut x);
     assert_eq!((inputs.width(), inputs.span(), mean), (7, 6, (256 + 289 + 324 + 361) as f64 / 4.0));
     let expected = [(14 * 14 + 17 * 17) as f64, (15 * 15 + 18 * 18) as f64, (16 * 16 + 19 * 19) as f64];
