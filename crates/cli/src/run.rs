@@ -172,11 +172,18 @@ pub fn reading(model: &Path) -> Result<(ReadOptions, Vec<CalendarFeature>), CliE
     Ok((data.read, data.calendar))
 }
 
-/// Reads series for a model, as its run read its own; of the calendar `ahead` rows beyond the last sample are known.
-pub fn read_for(model: &Path, path: &Path, names: &[String], ahead: usize) -> Result<(Signal, Audit), CliError> {
+/// Reads series for a model, as its run read its own; of the calendar a horizon beyond the last sample is known.
+pub fn read_for(model: &Path, path: &Path, forecaster: &Forecaster) -> Result<(Signal, Audit), CliError> {
     let (options, features) = reading(model)?;
-    let (mut signal, audit) = read_series(path, &options, Some(names))?;
-    add_calendar(path, &mut signal, &features, ahead)?;
+    let names: Vec<String> = forecaster.columns().iter().map(|column| column.name.clone()).collect();
+    let (mut signal, audit) = read_series(path, &options, Some(&names))?;
+    add_calendar(path, &mut signal, &features, forecaster.config().horizon)?;
+    let (known, past) = (&forecaster.covariates().known, &forecaster.covariates().past);
+    if let Some(lacking) = known.iter().chain(past).find(|own| signal.covariates.iter().all(|found| found.name != own.name)) {
+        let problem =
+            format!("expected run.toml beside it, which says where covariates like `{}` come from, found none", lacking.name);
+        return Err(CliError::file(model, problem));
+    }
     Ok((signal, audit))
 }
 

@@ -144,7 +144,9 @@ impl<'a> Judge<'a> {
     pub fn origins(&self, rows: &Range<usize>) -> Result<Origins, CliError> {
         // Of few windows all have to fit the longest horizon.
         let shortest = if self.thinned.1.is_some() { self.horizon() } else { self.horizons[0] };
-        let all = Origins::of(rows, shortest * self.every).map_err(|error| self.named(error))?;
+        // The first step is so many rows after the last that is known.
+        let rows = rows.start + 1 - self.every.min(rows.start + 1)..rows.end;
+        let all = Origins::of(&rows, shortest * self.every).map_err(|error| self.named(error))?;
         Ok(all.thinned(self.thinned.0, self.thinned.1))
     }
 

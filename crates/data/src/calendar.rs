@@ -22,7 +22,7 @@ pub enum CalendarFeature {
 /// Covariates of the calendar of some stamps and so many rows after them, known and shared by all series, `mapped` or in memory: `hour-of-day-sin`, `hour-of-day-cos`, …, `weekend`.
 ///
 /// # Errors
-/// A stamp that is not a date or a date and time, where a feature is asked for; integers have no calendar.
+/// A stamp that is not a date or a date and time, where a feature is asked for; integers have no calendar, but for those that are dates: `20240131`.
 pub fn calendar(stamps: &Stamps, ahead: usize, features: &[CalendarFeature], mapped: bool) -> Result<Vec<Covariate>, DataError> {
     if features.is_empty() {
         return Ok(Vec::new());
@@ -119,6 +119,8 @@ mod tests {
             .to_string();
         assert!(calendar(&vec!["7".into()].into(), 0, &[], false).expect("nothing asked for").is_empty());
         assert_eq!(error, "calendar: expected a date or a date and time, found `7` as stamp 2");
+        // But for those that are dates, as what is known ahead may be a few days.
+        check(CalendarFeature::Weekend, &["20240105", "20240106"], &[("weekend", &[0.0, 1.0])]);
         assert_eq!(
             toml::from_str::<std::collections::BTreeMap<String, Vec<CalendarFeature>>>("a = [\"hour-of-day\", \"weekend\"]")
                 .expect("parses")["a"],

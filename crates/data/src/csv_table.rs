@@ -11,6 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What others put between fields.
+const SEPARATORS: [(char, &str); 3] = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
+
 /// A CSV file.
 pub(crate) struct Csv {
     path: PathBuf,
@@ -31,6 +34,11 @@ impl Csv {
         {
             let found = format!("`{}`", names.iter().collect::<Vec<_>>().join(","));
             return Err(fault(path, "a header with column names on line 1", found));
+        }
+        if let (1, Some(line)) = (names.len(), names.get(0))
+            && let Some((_, others)) = SEPARATORS.iter().find(|(sign, _)| line.contains(*sign))
+        {
+            return Err(fault(path, "fields separated by commas", format!("{others} and no comma on line 1")));
         }
         let header = Header::new(path, names.iter().map(String::from).collect())?;
         Ok(Self { path: path.into(), header })

@@ -100,26 +100,27 @@ fn check_steps(header: &Header, stamps: &[String], times: &[(u64, Option<Time>)]
     let Some(&(_, Some(first))) = times.first() else { return Ok(()) };
     let refused =
         |row: usize, expected: Cow<'static, str>| Err(header.field(times[row].0, 0, expected, Field::Text(&stamps[row])));
-    let (mut ticks, mut exact) = (Vec::with_capacity(times.len()), true);
+    let (mut stamped, mut exact): (Vec<Time>, bool) = (Vec::with_capacity(times.len()), true);
     for (row, (_, time)) in times.iter().enumerate() {
         let Some(time) = time.filter(|time| time.form.clock() == first.form.clock()) else {
             return refused(row, stamps::STAMP.into());
         };
-        if ticks.last().is_some_and(|before| time.ticks < *before) {
+        if stamped.last().is_some_and(|before| time.ticks < before.ticks) {
             return refused(row, "a stamp not before the one above".into());
         }
-        exact &= time.whole && time.ticks.unsigned_abs() < stamps::LARGEST;
-        ticks.push(time.ticks);
+        exact &= time.is_whole() && time.ticks.unsigned_abs() < stamps::LARGEST;
+        stamped.push(time);
     }
     if !exact {
         return Ok(());
     }
+    let (ticks, form) = stamps::settled(&stamped);
     // One weekend is enough to be passed over: what is known ahead may be a week.
-    let (unit, step) = grid::step_past(&[vec![&ticks]], first.form != Form::Integer, 1);
+    let (unit, step) = grid::step_past(&[vec![&ticks]], form != Form::Integer, 1);
     let grid = Grid::fit(unit, step, &[&ticks]);
     let place = |row: usize| grid.position(ticks[row]).0;
     let Some(row) = (1..ticks.len()).find(|&row| place(row) != place(row - 1) + 1) else { return Ok(()) };
-    let next = Some(place(row - 1) + 1).filter(|_| step > 0).and_then(|next| stamps::write(grid.ticks(next)?, first.form));
+    let next = Some(place(row - 1) + 1).filter(|_| step > 0).and_then(|next| stamps::write(grid.ticks(next)?, form));
     refused(
         row,
         next.map_or("a stamp later than the one before".into(), |next| format!("{next}, a step after the one above").into()),
@@ -169,6 +170,8 @@ mod tests {
             (&["2024-01-31", "2024-02-29", "2024-04-30"], 4, "2024-03-31, a step", "2024-04-30"),
             (&["2024-01-01", "2024-01-02", "x"], 4, "a date, a date and time, or an integer", "x"),
             (&["2024-01-01", "2"], 3, "a date, a date and time, or an integer", "2"),
+            (&["20240629", "20240630", "20240702"], 4, "20240701, a step", "20240702"),
+            (&["2024-02-01", "2024-02-01 01:00", "2024-02-01 03:00"], 4, "2024-02-01 02:00, a step", "2024-02-01 03:00"),
             // Mondays are not a step after Saturdays.
             (&["2024-01-05", "2024-01-06", "2024-01-08"], 4, "2024-01-07, a step", "2024-01-08"),
         ] {
@@ -185,6 +188,11 @@ mod tests {
             &["2024-01-01 00:00:00", "2024-01-01 00:00:00.5", "2024-01-01 00:00:01"],
             // Off the grid, but nearest to their places.
             &["0", "10", "21", "30", "40"],
+            // Dates as integers, and days and months of local clocks.
+            &["20240629", "20240630", "20240701"],
+            &["202411", "202412", "202501", "202502"],
+            &["2024-03-30T00:00+01:00", "2024-03-31T00:00+01:00", "2024-04-01T00:00+02:00", "2024-04-02T00:00+02:00"],
+            &["2024-02-01 00:00:00+01:00", "2024-03-01 00:00:00+01:00", "2024-04-01 00:00:00+02:00"],
             // Thursday, Friday, Monday.
             &["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"],
         ] {

@@ -13,7 +13,9 @@ const MONTH: i64 = 28 * DAY;
 /// The first day of 1970 was a Thursday: days since the Monday before it.
 const THURSDAY: i64 = 3;
 /// Weekends passed over that make days days of work.
-const WEEKENDS: usize = 2;
+pub(crate) const WEEKENDS: usize = 2;
+/// What is moved by less than this part of a step is near its place.
+const NEAR: i128 = 10;
 
 /// What the grid counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,31 @@ pub(crate) fn step_past(groups: &[Vec<&[i64]>], civil: bool, weekends: usize) ->
     (unit, most_frequent(differences.filter(|&difference| difference > 0)).unwrap_or(i64::from(monthly)))
 }
 
+/// The difference that as many are above as below, in units; none where there are no two stamps.
+pub(crate) fn median(unit: Unit, groups: &[Vec<&[i64]>]) -> Option<i64> {
+    let pairs = groups.iter().flatten().flat_map(|ticks| ticks.windows(2));
+    let differences = pairs.map(|pair| place(unit, pair[1]) - place(unit, pair[0])).filter(|&difference| difference > 0);
+    let mut differences: Vec<i64> = differences.collect();
+    let middle = differences.len().checked_sub(1)? / 2;
+    Some(*differences.select_nth_unstable(middle).1)
+}
+
+/// How badly these fit on their grid: stamps off it, and positions between them without one.
+pub(crate) fn misfits(groups: &[Vec<&[i64]>], civil: bool) -> i64 {
+    let (unit, step) = step(groups, civil);
+    let mut sum = 0i64;
+    for group in groups {
+        let grid = Grid::fit(unit, step, group);
+        let misfit = |ticks: i64| i64::from(!grid.position(ticks).1);
+        let missing = |pair: &[i64]| (grid.position(pair[1]).0 - grid.position(pair[0]).0 - 1).max(0);
+        for ticks in group {
+            let all = ticks.iter().map(|&ticks| misfit(ticks)).chain(ticks.windows(2).map(missing));
+            sum = all.fold(sum, i64::saturating_add);
+        }
+    }
+    sum
+}
+
 /// Whether two stamps are different.
 fn varies(group: &[&[i64]]) -> bool {
     let mut ticks = group.iter().copied().flatten();
@@ -84,7 +111,7 @@ fn are_workdays(groups: &[Vec<&[i64]>], least: usize) -> bool {
 }
 
 /// From Monday, 0.
-fn weekday(ticks: i64) -> i64 {
+pub(crate) fn weekday(ticks: i64) -> i64 {
     (ticks.div_euclid(DAY) + THURSDAY).rem_euclid(7)
 }
 
@@ -101,7 +128,7 @@ fn anchor(group: &[&[i64]]) -> Option<Anchor> {
 }
 
 /// A time in units; 0 where it has no month, which no parsed stamp is without.
-fn place(unit: Unit, ticks: i64) -> i64 {
+pub(crate) fn place(unit: Unit, ticks: i64) -> i64 {
     match unit {
         Unit::Month => stamps::civil(ticks).map_or(0, stamps::month),
         Unit::Workday => 5 * (ticks.div_euclid(DAY) + THURSDAY).div_euclid(7) + weekday(ticks),
@@ -121,7 +148,7 @@ impl Grid {
         Self { unit: Unit::Count, step: 1, phase: 0, anchor: (1, 0) }
     }
 
-    /// The grid of a group: its phase is the most frequent one.
+    /// The grid of a group: its phase is the most frequent one, or amid all where most are off that.
     pub fn fit(unit: Unit, step: i64, group: &[&[i64]]) -> Self {
         let phases = group.iter().copied().flatten().map(|&ticks| place(unit, ticks).rem_euclid(step.max(1)));
         let phase = most_frequent(phases).unwrap_or(0);
@@ -130,7 +157,19 @@ impl Grid {
             Unit::Workday => group.iter().copied().flatten().next().map(|ticks| (1, ticks.rem_euclid(DAY))),
             Unit::Count | Unit::Second => None,
         };
-        Self { unit, step, phase, anchor: anchor.unwrap_or((1, 0)) }
+        Self { unit, step, phase, anchor: anchor.unwrap_or((1, 0)) }.amid(group)
+    }
+
+    /// Where most ticks are off it, the grid that as many are early for as are late.
+    fn amid(mut self, group: &[&[i64]]) -> Self {
+        let all = || group.iter().copied().flatten().copied();
+        let (count, off) = (all().count(), all().filter(|&ticks| !self.position(ticks).1).count());
+        if matches!(self.unit, Unit::Count | Unit::Second) && off > count / 2 {
+            let (step, half) = (self.step.max(1), self.step / 2);
+            let mut late: Vec<i64> = all().map(|ticks| (ticks - self.phase + half).rem_euclid(step) - half).collect();
+            self.phase = (self.phase + *late.select_nth_unstable(count / 2).1).rem_euclid(step);
+        }
+        self
     }
 
     /// Whether it tells what follows: its step is known, or integers are counted.
@@ -142,6 +181,13 @@ impl Grid {
     pub fn position(&self, ticks: i64) -> (i64, bool) {
         let (place, step) = (place(self.unit, ticks) - self.phase, self.step.max(1));
         ((place + step / 2).div_euclid(step), place.rem_euclid(step) == 0)
+    }
+
+    /// Whether the nearest position is less than a tenth of a step away, as that of a clock that is a little early or late.
+    pub fn is_near(&self, ticks: i64) -> bool {
+        let step = self.step.max(1);
+        let past = (place(self.unit, ticks) - self.phase).rem_euclid(step);
+        NEAR * i128::from(past.min(step - past)) < i128::from(step)
     }
 
     /// The time of a position.
@@ -197,6 +243,19 @@ mod tests {
         check(&["2020-01-01 00:00:00", "2020-01-01 00:00:07"], "7 s");
         check(&["2020-01-01T00:00:00", "2020-01-01T03:00:00"], "3 h");
         check(&["2020-01-01", "2020-01-08"], "7 d");
+    }
+
+    #[test]
+    fn a_grid_lies_amid_stamps_that_are_early_and_late() {
+        let fitted = |ticks: &[i64]| Grid::fit(Unit::Count, 10, &[ticks]).ticks(0);
+        assert_eq!(fitted(&[2, 12, 22, 33, 43]), Some(2));
+        assert_eq!(fitted(&[3, 13, 22, 32, 41, 51, 50]), Some(2));
+        // Around 0, too.
+        assert_eq!(fitted(&[1, 11, 20, 29, 39, 50, 61]), Some(0));
+        let grid = Grid::fit(Unit::Count, 10, &[&[0, 10, 20]]);
+        let near = [0, 1, 5, 9, 10, -1].map(|ticks| grid.is_near(ticks));
+        assert_eq!(near, [true, false, false, false, true, false]);
+        assert_eq!(median(Unit::Count, &[vec![&[0, 9, 19, 19], &[5, 16]]]), Some(10));
     }
 
     #[test]

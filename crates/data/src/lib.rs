@@ -2,11 +2,14 @@
 
 mod audit;
 mod calendar;
+mod clock;
+mod compact;
 mod csv_table;
 mod csv_wide;
 mod error;
 mod grid;
 mod lines;
+mod local;
 mod memory;
 mod number;
 mod options;
@@ -24,6 +27,7 @@ mod values;
 
 pub use audit::{Audit, Finding, FindingKind};
 pub use calendar::{CalendarFeature, calendar};
+pub use clock::{Clock, Tick};
 pub use csv_wide::{read_known, read_wide};
 pub use error::DataError;
 pub use foretoken_kernels::numbers::Numbers;

@@ -29,6 +29,8 @@ use std::{
 /// Fields that are decoded at once, over all columns that are asked for, and rows at most.
 const FIELDS: usize = 1 << 17;
 const ROWS: usize = 1 << 12;
+/// Of a second.
+const NANOSECONDS: i64 = 1_000_000_000;
 const WHOLE: &str = "a Parquet file that is whole";
 
 /// A Parquet file.
@@ -162,7 +164,7 @@ impl Kind {
         match (physical, logical) {
             (Physical::BOOLEAN, _) => Some(Self::Truth),
             (Physical::FLOAT | Physical::DOUBLE, _) => Some(Self::Float),
-            (Physical::INT96, _) => Some(Self::Time(1_000_000_000, Form::Spaced)),
+            (Physical::INT96, _) => Some(Self::Time(NANOSECONDS, Form::Spaced)),
             (Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Decimal(decimal))) => {
                 Some(Self::Decimal(decimal.scale))
             }
@@ -175,7 +177,7 @@ impl Kind {
                 let a_second = match timestamp.unit {
                     TimeUnit::MILLIS => 1_000,
                     TimeUnit::MICROS => 1_000_000,
-                    TimeUnit::NANOS => 1_000_000_000,
+                    TimeUnit::NANOS => NANOSECONDS,
                 };
                 Some(Self::Time(a_second, form(timestamp.is_adjusted_to_u_t_c)))
             }
@@ -203,12 +205,12 @@ impl Kind {
             Self::Unsigned => i64::try_from(unsigned).map_or(Cell::Number(unsigned as f64), Cell::Integer),
             Self::Decimal(scale) => Cell::Number(value as f64 / 10f64.powi(scale)),
             Self::Date => match value.checked_mul(DAY) {
-                Some(ticks) => Cell::Time(Time { ticks, whole: true, form: Form::Date, plain: true }),
+                Some(ticks) => Cell::Time(Time::plain(ticks, Form::Date)),
                 None => Cell::Integer(value),
             },
             Self::Time(a_second, form) => {
-                let whole = value.rem_euclid(a_second) == 0;
-                Cell::Time(Time { ticks: value.div_euclid(a_second), whole, form, plain: true })
+                let nanoseconds = (value.rem_euclid(a_second) * (NANOSECONDS / a_second)) as i32;
+                Cell::Time(Time { nanoseconds, ..Time::plain(value.div_euclid(a_second), form) })
             }
             _ => Cell::Integer(value),
         }
@@ -276,12 +278,8 @@ impl Column {
             }
             Some(ColumnReader::Int64ColumnReader(reader)) => decode!(reader, |value: i64| kind.integer(value, value as u64)),
             Some(ColumnReader::Int96ColumnReader(reader)) => decode!(reader, |value: Int96| {
-                Cell::Time(Time {
-                    ticks: value.to_seconds(),
-                    whole: value.to_nanos().rem_euclid(1_000_000_000) == 0,
-                    form: Form::Spaced,
-                    plain: true,
-                })
+                let nanoseconds = value.to_nanos().rem_euclid(NANOSECONDS) as i32;
+                Cell::Time(Time { nanoseconds, ..Time::plain(value.to_seconds(), Form::Spaced) })
             }),
             Some(ColumnReader::FloatColumnReader(reader)) => decode!(reader, Cell::Single),
             Some(ColumnReader::DoubleColumnReader(reader)) => decode!(reader, Cell::Number),

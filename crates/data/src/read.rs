@@ -3,12 +3,14 @@
 use crate::{
     Align, Audit, Covariate, DataError, FindingKind, Format, ReadOptions, Signal, Stamps, Values,
     audit::Ledger,
+    compact,
     grid::{self, Grid},
+    local,
     number::NUMBER_OR_MISSING,
-    stamps::{self, DAY, Form, LARGEST},
+    stamps::{self, Clock, DAY, Form, LARGEST},
     statics,
     table::{self, Field, Header, Table},
-    track::{Track, bounded, regularise},
+    track::{Track, bounded, groups, regularise},
     values,
 };
 use std::{
@@ -24,10 +26,16 @@ const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known f
 /// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
 ///
 /// Rows are put on a regular grid, whose step is the most frequent one (of months, if the stamps are months apart; of
-/// Mondays to Fridays, if days pass over all weekends): a stamp off it
+/// Mondays to Fridays, if days pass over all weekends; the median, if only that has a grid): a stamp off it
 /// moves to the nearest position, of rows with one position the last one on the grid stays, and a missing row is inserted without
-/// values, where covariates known for the future repeat their last. Stamps with an offset count in UTC. Rows at the end that have no target but known covariates are
+/// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
+///
+/// Stamps that are missing or follow are written in the finest form that any stamp of the file has. Stamps with an offset count
+/// in UTC, or, where their offset changes and their local time of the day does not, by days, weeks, workdays or months of local
+/// clocks, if these are more regular; what is missing or follows is written with the last row's offset then. Integers are dates
+/// if all are, from 1900 to 2100, of 6, 8, 10, 12 or 14 digits (`202401` a month, `20240131` a day, and two digits more each for
+/// hours, minutes and seconds), and either more regular as dates or at least seven and as regular.
 ///
 /// The file is read twice, to count its rows and to place their values, a little of it in memory at a time. With `options.memory` the values lie in mapped
 /// files where they are more than that; then a column at a time is in memory.
@@ -59,6 +67,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     let mut tracks = series.tracks(&mut room, width, &roles);
     let form = samples(path, &table, &roles, &series.places, &mut tracks, options, &mut ledger)?;
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
+    let form = settle(&mut tracks, form, options.align);
     let grids = regularise(path, &mut tracks, &options.future, form != Form::Integer, options.align, &mut ledger)?;
     for track in &mut tracks {
         let names: Vec<String> = track.name.iter().chain(&roles.targets).chain(&options.past).cloned().collect();
@@ -217,17 +226,22 @@ fn samples(
         if last.as_ref().is_none_or(|(before, _)| *before != name) {
             last = Some((name.into_owned(), place));
         }
-        let track = &mut tracks[place];
-        if track.is_full() {
+        if tracks[place].is_full() {
             return Err(changed());
         }
         let stamp = rows.field(roles.time);
         let time = stamp
             .time()
-            .filter(|time| time.whole && time.ticks.unsigned_abs() < LARGEST)
+            .filter(|time| time.is_whole() && time.ticks.unsigned_abs() < LARGEST)
             .filter(|time| form.get_or_insert(time.form).clock() == time.form.clock())
             .filter(|time| time.form == Form::Integer || stamps::write(time.ticks, Form::Spaced).is_some())
             .ok_or_else(|| header.field(line, roles.time, STAMP, stamp))?;
+        // The form of the file says all that any stamp says.
+        let finest = form.map_or(time.form, |form: Form| form.finest(time.form));
+        if let Some(coarser) = form.replace(finest).filter(|form| *form != finest) {
+            tracks.iter_mut().for_each(|track| track.keep_texts(coarser));
+        }
+        let track = &mut tracks[place];
         if roles.id.is_none() && track.rows > 0 && time.ticks < track.ticks[track.rows - 1] {
             return Err(header.field(line, roles.time, "a stamp not before the one above", stamp));
         }
@@ -257,6 +271,25 @@ fn samples(
         Some(form) => Ok(form),
         None => Err(changed()),
     }
+}
+
+/// Takes integers for dates where they are, and times of local clocks where their days are regular; the form that stamps are
+/// written in then. Tracks are sorted.
+fn settle(tracks: &mut [Track<'_>], form: Form, align: Align) -> Form {
+    let plain = tracks.iter().all(|track| track.odd.is_empty());
+    let settled = match form.clock() {
+        Clock::Integer if plain => compact::dates(&groups(tracks, align)),
+        Clock::Utc => local::tracks(tracks, form, align),
+        _ => None,
+    };
+    let Some((ticks, settled)) = settled else { return form };
+    for (track, ticks) in tracks.iter_mut().zip(ticks) {
+        if settled.clock() == Clock::Utc {
+            track.keep_texts(form);
+        }
+        track.ticks[..ticks.len()].copy_from_slice(&ticks);
+    }
+    settled
 }
 
 /// The signal over all rows that any track has; in memory, if it takes no more than `budget`.
@@ -515,6 +548,132 @@ mod tests {
         assert_eq!(signal.stamps.after(5, 2), ["2020-10-25 04:00:00+00:00", "2020-10-25 05:00:00+00:00"]);
     }
 
+    /// A file of one column, 1, 2, …, its step in words, and the two stamps after it.
+    fn after(stamps: &[&str]) -> (Signal, String, Vec<String>) {
+        let lines = stamps.iter().enumerate().map(|(row, stamp)| format!("{stamp},{}\n", row + 1));
+        let text = format!("t,a\n{}", lines.collect::<String>());
+        let (signal, audit) = read_bytes(text.as_bytes(), "").unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        assert_eq!(audit.lines(), [[""; 4]; 0], "{text:?}");
+        assert_eq!(signal.stamps.iter().collect::<Vec<_>>(), stamps);
+        let next = signal.stamps.after(signal.len(), 2);
+        (signal, audit.step, next)
+    }
+
+    fn goes_on(stamps: &[&str], step: &str, expected: [&str; 2]) {
+        let (_, found, next) = after(stamps);
+        assert_eq!((&*found, &next[..]), (step, &expected.map(String::from)[..]), "{stamps:?}");
+    }
+
+    #[test]
+    fn the_finest_form_is_the_files() {
+        goes_on(
+            &["2024-02-01", "2024-02-01 01:00:00", "2024-02-01 02:00:00"],
+            "1 h",
+            ["2024-02-01 03:00:00", "2024-02-01 04:00:00"],
+        );
+        goes_on(
+            &["2024-01-31T22:00", "2024-01-31T23:00", "2024-02-01", "2024-02-01T01:00:00"],
+            "1 h",
+            ["2024-02-01T02:00:00", "2024-02-01T03:00:00"],
+        );
+        // Form of the first where they say as much.
+        goes_on(&["2024-02-01", "2024-02-01 12:00", "2024-02-02T00:00"], "12 h", ["2024-02-02 12:00", "2024-02-03 00:00"]);
+        goes_on(&["2024-02-01", "2024-02-02"], "1 d", ["2024-02-03", "2024-02-04"]);
+        check(
+            "unique_id,ds,y\na,2024-02-01,1\nb,2024-02-01,2\na,2024-02-01 06:00,3\na,2024-02-01 12:00,4\nb,2024-02-01 18:00:00,5\n",
+            "format = \"long\"",
+            "2024-02-01 1,2; 2024-02-01 06:00 3,-; 2024-02-01 12:00 4,-; 2024-02-01 18:00:00 -,5",
+            "Gap b 1 :6; Inserted b 2 :6",
+        );
+    }
+
+    #[test]
+    fn integers_that_are_dates_go_on_as_dates() {
+        goes_on(&["20240229", "20240301", "20240302"], "1 d", ["20240303", "20240304"]);
+        goes_on(&["20240628", "20240629", "20240630", "20240701"], "1 d", ["20240702", "20240703"]);
+        goes_on(&["202410", "202411", "202412", "202501"], "1 mo", ["202502", "202503"]);
+        goes_on(&["2024022922", "2024022923", "2024030100"], "1 h", ["2024030101", "2024030102"]);
+        goes_on(&["202312312340", "202312312350", "202401010000"], "10 min", ["202401010010", "202401010020"]);
+        goes_on(&["20231231235958", "20231231235959", "20240101000000"], "1 s", ["20240101000001", "20240101000002"]);
+        goes_on(&["20240105", "20240112", "20240119", "20240126", "20240202"], "7 d", ["20240209", "20240216"]);
+        goes_on(&["20240330", "20240331", "20240332"], "1", ["20240333", "20240334"]);
+        goes_on(&["20240101", "20240102", "20240103"], "1", ["20240104", "20240105"]);
+        let month: Vec<String> = (20_240_101..=20_240_131).map(|day: i64| day.to_string()).collect();
+        goes_on(&month.iter().map(String::as_str).collect::<Vec<_>>(), "1 d", ["20240201", "20240202"]);
+        let (signal, ..) = after(&["20240629", "20240630", "20240701"]);
+        let weekend = crate::calendar(&signal.stamps, 1, &[crate::CalendarFeature::Weekend], false).expect("dates");
+        assert_eq!((&weekend[0].values[0][..], signal.step()), (&[1.0, 1.0, 0.0, 0.0][..], Some(DAY)));
+        check(
+            "t,a\n20240630,1\n20240701,2\n20240703,3\n",
+            "",
+            "20240630 1; 20240701 2; 20240702 -; 20240703 3",
+            "Gap 1 :4; Inserted 1 :4",
+        );
+        check(
+            "unique_id,ds,y\nb,20240701,1\na,20240630,2\na,20240629,3\na,20240701,4\nb,20240702,5\n",
+            "format = \"long\"",
+            "20240629 -,3; 20240630 -,2; 20240701 1,4; 20240702 5,-",
+            "Reordered a 1 :4",
+        );
+        // Digits that stand otherwise are no dates.
+        check("t,a\n+20240630,1\n20240701,2\n20240772,3\n", "", "+20240630 1; 20240701 2; 20240772 3", "");
+    }
+
+    #[test]
+    fn days_of_local_clocks_are_regular_where_their_offset_changes() {
+        let of = |stamps: &[(&str, &str)], time: &str| {
+            let of = |(day, offset): &(&str, &str)| format!("2024-{day}{time}{offset}");
+            stamps.iter().map(of).collect::<Vec<String>>()
+        };
+        let on = |stamps: &[(&str, &str)], time: &str, step: &str, expected: [&str; 2]| {
+            goes_on(&of(stamps, time).iter().map(String::as_str).collect::<Vec<_>>(), step, expected);
+        };
+        let [winter, summer] = ["+01:00", "+02:00"];
+        let days =
+            [("03-29", winter), ("03-30", winter), ("03-31", winter), ("04-01", summer), ("04-02", summer), ("04-03", summer)];
+        on(&days, " 00:00:00", "1 d", ["2024-04-04 00:00:00+02:00", "2024-04-05 00:00:00+02:00"]);
+        let months = [("01-31", winter), ("02-29", winter), ("03-31", summer), ("04-30", summer)];
+        on(&months, "T06:00:00", "1 mo", ["2024-05-31T06:00:00+02:00", "2024-06-30T06:00:00+02:00"]);
+        let weeks = [("10-14", summer), ("10-21", summer), ("10-28", winter), ("11-04", winter)];
+        on(&weeks, " 00:00:00", "7 d", ["2024-11-11 00:00:00+01:00", "2024-11-18 00:00:00+01:00"]);
+        let workdays =
+            [("03-21", "Z"), ("03-22", "Z"), ("03-25", "Z"), ("03-26", "Z"), ("03-27", "Z"), ("03-28", "Z"), ("03-29", "Z")];
+        let workdays = [&workdays[..], &[("04-01", "+01:00"), ("04-02", "+01:00")]].concat();
+        on(&workdays, "T09:00:00", "1 workday", ["2024-04-03T09:00:00+01:00", "2024-04-04T09:00:00+01:00"]);
+        // Others stay in UTC: one offset, hours, and days of UTC.
+        on(&days[..3], " 00:00:00", "1 d", ["2024-03-31 23:00:00+00:00", "2024-04-01 23:00:00+00:00"]);
+        let utc = ["2024-03-30 01:00:00+01:00", "2024-03-31 01:00:00+01:00", "2024-04-01 02:00:00+02:00"];
+        goes_on(&utc, "1 d", ["2024-04-02 00:00:00+00:00", "2024-04-03 00:00:00+00:00"]);
+        // The calendar is that of UTC, as it is of stamps that arrive one by one.
+        let stamps = of(&days, " 00:00:00");
+        let (signal, ..) = after(&stamps.iter().map(String::as_str).collect::<Vec<_>>());
+        let calendar = |stamps: &Stamps| crate::calendar(stamps, 2, &[crate::CalendarFeature::HourOfDay], false).expect("times");
+        assert_eq!((calendar(&signal.stamps), signal.step()), (calendar(&Stamps::from(stamps)), Some(DAY)));
+        check(
+            "unique_id,ds,y\na,2024-03-31T00:00+01:00,2\na,2024-03-30T00:00+01:00,1\na,2024-04-01T00:00+02:00,3\na,2024-04-03T00:00+02:00,4\n\
+             b,2024-04-01T00:00+02:00,5\nb,2024-04-02T00:00+02:00,6\nb,2024-04-03T00:00+02:00,7\n",
+            "format = \"long\"",
+            "2024-03-30T00:00+01:00 1,-; 2024-03-31T00:00+01:00 2,-; 2024-04-01T00:00+02:00 3,5; 2024-04-02T00:00+02:00 -,6; \
+             2024-04-03T00:00+02:00 4,7",
+            "Reordered a 1 :3; Gap a 1 :5; Inserted a 1 :5",
+        );
+    }
+
+    #[test]
+    fn stamps_that_are_a_little_off_have_a_grid() {
+        let jittered = |by: [i64; 7]| {
+            let row = |row: i64| format!("{},1\n", 60 * row + by[row as usize % 7] * i64::from(row % 3 > 0));
+            (0..1200).map(row).collect::<String>()
+        };
+        let (signal, audit) = read_bytes(format!("t,a\n{}", jittered([1, -1, 0, 1, -1, 1, -1])).as_bytes(), "").expect("reads");
+        assert_eq!((signal.len(), &*audit.step), (1200, "60"));
+        assert_eq!((signal.stamps.at(0), signal.stamps.at(1199)), ("0".into(), (60 * 1199).to_string()));
+        assert!(audit.total(FindingKind::Snapped) > 600 && audit.findings.len() == 1, "{audit:?}");
+        // A tenth of the step and more is off the grid.
+        let error = read_bytes(format!("t,a\n{}", jittered([6, -6, 0, 6, -6, 6, -6])).as_bytes(), "").expect_err("no grid");
+        assert!(error.to_string().contains("of 1200 off the grid of 66, the first on line "), "{error}");
+    }
+
     #[test]
     fn the_known_future_stays() {
         let (text, options) = ("t,a,f\n1,5,1\n2,,2\n3,6,3\n4,,4\n5,NA,5\n", "future = [\"f\"]");
@@ -600,6 +759,18 @@ mod tests {
     }
 
     #[test]
+    fn packed_files_are_named() {
+        for (bytes, expected) in [
+            (&b"\x1f\x8b\x08\x00\x00\x00"[..], "expected CSV or Parquet that is unpacked, found a gzip file"),
+            (b"PK\x03\x04\x14\x00", "found a zip file"),
+            (b"\x28\xb5\x2f\xfd\x04", "found a zstd file"),
+        ] {
+            let error = read_bytes(bytes, "").expect_err(expected).to_string();
+            assert!(error.ends_with(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn bytes_that_are_not_utf8_are_latin1() {
         let (signal, audit) = read_bytes(b"t,\xb0C\n1,5\n2,6\n", "").expect("reads");
         assert_eq!(signal.names, ["°C"]);
@@ -630,6 +801,10 @@ mod tests {
             ("t,a\n9223372036854775807,1\n", "", ":2: column `t`: expected a date"),
             ("t,a\n1/7/2016 0:00,1\n", "", ":2: column `t`: expected a date"),
             ("t,a\n2020-01-01 00:00:00.5,1\n", "", ":2: column `t`: expected a date"),
+            ("t;a\n1;2\n", "", "expected fields separated by commas, found semicolons and no comma on line 1"),
+            ("t\ta b\n1\t2\n", "", "expected fields separated by commas, found tabs and no comma on line 1"),
+            ("t\n1\n", "", "expected a stamp column and at least one value column, found 1 column"),
+            ("\u{1f}\u{8b}", "", "at least one value column"),
             ("t,a\n1,1\n", "columns = [\"b\"]", "expected a column `b`, found a"),
             ("t,a\n1,1\n", "columns = [\"t\"]", "expected a column `t`, found a"),
             ("t,a\n1,1\n", "past = [\"a\"]", "expected at least one target column, found none"),

@@ -1,10 +1,15 @@
-//! Time stamps: integers, dates, civil date-times and those with an offset from UTC, kept in the form they came in. What follows a date with slashes is written
-//! with dashes.
+//! Time stamps: integers, dates, civil date-times and those with an offset from UTC, kept in the form they came in. What follows a date with
+//! slashes is written with dashes. One stamp does not tell whether an integer is a date, or whether days are those of local clocks: [`settled`].
 
-use crate::grid::{self, Grid, Unit};
+use crate::{
+    compact,
+    grid::{self, Grid, Unit},
+    local,
+};
 use jiff::{
     Timestamp,
     civil::{Date, DateTime},
+    fmt::temporal::Pieces,
 };
 use std::{collections::BTreeMap, ops::Range};
 
@@ -24,12 +29,39 @@ const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 pub struct Time {
     /// Seconds, or counts.
     pub ticks: i64,
-    /// Whether `ticks` is all of it: no fraction of a second was cut off.
-    pub whole: bool,
+    /// What `ticks` is short of it, of the sign that the time has if it is before 1970.
+    pub nanoseconds: i32,
+    /// Seconds that its clock is ahead of UTC, where it has an offset.
+    pub offset: i32,
     /// How it was written.
     pub form: Form,
     /// Whether [`write`] in this form gives what was read.
     pub plain: bool,
+}
+
+impl Time {
+    /// A time in just this form.
+    pub fn plain(ticks: i64, form: Form) -> Self {
+        Self { ticks, nanoseconds: 0, offset: 0, form, plain: true }
+    }
+
+    /// Whether `ticks` is all of it: it has no fraction of a second.
+    pub fn is_whole(&self) -> bool {
+        self.nanoseconds == 0
+    }
+
+    /// As it would be written, its offset and its fraction of a second included; none beyond the year 9999.
+    pub fn text(&self) -> Option<String> {
+        let local = Form::Local { offset: self.offset, spaced: self.form == Form::SpacedUtc };
+        let form = if self.offset == 0 { self.form } else { local };
+        let text = write(self.ticks.checked_add(self.offset.into())?, form)?;
+        if self.is_whole() {
+            return Some(text);
+        }
+        let (civil, zone) = text.split_at_checked(SECONDS_END)?;
+        let fraction = format!("{:09}", self.nanoseconds.unsigned_abs());
+        Some(format!("{civil}.{}{zone}", fraction.trim_end_matches('0')))
+    }
 }
 
 /// How a stamp is written.
@@ -51,6 +83,11 @@ pub enum Form {
     Utc,
     /// `2016-07-01 00:10:00+00:00`.
     SpacedUtc,
+    /// `20160701`, a date as an integer of so many digits (see [`compact`]).
+    Digits(u8),
+    /// `2016-07-01 00:10:00+02:00`: the time of clocks that are so many seconds ahead of UTC; with a `T` unless `spaced` (see
+    /// [`local`]).
+    Local { offset: i32, spaced: bool },
 }
 
 /// What stamps count; those of one file count the same.
@@ -66,9 +103,20 @@ impl Form {
     pub fn clock(self) -> Clock {
         match self {
             Self::Integer => Clock::Integer,
-            Self::Utc | Self::SpacedUtc => Clock::Utc,
+            Self::Utc | Self::SpacedUtc | Self::Local { .. } => Clock::Utc,
             _ => Clock::Civil,
         }
+    }
+
+    /// The finer of two forms: a date says less than a time to the minute, and that less than one to the second. This one where
+    /// they say as much.
+    pub fn finest(self, other: Self) -> Self {
+        let fineness = |form| match form {
+            Self::Date => 0,
+            Self::SpacedMinute | Self::IsoMinute => 1,
+            _ => 2,
+        };
+        if fineness(other) > fineness(self) { other } else { self }
     }
 }
 
@@ -77,7 +125,7 @@ pub fn parse(stamp: &str) -> Option<Time> {
     if let Ok(ticks) = stamp.parse::<i64>() {
         let digits = stamp.strip_prefix('-').unwrap_or(stamp);
         let plain = stamp == "0" || !digits.starts_with(['0', '+']);
-        return Some(Time { ticks, whole: true, form: Form::Integer, plain });
+        return Some(Time { plain, ..Time::plain(ticks, Form::Integer) });
     }
     if stamp.contains('/') {
         return slashed(stamp);
@@ -90,7 +138,9 @@ pub fn parse(stamp: &str) -> Option<Time> {
     if time.contains(['Z', '+', '-']) {
         let since = stamp.parse::<Timestamp>().ok()?.duration_since(Timestamp::UNIX_EPOCH);
         let form = if time.starts_with(' ') && !time.ends_with('Z') { Form::SpacedUtc } else { Form::Utc };
-        return Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form, plain: is_plain(stamp, form) });
+        let plain = is_plain(stamp, form);
+        let offset = if plain { 0 } else { offset(stamp) };
+        return Some(Time { ticks: since.as_secs(), nanoseconds: since.subsec_nanos(), offset, form, plain });
     }
     let form = match stamp.as_bytes().get(10) {
         None => Form::Date,
@@ -100,7 +150,12 @@ pub fn parse(stamp: &str) -> Option<Time> {
         Some(_) => Form::Iso,
     };
     let since = stamp.parse::<DateTime>().ok()?.duration_since(EPOCH);
-    Some(Time { ticks: since.as_secs(), whole: since.subsec_nanos() == 0, form, plain: is_plain(stamp, form) })
+    Some(Time { ticks: since.as_secs(), nanoseconds: since.subsec_nanos(), offset: 0, form, plain: is_plain(stamp, form) })
+}
+
+/// Seconds that the clock of a stamp is ahead of UTC.
+fn offset(stamp: &str) -> i32 {
+    Pieces::parse(stamp).ok().and_then(|pieces| pieces.to_numeric_offset()).map_or(0, |offset| offset.seconds())
 }
 
 /// A date with slashes, the year first, and a time after it, as spreadsheets write them: `2016/7/1 0:00`, digits padded or not. What follows it is written
@@ -116,16 +171,17 @@ fn slashed(stamp: &str) -> Option<Time> {
         (true, 2) => (Form::Spaced, DateTime::strptime("%Y/%m/%d %H:%M:%S", stamp).ok()?),
         _ => return None,
     };
-    Some(Time { ticks: civil.duration_since(EPOCH).as_secs(), whole: true, form, plain: false })
+    Some(Time { plain: false, ..Time::plain(seconds(civil), form) })
 }
 
-/// Characters of a date and a time to the minute.
+/// Characters of a date and a time to the minute, and to the second.
 const MINUTES: usize = 16;
+const SECONDS_END: usize = 19;
 
 /// Whether a time that was read is in just this form: signs where they are, and so digits elsewhere.
 fn is_plain(stamp: &str, form: Form) -> bool {
     let (len, separator, offset) = match form {
-        Form::Integer => return true,
+        Form::Integer | Form::Digits(_) | Form::Local { .. } => return true,
         Form::Date => (10, b'-', ""),
         Form::Spaced => (19, b' ', ""),
         Form::SpacedMinute => (MINUTES, b' ', ""),
@@ -147,6 +203,11 @@ pub fn civil(ticks: i64) -> Option<DateTime> {
     EPOCH.checked_add(jiff::SignedDuration::from_secs(ticks)).ok()
 }
 
+/// Seconds from 1970 to a civil time.
+pub fn seconds(civil: DateTime) -> i64 {
+    civil.duration_since(EPOCH).as_secs()
+}
+
 /// Months since the year 0.
 pub fn month(time: DateTime) -> i64 {
     i64::from(time.year()) * 12 + i64::from(time.month()) - 1
@@ -156,7 +217,7 @@ pub fn month(time: DateTime) -> i64 {
 pub fn ticks_in_month(month: i64, day: i8, second: i64) -> Option<i64> {
     let first = Date::new(month.div_euclid(12).try_into().ok()?, (month.rem_euclid(12) + 1) as i8, 1).ok()?;
     let days = i64::from(day.min(first.days_in_month())) - 1;
-    Some(first.to_datetime(jiff::civil::Time::midnight()).duration_since(EPOCH).as_secs() + days * DAY + second)
+    Some(seconds(first.to_datetime(jiff::civil::Time::midnight())) + days * DAY + second)
 }
 
 /// A stamp in a form; `None` beyond the year 9999.
@@ -172,6 +233,8 @@ pub fn write(ticks: i64, form: Form) -> Option<String> {
         Form::Iso | Form::IsoMinute => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
         Form::Utc => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         Form::SpacedUtc => time.strftime("%Y-%m-%d %H:%M:%S+00:00").to_string(),
+        Form::Digits(digits) => compact::write(time, digits),
+        Form::Local { offset, spaced } => local::write(time, offset, spaced),
         Form::Spaced | Form::SpacedMinute | Form::Integer => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
     })
 }
@@ -271,7 +334,8 @@ impl Stamps {
         }
     }
 
-    /// Seconds since 1970, of a civil time or in UTC, or the integer itself; none of what is neither.
+    /// Seconds since 1970, of a civil time, in UTC or of local clocks where their days are regular, or the integer itself; none
+    /// of what is neither.
     pub(crate) fn ticks(&self, row: usize) -> Option<i64> {
         match &self.0 {
             Kind::Written(stamps) => parse(&stamps[row]).map(|time| time.ticks),
@@ -284,6 +348,10 @@ impl Stamps {
         match &self.0 {
             Kind::Written(stamps) => parse_civil(&stamps[row]),
             Kind::Regular { form: Form::Integer, .. } => None,
+            Kind::Regular { form: Form::Local { offset, .. }, odd, .. } => match odd.get(&row) {
+                Some(text) => parse_civil(text),
+                None => civil(self.ticks(row)? - i64::from(*offset)),
+            },
             Kind::Regular { .. } => civil(self.ticks(row)?),
         }
     }
@@ -295,11 +363,26 @@ const LATEST: usize = 64;
 /// The `count` stamps after some texts, on the grid that they are on.
 fn written_after(stamps: &[String], count: usize) -> Option<Vec<String>> {
     let times: Vec<Time> = stamps.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
-    let (ticks, form): (Vec<i64>, Form) = (times.iter().map(|time| time.ticks).collect(), times.last()?.form);
+    let (ticks, form) = settled(&times);
     let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
     let grid = Grid::fit(unit, step, &[&ticks]);
     let (last, _) = grid.position(*ticks.last()?);
     on_grid(&grid, last.checked_add(1)?, count, form)
+}
+
+/// The ticks of times in order, as the grid takes them, and the form that they go on in: the finest of theirs, that of compact
+/// dates or of local clocks.
+pub(crate) fn settled(times: &[Time]) -> (Vec<i64>, Form) {
+    let ticks: Vec<i64> = times.iter().map(|time| time.ticks).collect();
+    let form = times.iter().map(|time| time.form).reduce(Form::finest).unwrap_or(Form::Integer);
+    let settled = match form.clock() {
+        Clock::Integer if times.iter().all(|time| time.plain) => {
+            compact::dates(&[vec![&ticks]]).map(|(mut dates, form)| (dates.remove(0), form))
+        }
+        Clock::Utc => local::days(times, &ticks),
+        _ => None,
+    };
+    settled.unwrap_or((ticks, form))
 }
 
 /// `count` positions of a grid from one on, in a form; none where its step is unknown.
@@ -310,9 +393,11 @@ fn on_grid(grid: &Grid, first: i64, count: usize, form: Form) -> Option<Vec<Stri
     (0..count as i64).map(|ahead| write(grid.ticks(first.checked_add(ahead)?)?, form)).collect()
 }
 
-/// The civil time of a stamp, in UTC where it has an offset; integers have none.
+/// The civil time of a stamp, in UTC where it has an offset; integers have none, but for compact dates.
 pub(crate) fn parse_civil(stamp: &str) -> Option<DateTime> {
-    parse(stamp).filter(|time| time.form != Form::Integer).and_then(|time| civil(time.ticks))
+    let time = parse(stamp)?;
+    let ticks = if time.form == Form::Integer { compact::seconds(time.ticks)?.1 } else { time.ticks };
+    civil(ticks)
 }
 
 impl Default for Stamps {
@@ -407,6 +492,21 @@ mod tests {
     }
 
     #[test]
+    fn times_show_their_offset_and_their_fraction() {
+        for (stamp, expected) in [
+            ("2024-02-01T00:00:00.5Z", "2024-02-01T00:00:00.5Z"),
+            ("2024-02-01 00:00:00.000250", "2024-02-01 00:00:00.00025"),
+            ("2024-02-01 00:00:00.000000001+00:00", "2024-02-01 00:00:00.000000001+00:00"),
+            ("2024-02-01 00:00:00-04:30", "2024-02-01 00:00:00-04:30"),
+            ("2024-02-01T00:00:00.25+05:45", "2024-02-01T00:00:00.25+05:45"),
+            ("2024-02-01 00:00", "2024-02-01 00:00"),
+            ("20240201", "20240201"),
+        ] {
+            assert_eq!(parse(stamp).and_then(|time| time.text()).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
     fn slashes_after_the_year_are_read() {
         for (stamp, expected) in [
             ("2016/7/1", Some("2016-07-01")),
@@ -427,16 +527,15 @@ mod tests {
             ("/", None),
         ] {
             let time = parse(stamp);
-            assert!(time.is_none_or(|time| time.whole && !time.plain), "{stamp}");
+            assert!(time.is_none_or(|time| time.is_whole() && !time.plain), "{stamp}");
             assert_eq!(time.and_then(|time| write(time.ticks, time.form)).as_deref(), expected, "{stamp}");
         }
     }
 
     fn check<const N: usize>(stamps: [&str; N], expected: [&str; 2]) {
         let stamps: Vec<String> = stamps.map(String::from).into();
-        let ticks: Option<Vec<i64>> = stamps.iter().map(|stamp| parse(stamp).map(|time| time.ticks)).collect();
-        if let Some(ticks) = ticks {
-            let form = parse(&stamps[0]).expect("a stamp").form;
+        let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
+        if let Some((ticks, form)) = times.map(|times| settled(&times)) {
             let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
             let grid = Grid::fit(unit, step, &[&ticks]);
             let first = grid.position(ticks[0]).0;
@@ -467,6 +566,12 @@ mod tests {
         check(["2019-10-01", "2019-11-01", "2019-12-01"], ["2020-01-01", "2020-02-01"]);
         check(["2019-07-01", "2019-10-01"], ["2020-01-01", "2020-04-01"]);
         check(["2018-01-01", "2019-01-01"], ["2020-01-01", "2021-01-01"]);
+        check(["2019-11-30", "2019-11-30 12:00", "2019-12-01"], ["2019-12-01 12:00", "2019-12-02 00:00"]);
+        check(["20240228", "20240229", "20240301"], ["20240302", "20240303"]);
+        check(
+            ["2024-02-29T00:00+01:00", "2024-03-31T00:00+01:00", "2024-04-30T00:00+02:00"],
+            ["2024-05-31T00:00:00+02:00", "2024-06-30T00:00:00+02:00"],
+        );
         check(["monday", "tuesday"], ["+1", "+2"]);
         // One stamp has no step, and numbers are counted.
         check(["2024-01-01 05:00:00"], ["+1", "+2"]);

@@ -49,7 +49,7 @@ impl Field<'_> {
             Self::Single(value) => value.to_string().into(),
             Self::Integer(value) => value.to_string().into(),
             Self::Truth(truth) => truth.to_string().into(),
-            Self::Time(time) => stamps::write(time.ticks, time.form).unwrap_or_else(|| format!("second {}", time.ticks)).into(),
+            Self::Time(time) => time.text().unwrap_or_else(|| format!("second {}", time.ticks)).into(),
             Self::Nothing => "".into(),
         }
     }
@@ -95,7 +95,7 @@ impl Field<'_> {
     pub fn time(&self) -> Option<Time> {
         match *self {
             Self::Text(text) => stamps::parse(text),
-            Self::Integer(ticks) => Some(Time { ticks, whole: true, form: Form::Integer, plain: true }),
+            Self::Integer(ticks) => Some(Time::plain(ticks, Form::Integer)),
             Self::Time(time) => Some(time),
             _ => None,
         }
@@ -107,6 +107,9 @@ pub(crate) fn fault(path: &Path, expected: impl Into<String>, found: impl Into<S
     DataError::File { path: path.into(), expected: expected.into(), found: found.into() }
 }
 
+/// How packed files begin, and what they are called; workbooks of spreadsheets are zip files.
+const PACKED: [(&[u8], &str); 3] = [(&[0x1f, 0x8b], "gzip"), (b"PK\x03\x04", "zip"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd")];
+
 /// A file of rows.
 pub(crate) enum Table {
     Csv(csv_table::Csv),
@@ -115,11 +118,14 @@ pub(crate) enum Table {
 
 impl Table {
     /// # Errors
-    /// An unreadable or empty file, no header, fewer than two columns, or names that are empty or doubled.
+    /// An unreadable, packed or empty file, no header, fewer than two columns, or names that are empty or doubled.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let mut start = Vec::new();
         let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut start));
         read.map_err(|source| DataError::Io { path: path.into(), source })?;
+        if let Some((_, kind)) = PACKED.iter().find(|(magic, _)| start.starts_with(magic)) {
+            return Err(fault(path, "CSV or Parquet that is unpacked", format!("a {kind} file")));
+        }
         let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
         if named || start == b"PAR1" {
             return parquet_table::Parquet::open(path).map(Self::Parquet);

@@ -180,3 +180,34 @@ fn known_covariates_of_parquet_are_a_step_apart() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn stamps_with_a_fraction_are_shown_with_it() {
+    for (kind, a_second, expected) in [
+        ("TIMESTAMP(MILLIS, false)", 1_000, "found `2024-02-01 00:00:00.5`"),
+        ("TIMESTAMP(MICROS, true)", 1_000_000, "found `2024-02-01T00:00:00.5Z`"),
+        ("TIMESTAMP(NANOS, false)", 1_000_000_000, "found `2024-02-01 00:00:00.5`"),
+    ] {
+        let file = written(&format!("message m {{ REQUIRED INT64 t ({kind}); REQUIRED DOUBLE a; }}"), |group| {
+            let first = 1_706_745_599 * a_second;
+            column::<Int64Type>(group, &[first, first + a_second * 3 / 2]);
+            column::<DoubleType>(group, &[1.0, 2.0]);
+        });
+        let error = read_with(file.path(), "").expect_err(expected);
+        assert!(
+            error.contains(":2: column `t`: expected a date, a date and time to the second") && error.ends_with(expected),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn integers_that_are_dates_are_read_as_dates() {
+    let file = written("message m { REQUIRED INT64 t; REQUIRED DOUBLE a; }", |group| {
+        column::<Int64Type>(group, &[20_240_628, 20_240_629, 20_240_701]);
+        column::<DoubleType>(group, &[1.0, 2.0, 3.0]);
+    });
+    let (signal, audit) = read_with(file.path(), "").expect("reads");
+    assert_eq!((signal.len(), &*audit.step, audit.total(FindingKind::Inserted)), (4, "1 d", 1));
+    assert_eq!(signal.stamps.after(4, 1), ["20240702"]);
+}

@@ -139,7 +139,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if steps > longest {
         return Err(CliError::file(&model, format!("expected a horizon of at most {longest}, the model's, found {steps}")));
     }
-    let (signal, audit) = read_for(&model, path, &names(&forecaster), longest)?;
+    let (signal, audit) = read_for(&model, path, &forecaster)?;
     if !audit.is_clean() {
         remark!("{}", table::audit(&audit));
     }

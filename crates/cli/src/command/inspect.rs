@@ -130,7 +130,7 @@ struct Seen {
 impl Seen {
     fn of(forecaster: &Arc<Forecaster>, path: &Path, arguments: &Arguments) -> Result<Self, CliError> {
         let (model, names) = (&arguments.model, super::forecast::names(forecaster));
-        let (signal, _) = read_for(model, path, &names, forecaster.config().horizon)?;
+        let (signal, _) = read_for(model, path, forecaster)?;
         let end = signal.observed_len();
         let rows = end.saturating_sub(arguments.last)..end;
         let regimes = arguments.regime.as_ref().map(|column| Regimes::read(model, path, &names, column)).transpose()?;

@@ -5,7 +5,7 @@ use crate::{
     run::{predictor, reading},
     say::remark,
 };
-use foretoken_data::{LineParser, Parsed, read_known};
+use foretoken_data::{Clock, LineParser, Parsed, Tick, read_known};
 use foretoken_model::{Beside, Predictor, Snapshot, file::write_atomically};
 use std::{
     io::{BufRead, Write},
@@ -16,7 +16,8 @@ use std::{
 ///
 /// A line in is the model's columns in order, with or without a stamp in front; the first line may be their header. A line out
 /// is the point forecast: for each column in order its values 1 to horizon, separated by commas. A bad line is reported on
-/// standard error with its number and changes nothing.
+/// standard error with its number and changes nothing; so is one whose stamp does not come after the one before. Every line is the next sample: of samples
+/// that stamps pass over the stream is only told by lines of empty fields, with --missing, and where there are none it says so.
 ///
 /// Behind the columns come the model's past covariates, one value each for all columns; what is known ahead comes from the file `--known`.
 #[derive(clap::Args)]
@@ -47,6 +48,8 @@ pub struct Arguments {
     known: Option<PathBuf>,
 }
 
+/// Gaps that are told of.
+const GAPS: usize = 10;
 /// Samples between two writings of the usage.
 const USAGE_EVERY: u64 = 1000;
 
@@ -105,6 +108,20 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     followed.and(counted)
 }
 
+/// Takes the sample of a line, unless its stamp does not come after the one before.
+fn advance(
+    predictor: &mut Predictor,
+    clock: &Clock,
+    line: u64,
+    stamp: Option<&str>,
+    values: &[f64],
+    columns: usize,
+) -> Result<Option<Tick>, CliError> {
+    let tick = stamp.map(|stamp| clock.look(stamp, line)).transpose()?;
+    predictor.advance_beside(&values[..columns], &values[columns..])?;
+    Ok(tick)
+}
+
 /// Forecasts after every line, until there are no more.
 fn follow(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = predictor.forecaster().clone();
@@ -113,6 +130,7 @@ fn follow(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliErr
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let mut parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let mut forecast = predictor.forecast_buffer();
+    let (mut clock, mut gaps) = (Clock::default(), 0);
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
     let mut text = String::new();
@@ -124,8 +142,19 @@ fn follow(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliErr
         number += 1;
         let problem: String = match std::str::from_utf8(&line).map(|line| parser.parse(line, number)) {
             Ok(Ok(Parsed::Header)) => continue,
-            Ok(Ok(Parsed::Row { values, .. })) => match predictor.advance_beside(&values[..columns], &values[columns..]) {
-                Ok(()) => {
+            Ok(Ok(Parsed::Row { stamp, values })) => match advance(predictor, &clock, number, stamp, values, columns) {
+                Ok(tick) => {
+                    if let Some(tick) = tick {
+                        clock.take(tick);
+                        gaps += usize::from(tick.passed() > 0);
+                        if tick.passed() > 0 && gaps <= GAPS {
+                            let more = if gaps == GAPS { "; no more of them is said" } else { "" };
+                            remark!(
+                                "line:{number}: its stamp passes over {} samples, of which no line tells{more}",
+                                tick.passed()
+                            );
+                        }
+                    }
                     // What is not known of the horizon ends no stream: the sample was taken.
                     match predictor.predict(&mut forecast) {
                         Ok(()) => {
@@ -146,13 +175,12 @@ fn follow(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliErr
                     }
                     continue;
                 }
-                Err(error) => {
-                    // A broken stream has no next sample, and no state to keep.
-                    if predictor.check_whole().is_err() {
-                        return Err(CliError::Line { line: number, source: error });
-                    }
-                    format!("line:{number}: {error}")
+                // A broken stream has no next sample, and no state to keep.
+                Err(CliError::Model(error)) if predictor.check_whole().is_err() => {
+                    return Err(CliError::Line { line: number, source: error });
                 }
+                Err(CliError::Model(error)) => format!("line:{number}: {error}"),
+                Err(error) => error.to_string(),
             },
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("line:{number}: expected UTF-8, found other bytes"),

@@ -45,7 +45,7 @@ fn a_bad_line_is_reported_and_changes_nothing() {
     let clean = stdout(&with_input(&["stream", "out"], folder, lines.join("\n").as_bytes()));
     assert_eq!(clean.lines().count(), 60);
     let mut dirty: Vec<Vec<u8>> = lines.iter().map(|line| line.clone().into_bytes()).collect();
-    for (place, bad) in [(10, "noon,1,two"), (20, "1"), (30, "5,NaN,1"), (40, "6,1,1e300"), (50, "")] {
+    for (place, bad) in [(10, "noon,1,two"), (20, "1"), (30, "5,NaN,1"), (40, "36,1,1e300"), (50, "")] {
         dirty.insert(place, bad.into());
     }
     dirty.insert(55, vec![0xff, 0xfe]);
@@ -79,6 +79,26 @@ fn a_reader_that_leaves_ends_the_stream_quietly() {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().ok();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn stamps_that_go_back_are_refused_and_gaps_are_told_of() {
+    let folder = TRAINED.path();
+    let whole = csv(60);
+    let lines: Vec<&str> = whole.lines().collect();
+    let clean = stdout(&with_input(&["stream", "out"], folder, whole.as_bytes()));
+    // Line 31 comes twice, and after it one from before.
+    let twice = [&lines[..31], &lines[30..31], &lines[9..10], &lines[31..]].concat().join("\n");
+    let output = with_input(&["stream", "out"], folder, twice.as_bytes());
+    assert_eq!(stdout(&output), clean);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = ["line:32: column `stamp`: expected 30, a step after", "line:33: column `stamp`: expected 30, a step after"];
+    assert!(errors.lines().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{errors}");
+    assert_eq!(errors.lines().count(), 2, "{errors}");
+    let gap = [&lines[..31], &lines[41..]].concat().join("\n");
+    let output = with_input(&["stream", "out"], folder, gap.as_bytes());
+    assert_eq!(stdout(&output).lines().count(), 50);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "line:32: its stamp passes over 10 samples, of which no line tells\n");
 }
 
 #[cfg(unix)]

@@ -1,0 +1,328 @@
+//! The clock of a live stream: whether stamps go on, and how many samples lie between two of them.
+
+use crate::{
+    DataError, compact,
+    grid::{self, Unit, WEEKENDS},
+    stamps::{self, Clock as Counts, DAY, Form, Time},
+};
+
+/// Nanoseconds.
+const SECOND: i128 = 1_000_000_000;
+const DAYS: i128 = DAY as i128 * SECOND;
+/// A day when clocks go forward.
+const SHORT_DAY: i128 = DAYS - 3600 * SECOND;
+const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
+
+/// What a live stream knows of its stamps. It looks at one, and takes it if its sample was taken.
+///
+/// The step is the smallest difference so far, and what passed is the difference in steps, to the nearest, less one. Where that
+/// would be a guess nothing passed: before there are two stamps, among stamps that are text, and where the smallest difference is
+/// 28 to 31 days, a month's. From a Friday to a Monday two days passed, until two weekends were passed over, the one that is
+/// looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates
+/// (`20240131`) as long as all of them can be, with as many digits. Stamps with an offset count in UTC; where the offset changes
+/// and whole days of their clocks lie between them, those are counted.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(State);
+
+/// A stamp that was looked at.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a clock goes on when it takes the tick"]
+pub struct Tick {
+    passed: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    Fresh,
+    /// The first stamp was text.
+    Text,
+    /// As it is written; and as dates, as long as integers are.
+    Stamped(Pace, Option<Pace>),
+}
+
+/// Stamps so far.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    last: Time,
+    /// The smallest difference, in nanoseconds; integers count seconds.
+    step: Option<i128>,
+    /// Fridays with a Monday after them.
+    weekends: usize,
+    /// Whether there was a Saturday or a Sunday.
+    on_weekends: bool,
+}
+
+impl Tick {
+    /// Samples between this stamp and the one before, by the step that is known so far.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+}
+
+impl Clock {
+    /// Looks at the stamp of a line.
+    ///
+    /// # Errors
+    /// A stamp that is not after the one before, or that is text or of another kind where the first was none.
+    pub fn look(&self, stamp: &str, line: u64) -> Result<Tick, DataError> {
+        let refused = |expected: String| DataError::Field {
+            source_name: "line".into(),
+            line,
+            column: "stamp".into(),
+            expected: expected.into(),
+            found: stamp.into(),
+        };
+        let time = match self.0 {
+            State::Text => None,
+            _ => stamps::parse(stamp),
+        };
+        let (passed, state) = match (self.0, time) {
+            (State::Fresh | State::Text, None) => (0, State::Text),
+            (State::Fresh, Some(time)) => (0, State::Stamped(Pace::new(time), date(time, None).map(Pace::new))),
+            (State::Stamped(pace, dates), Some(time)) if time.form.clock() == pace.last.form.clock() => {
+                let as_date = dates.and_then(|dates| Some((dates, date(time, Some(dates.last.form))?)));
+                if nanoseconds(time) <= nanoseconds(pace.last) {
+                    // What is written as a date goes on as one.
+                    return Err(refused(dates.unwrap_or(pace).expected()));
+                }
+                let passed = as_date.map_or_else(|| pace.passed(time), |(dates, date)| dates.passed(date));
+                (passed, State::Stamped(pace.after(time), as_date.map(|(dates, date)| dates.after(date))))
+            }
+            _ => return Err(refused(stamps::STAMP.into())),
+        };
+        Ok(Tick { passed, state })
+    }
+
+    /// Goes on to a stamp that was looked at.
+    pub fn take(&mut self, tick: Tick) {
+        self.0 = tick.state;
+    }
+}
+
+/// An integer as a date of this form, or any.
+fn date(time: Time, form: Option<Form>) -> Option<Time> {
+    let (digits, ticks) = compact::seconds(time.ticks).filter(|_| time.form == Form::Integer)?;
+    let date = Time::plain(ticks, Form::Digits(digits));
+    form.is_none_or(|form| form == date.form).then_some(date)
+}
+
+fn nanoseconds(time: Time) -> i128 {
+    i128::from(time.ticks) * SECOND + i128::from(time.nanoseconds)
+}
+
+impl Pace {
+    fn new(first: Time) -> Self {
+        Self { last: first, step: None, weekends: 0, on_weekends: is_on_weekend(first) }
+    }
+
+    fn has_days(&self) -> bool {
+        self.last.form.clock() != Counts::Integer
+    }
+
+    /// Nanoseconds to a later stamp.
+    fn difference(&self, next: Time) -> i128 {
+        let (utc, ahead) = (nanoseconds(next) - nanoseconds(self.last), next.offset - self.last.offset);
+        let local = utc + i128::from(ahead) * SECOND;
+        let in_days = utc >= SHORT_DAY && self.step.is_none_or(|step| step >= SHORT_DAY) && local % DAYS == 0;
+        if ahead != 0 && in_days { local } else { utc }
+    }
+
+    fn passed(&self, next: Time) -> u64 {
+        let Some(step) = self.step.filter(|step| !(self.has_days() && MONTHS.contains(step))) else { return 0 };
+        let steps = if self.are_workdays(next) {
+            i128::from(workday(next) - workday(self.last))
+        } else {
+            (self.difference(next) + step / 2) / step
+        };
+        u64::try_from((steps - 1).max(0)).unwrap_or(u64::MAX)
+    }
+
+    fn passes_weekend(&self, next: Time) -> bool {
+        self.has_days() && grid::weekday(local(self.last)) == 4 && self.difference(next) == 3 * DAYS
+    }
+
+    fn are_workdays(&self, next: Time) -> bool {
+        let weekends = self.weekends + usize::from(self.passes_weekend(next));
+        self.step == Some(DAYS) && self.has_days() && weekends >= WEEKENDS && !self.on_weekends && !is_on_weekend(next)
+    }
+
+    fn after(&self, next: Time) -> Self {
+        let difference = self.difference(next);
+        Self {
+            last: next,
+            step: Some(self.step.map_or(difference, |step| step.min(difference))),
+            weekends: self.weekends + usize::from(self.passes_weekend(next)),
+            on_weekends: self.on_weekends || is_on_weekend(next),
+        }
+    }
+
+    /// What would follow.
+    fn expected(&self) -> String {
+        let known = self.step.filter(|step| step % SECOND == 0 && !(self.has_days() && MONTHS.contains(step)));
+        let step = known.and_then(|step| i64::try_from(step / SECOND).ok());
+        let next = step.and_then(|step| Time { ticks: self.last.ticks.checked_add(step)?, ..self.last }.text());
+        match next {
+            Some(next) => format!("{next}, a step after the one before, or later"),
+            None => format!("a stamp later than the one before, {}", self.last.text().unwrap_or_default()),
+        }
+    }
+}
+
+/// Seconds since 1970 by its clock.
+fn local(time: Time) -> i64 {
+    time.ticks.saturating_add(time.offset.into())
+}
+
+fn is_on_weekend(time: Time) -> bool {
+    time.form.clock() != Counts::Integer && grid::weekday(local(time)) >= 5
+}
+
+fn workday(time: Time) -> i64 {
+    grid::place(Unit::Workday, local(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What passed before each of some stamps, which all are taken.
+    fn passed(stamps: &[&str]) -> Vec<u64> {
+        let mut clock = Clock::default();
+        let mut look = |(at, stamp): (usize, &&str)| {
+            let tick = clock.look(stamp, at as u64 + 1).unwrap_or_else(|error| panic!("{error}"));
+            clock.take(tick);
+            tick.passed()
+        };
+        stamps.iter().enumerate().map(&mut look).collect()
+    }
+
+    fn check(stamps: &[&str], expected: &[u64]) {
+        assert_eq!(passed(stamps), expected, "{stamps:?}");
+    }
+
+    /// These stamps, then one that is refused.
+    fn refuse(stamps: &[&str], found: &str, expected: &str) {
+        let mut clock = Clock::default();
+        for stamp in stamps {
+            let tick = clock.look(stamp, 1).unwrap_or_else(|error| panic!("{error}"));
+            clock.take(tick);
+        }
+        let error = clock.look(found, 7).expect_err(found).to_string();
+        assert_eq!(error, format!("line:7: column `stamp`: expected {expected}, found `{found}`"));
+    }
+
+    #[test]
+    fn what_passed_is_counted_in_steps() {
+        check(&["0", "1", "2", "5"], &[0, 0, 0, 2]);
+        check(&["-4", "-2", "4", "5", "8"], &[0, 0, 2, 0, 2]);
+        check(&["2024-01-01 00:00", "2024-01-01 05:00", "2024-01-01 06:00", "2024-01-01 08:00"], &[0, 0, 0, 1]);
+        // To the nearest: clocks are early and late.
+        check(&["0", "60", "121", "179", "302"], &[0, 0, 0, 0, 1]);
+        // Tenths of a second, before 1970, too.
+        let tenths = ["1969-12-31T23:59:59.8", "1969-12-31T23:59:59.9", "1970-01-01T00:00:00", "1970-01-01T00:00:00.3"];
+        check(&tenths, &[0, 0, 0, 2]);
+        let largest = [i64::MIN.to_string(), (i64::MIN + 1).to_string(), i64::MAX.to_string()];
+        check(&[&largest[0], &largest[1], &largest[2]], &[0, 0, u64::MAX - 2]);
+    }
+
+    #[test]
+    fn a_stamp_that_was_not_taken_changes_nothing() {
+        let mut clock = Clock::default();
+        for stamp in ["0", "10"] {
+            let tick = clock.look(stamp, 1).expect(stamp);
+            clock.take(tick);
+        }
+        for _ in 0..2 {
+            assert_eq!(clock.look("11", 2).expect("a tick").passed(), 0);
+            assert_eq!(clock.look("30", 2).expect("a tick").passed(), 1);
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_on_is_refused() {
+        refuse(&["7"], "7", "a stamp later than the one before, 7");
+        refuse(&["7", "9"], "8", "11, a step after the one before, or later");
+        refuse(
+            &["2024-01-01 00:00", "2024-01-01 01:00"],
+            "2024-01-01 01:00",
+            "2024-01-01 02:00, a step after the one before, or later",
+        );
+        refuse(&["2024-01-01", "2024-02-01"], "2024-01-31", "a stamp later than the one before, 2024-02-01");
+        refuse(&["20240130", "20240131"], "20240130", "20240201, a step after the one before, or later");
+        let zoned = "2024-01-01 02:00:00+02:00, a step after the one before, or later";
+        refuse(&["2024-01-01 00:00:00+02:00", "2024-01-01 01:00:00+02:00"], "2023-12-31 23:00:00+00:00", zoned);
+        refuse(
+            &["2024-01-01T00:00:00.5Z"],
+            "2024-01-01T00:00:00.25Z",
+            "a stamp later than the one before, 2024-01-01T00:00:00.5Z",
+        );
+        for (first, found) in
+            [("7", "noon"), ("7", ""), ("7", "2024-01-01"), ("2024-01-01", "7"), ("2024-01-01", "2024-01-02 00:00Z")]
+        {
+            refuse(&[first], found, stamps::STAMP);
+        }
+    }
+
+    #[test]
+    fn text_is_taken_in_order() {
+        check(&["monday", "tuesday", "monday", "7", "2024-01-01", "5"], &[0; 6]);
+        check(&["", "1", "9"], &[0; 3]);
+    }
+
+    #[test]
+    fn months_are_not_counted() {
+        check(&["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30", "2024-07-31"], &[0; 5]);
+        check(&["202401", "202402", "202403", "202410"], &[0; 4]);
+        // Quarters and years are, as they are long.
+        check(&["2023-01-01", "2023-04-01", "2023-07-01", "2024-01-01"], &[0, 0, 0, 1]);
+        check(&["2020-01-01", "2021-01-01", "2022-01-01", "2025-01-01"], &[0, 0, 0, 2]);
+        // Of integers 28 is no month.
+        check(&["0", "2500000", "7500000"], &[0, 0, 1]);
+    }
+
+    #[test]
+    fn weekends_are_passed_over_by_workdays() {
+        // 2024-01-04 is a Thursday.
+        let days =
+            ["04", "05", "08", "09", "10", "11", "12", "15", "17", "18", "19", "22", "24"].map(|day| format!("2024-01-{day}"));
+        let mut days: Vec<&str> = days.iter().map(String::as_str).collect();
+        check(&days, &[0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
+        // A Saturday makes them days, for ever.
+        days.extend(["2024-01-26", "2024-01-27", "2024-01-29", "2024-02-02", "2024-02-05"]);
+        check(&days[11..], &[0, 0, 0, 0, 1, 3, 2]);
+        assert_eq!(passed(&days)[13..], [1, 0, 1, 3, 2]);
+        // Weekends are no days of hours.
+        check(
+            &["2024-01-05 16:00", "2024-01-05 17:00", "2024-01-08 17:00", "2024-01-12 17:00", "2024-01-15 17:00"],
+            &[0, 0, 71, 95, 71],
+        );
+        let compact = ["20240104", "20240105", "20240108", "20240109", "20240110", "20240111", "20240112", "20240115"];
+        check(&compact, &[0, 0, 2, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn integers_are_dates_as_long_as_they_can_be() {
+        check(&["20240130", "20240131", "20240201", "20240204"], &[0, 0, 0, 2]);
+        check(&["2024011322", "2024011323", "2024011402"], &[0, 0, 2]);
+        check(&["20240130", "20240131", "20240132", "20240201"], &[0, 0, 0, 68]);
+        check(&["20240130", "20240131", "20240133", "20240201"], &[0, 0, 1, 67]);
+        check(&["99991230", "99991231", "100000101"], &[0, 0, 8_869]);
+    }
+
+    #[test]
+    fn days_of_clocks_that_change_are_days() {
+        let of = |day: u32, ahead: u32| format!("2024-{:02}-{:02} 00:00:00+0{ahead}:00", 3 + day / 32, day % 32 + day / 32);
+        let stamps = [of(29, 1), of(30, 1), of(31, 1), of(32, 2), of(33, 2), of(36, 2)];
+        assert_eq!(stamps[3], "2024-04-01 00:00:00+02:00");
+        check(&stamps.each_ref().map(String::as_str), &[0, 0, 0, 0, 0, 2]);
+        // Twelve days from a start on the day of the change.
+        check(&["2024-03-31 00:00:00+01:00", "2024-04-01 00:00:00+02:00", "2024-04-13 00:00:00+02:00"], &[0, 0, 11]);
+        // Hours are in UTC.
+        let hours =
+            ["2020-10-25 01:00:00+02:00", "2020-10-25 02:00:00+02:00", "2020-10-25 02:00:00+01:00", "2020-10-26 02:00:00+01:00"];
+        check(&hours, &[0, 0, 0, 23]);
+        check(&["2024-03-30 22:00:00+01:00", "2024-03-30 23:00:00+01:00", "2024-03-31 23:00:00+02:00"], &[0, 0, 22]);
+    }
+}

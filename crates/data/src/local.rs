@@ -1,0 +1,70 @@
+//! Days of local clocks: stamps whose offset from UTC changes in spring and autumn, but whose local time of the day does not. A
+//! grid in UTC would have half of them an hour off it, or find no months in them.
+
+use crate::{
+    Align, grid,
+    stamps::{self, DAY, Form, Time},
+    track::{Track, groups},
+};
+use jiff::civil::DateTime;
+
+/// Sequences of ticks, and the form that they go on in.
+type Settled<T> = Option<(T, Form)>;
+
+/// A local time and its offset from UTC.
+pub(crate) fn write(time: DateTime, offset: i32, spaced: bool) -> String {
+    let civil = time.strftime(if spaced { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S" });
+    let (sign, ahead) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
+    let seconds = if ahead.is_multiple_of(60) { String::new() } else { format!(":{:02}", ahead % 60) };
+    format!("{civil}{sign}{:02}:{:02}{seconds}", ahead / 3600, ahead / 60 % 60)
+}
+
+/// The local ticks of times in order, `utc` those in UTC, where they are days and UTC's are not.
+pub(crate) fn days(times: &[Time], utc: &[i64]) -> Settled<Vec<i64>> {
+    let last = times.last()?;
+    if times.iter().all(|time| time.offset == last.offset) {
+        return None;
+    }
+    let local: Vec<i64> = times.iter().map(|time| time.ticks + i64::from(time.offset)).collect();
+    let form = Form::Local { offset: last.offset, spaced: last.form == Form::SpacedUtc };
+    are_days(&[vec![&local]], &[vec![utc]]).then_some((local, form))
+}
+
+/// The local ticks of tracks in UTC, which are sorted, where they are days and UTC's are not.
+pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align) -> Settled<Vec<Vec<i64>>> {
+    let (mut all, mut last): (Vec<Vec<i64>>, Option<(i64, Time)>) = (Vec::with_capacity(tracks.len()), None);
+    let mut varies = false;
+    for track in tracks {
+        let mut local = Vec::with_capacity(track.rows);
+        for row in 0..track.rows {
+            let time = time(track, row, form);
+            let ticks = time.ticks + i64::from(time.offset);
+            if local.first().is_some_and(|first: &i64| (ticks - first) % DAY != 0) {
+                return None;
+            }
+            varies |= last.is_some_and(|(_, last)| last.offset != time.offset);
+            if last.is_none_or(|(latest, _)| ticks >= latest) {
+                last = Some((ticks, time));
+            }
+            local.push(ticks);
+        }
+        all.push(local);
+    }
+    let (utc, (_, last)) = (groups(tracks, align), last.filter(|_| varies)?);
+    let mut rest = all.iter().map(Vec::as_slice);
+    let local: Vec<Vec<&[i64]>> = utc.iter().map(|group| rest.by_ref().take(group.len()).collect()).collect();
+    let form = Form::Local { offset: last.offset, spaced: last.form == Form::SpacedUtc };
+    are_days(&local, &utc).then_some((all, form))
+}
+
+/// The time of a row; texts with an offset were kept.
+fn time(track: &Track<'_>, row: usize, form: Form) -> Time {
+    let text = track.odd.get(&(track.line(row) as i64));
+    text.and_then(|text| stamps::parse(text)).unwrap_or(Time::plain(track.ticks[row], form))
+}
+
+/// Whether local times are in order, each sequence at its time of the day, and fit on their grid better than those in UTC on theirs.
+fn are_days(local: &[Vec<&[i64]>], utc: &[Vec<&[i64]>]) -> bool {
+    let days = |ticks: &&[i64]| ticks.windows(2).all(|pair| pair[1] >= pair[0] && (pair[1] - pair[0]) % DAY == 0);
+    local.iter().flatten().all(days) && grid::misfits(local, true) < grid::misfits(utc, true)
+}
