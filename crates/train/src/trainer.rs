@@ -8,7 +8,7 @@ use crate::{
     loader::{Lesson, Loader},
     loss::{QuantileLoss, step_weights},
     schedule::{Alike, alike},
-    validate::{Gain, Validation, validate},
+    validate::{Gain, MOST_DECIDING, MOST_WINDOWS, Validation, validate},
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use foretoken_kernels::adamw::{self, AdamW};
@@ -156,8 +156,6 @@ pub struct Trainer<'a> {
     weights_h: Arc<[f32]>,
     best: Vec<f32>,
     best_share_h: Vec<f32>,
-    /// What the best network adds to the linear expert, where this process has validated it.
-    best_gain: Option<Option<Gain>>,
 }
 
 /// What a step found, before it changes a weight.
@@ -218,7 +216,6 @@ impl<'a> Trainer<'a> {
             progress: Progress::new(run),
             weights_h: step_weights(model.horizon, &config.horizons_of(model.horizon)?),
             horizons: config.horizons_of(model.horizon)?,
-            best_gain: None,
             best_share_h: vec![if task.linear.is_some() { 0.0 } else { 1.0 }; model.horizon],
             model: model.clone(),
             config: config.clone(),
@@ -296,7 +293,7 @@ impl<'a> Trainer<'a> {
         let [weights, moment_1, moment_2, mean, best, epoch_weights] = checkpoint.arenas;
         (self.weights, self.moments, self.mean) = (weights, [moment_1, moment_2], mean);
         (self.best, self.epoch_weights) = (best, epoch_weights);
-        (self.best_share_h, self.best_gain) = (checkpoint.best_share_h, None);
+        self.best_share_h = checkpoint.best_share_h;
         self.progress = checkpoint.progress;
     }
 
@@ -385,8 +382,14 @@ impl<'a> Trainer<'a> {
     fn end_epoch(&mut self, rows_a_second: f64) -> Result<EpochReport, ModelError> {
         let arena = self.validated().clone();
         let forecaster = Arc::new(self.forecaster(arena.clone(), vec![0.0; self.model.horizon])?.medians()?);
-        let validation =
-            validate(&forecaster, &self.task.values, &self.task.beside, self.task.validation.clone(), &self.horizons)?;
+        let validation = validate(
+            &forecaster,
+            &self.task.values,
+            &self.task.beside,
+            self.task.validation.clone(),
+            &self.horizons,
+            MOST_WINDOWS,
+        )?;
         self.progress.epoch += 1;
         let Progress { epoch_step, epoch_loss, epoch_skipped, .. } = self.progress;
         let loss = epoch_loss / (epoch_step - epoch_skipped) as f64;
@@ -397,7 +400,6 @@ impl<'a> Trainer<'a> {
             self.progress.best_epoch = self.progress.epoch;
             self.best = arena;
             self.best_share_h.clone_from(&validation.network_share_h);
-            self.best_gain = Some(validation.gain);
         }
         tracing::info!(
             epoch = self.progress.epoch,
@@ -539,11 +541,9 @@ impl<'a> Trainer<'a> {
 
     /// What the best network adds to the linear expert on the validation rows; none without one that could stand alone.
     pub(crate) fn gain(&self) -> Result<Option<Gain>, ModelError> {
-        if let Some(gain) = self.best_gain {
-            return Ok(gain);
-        }
         let (task, medians) = (&self.task, Arc::new(self.best_uncalibrated()?.medians()?));
-        Ok(validate(&medians, &task.values, &task.beside, task.validation.clone(), &self.horizons)?.gain)
+        let rows = task.validation.clone();
+        Ok(validate(&medians, &task.values, &task.beside, rows, &self.horizons, MOST_DECIDING)?.gain)
     }
 
     pub(crate) fn task(&self) -> &Task<'a> {

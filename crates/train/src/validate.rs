@@ -20,8 +20,11 @@ const POOL: usize = 12;
 const PARTS: usize = 4;
 /// Least gain that is worth a network.
 const LEAST_GAIN: f64 = 0.002;
-/// Most windows that are scored, over all columns; beyond it one of every so many is taken. Neighbours overlap, so that more of them say little more.
-const MOST_WINDOWS: usize = 5_000;
+/// Most windows that are scored after an epoch, over all columns; beyond it one of every so many is taken. Neighbours overlap, so that more of them say
+/// little more.
+pub(crate) const MOST_WINDOWS: usize = 5_000;
+/// Most windows by which it is decided, once, whether the network pays.
+pub(crate) const MOST_DECIDING: usize = 20_000;
 
 /// What the network adds to the linear expert.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -149,7 +152,7 @@ fn standard_error(values: &[f64]) -> Option<f64> {
 }
 
 /// Scores the windows whose forecast rows lie in `rows`, at each of the `horizons`, none longer than the model's; the stream runs from the first
-/// row of `columns` (the data's unit).
+/// row of `columns` (the data's unit). About `most` windows at most.
 ///
 /// # Errors
 /// No window fits, or the model refuses a sample.
@@ -159,6 +162,7 @@ pub fn validate(
     beside: &Beside<'_>,
     rows: Range<usize>,
     horizons: &[usize],
+    most: usize,
 ) -> Result<Validation, ModelError> {
     let shortest = horizons.iter().copied().min().unwrap_or(forecaster.config().horizon);
     if rows.len() < shortest || rows.start == 0 {
@@ -168,7 +172,7 @@ pub fn validate(
     let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
     let mut groups: Vec<Vec<Sums>> =
         vec![horizons.iter().map(|&horizon| Sums::new(horizon)).collect(); columns.len().min(MOST_APART)];
-    let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(MOST_WINDOWS);
+    let stride = ((rows.len() - shortest + 1) * columns.len()).div_ceil(most);
     let wanted = |row: usize| row + 1 >= rows.start && row + shortest < rows.end && is_wanted(row + 1 - rows.start, stride);
     let add = |by_horizon: &mut [Sums], row: usize, column: usize, parts: &Parts| {
         for sums in by_horizon.iter_mut().filter(|sums| row + sums.linear.len() < rows.end) {
