@@ -1,6 +1,6 @@
 //! A run: one TOML file, complete, saved with its result.
 
-use crate::{also::Also, error::CliError};
+use crate::{also::Also, command::forecast::names, error::CliError};
 use foretoken_data::{
     Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, mean_and_deviation,
     read,
@@ -175,8 +175,7 @@ pub fn reading(model: &Path) -> Result<(ReadOptions, Vec<CalendarFeature>), CliE
 /// Reads series for a model, as its run read its own; of the calendar a horizon beyond the last sample is known.
 pub fn read_for(model: &Path, path: &Path, forecaster: &Forecaster) -> Result<(Signal, Audit), CliError> {
     let (options, features) = reading(model)?;
-    let names: Vec<String> = forecaster.columns().iter().map(|column| column.name.clone()).collect();
-    let (mut signal, audit) = read_series(path, &options, Some(&names))?;
+    let (mut signal, audit) = read_series(path, &options, Some(&names(forecaster)))?;
     add_calendar(path, &mut signal, &features, forecaster.config().horizon)?;
     let (known, past) = (&forecaster.covariates().known, &forecaster.covariates().past);
     if let Some(lacking) = known.iter().chain(past).find(|own| signal.covariates.iter().all(|found| found.name != own.name)) {
@@ -211,8 +210,7 @@ impl DataConfig {
     /// The same of another file for a model, standardised by the model's own statistics, with `rate` rows where the split counts one. Further files are read
     /// where that is one, and without this one.
     pub fn prepare_for(&self, path: &Path, model: &Forecaster, rate: usize) -> Result<Prepared, CliError> {
-        let names = model.columns().iter().map(|column| column.name.clone()).collect();
-        let main = Self { path: path.into(), columns: Some(names), ..self.clone() };
+        let main = Self { path: path.into(), columns: Some(names(model)), ..self.clone() };
         let own = main.prepare_with(rate, |_, _| model.covariates().clone(), |_, _| Ok(model.columns().to_vec()))?;
         Ok(Prepared { also: if rate == 1 { self.read_also(&own)? } else { Vec::new() }, ..own })
     }

@@ -5,8 +5,9 @@
 //!
 //! Covariates come first: [`Predictor::tell`] takes those of coming samples, and of as many rows beyond as are known.
 //!
-//! A sample that is missing in a column counts as time there: the scaler and the linear expert see the sample before it in its place, the trunk's
-//! layers do with the gap what they say they do, and the forecast goes on from the last sample that was there.
+//! A sample that is missing in a column counts as time there: it is in no statistic of the scaler, features have the sample before it in its place, the
+//! linear expert one of the seasons before, the trunk's layers do with the gap what they say they do, and the forecast goes on from the last sample that
+//! was there.
 //!
 //! A state lives as long as its stream, far longer than the windows it was trained on. [`Predictor::refresh_every`] bounds what it can look
 //! back on: a second state fills beside the first and takes its place every so many samples.

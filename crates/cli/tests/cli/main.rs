@@ -12,6 +12,7 @@ mod stream;
 mod train;
 
 use common::{SMALL, small};
+use foretoken_kernels::thinned::place_of;
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -83,12 +84,9 @@ fn json(path: &Path) -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// From 0 to 1, by SplitMix64 (Steele et al. 2014).
+/// From 0 to 1, of 2²⁴ values; 0 at place 0.
 fn uniform(place: usize) -> f64 {
-    let mut z = (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
+    place_of(place.wrapping_sub(1), 1 << 24, 0) as f64 / f64::from(1 << 24)
 }
 
 /// Points of a forecast CSV in the order of a stream's line.

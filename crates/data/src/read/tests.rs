@@ -1,0 +1,437 @@
+use super::*;
+use std::io::Write;
+
+fn read_bytes(bytes: &[u8], options: &str) -> Result<(Signal, Audit), DataError> {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(bytes).expect("written");
+    read(file.path(), &toml::from_str(options).expect("options"))
+}
+
+/// A file as it is read: a line for each row, `-` for what is missing, then the audit's kinds, columns, counts and lines.
+fn shown(text: &str, options: &str) -> (String, String) {
+    let (signal, audit) = read_bytes(text.as_bytes(), options).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    let number = |value: f64| if value.is_nan() { "-".into() } else { value.to_string() };
+    let all = || signal.columns.iter().chain(signal.covariates.iter().flat_map(|covariate| &covariate.values));
+    let row = |row: usize| {
+        let values: Vec<String> = all().map(|values| number(values[row])).collect();
+        format!("{} {}", signal.stamps.at(row), values.join(","))
+    };
+    let rows: Vec<String> = (0..signal.len()).map(row).collect();
+    assert!(all().all(|values| values.len() == signal.len()));
+    assert_eq!((audit.rows, audit.series), (signal.len(), signal.columns.len()));
+    let finding = |finding: &crate::Finding| {
+        let column = finding.column.as_ref().map_or(String::new(), |name| format!(" {name}"));
+        format!("{:?}{column} {} :{}", finding.kind, finding.count, finding.line)
+    };
+    (rows.join("; "), audit.findings.iter().map(finding).collect::<Vec<_>>().join("; "))
+}
+
+fn check(text: &str, options: &str, rows: &str, findings: &str) {
+    assert_eq!(shown(text, options), (rows.into(), findings.into()), "{text:?}");
+}
+
+#[test]
+fn a_file_without_faults_is_the_strict_readers() {
+    let text = "date,a,b\n2016-07-01 00:00:00,1,2.5\n2016-07-01 01:00:00,-3e2,4\n";
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("written");
+    let (signal, audit) = read(file.path(), &ReadOptions::default()).expect("reads");
+    assert_eq!(signal, crate::read_wide(file.path()).expect("reads"));
+    assert!(audit.is_clean() && audit.lines().is_empty() && audit.step == "1 h", "{audit:?}");
+}
+
+#[test]
+fn missing_values_are_counted_by_column() {
+    check("t,a,b\n1,,NA\n2,nan,5\n3,NULL,6\n4,1,7\n", "", "1 -,-; 2 -,5; 3 -,6; 4 1,7", "Missing a 3 :2; Missing b 1 :2");
+    check("t,a\n1,5\n2,-9999\n3,-1\n", "missing = [-9999, -1]", "1 5; 2 -; 3 -", "Sentinel a 2 :3");
+    check("t,a,x\n1,5,\n2,6,-9\n", "past = [\"x\"]\nmissing = [-9]", "1 5,-; 2 6,-", "Missing x 1 :2; Sentinel x 1 :3");
+}
+
+#[test]
+fn doubled_stamps_are_merged_or_the_last_wins() {
+    check("t,a\n1,5\n2,6\n2,6\n3,7\n", "", "1 5; 2 6; 3 7", "Duplicate 1 :4");
+    check("t,a\n1,5\n2,\n2,\n3,7\n", "", "1 5; 2 -; 3 7", "Duplicate 1 :4; Missing a 1 :4");
+    check("t,a\n1,5\n2,6\n2,8\n3,7\n", "", "1 5; 2 8; 3 7", "Conflict 1 :4");
+}
+
+#[test]
+fn gaps_get_rows() {
+    check("t,a\n0,1\n2,2\n4,3\n10,4\n", "", "0 1; 2 2; 4 3; 6 -; 8 -; 10 4", "Gap 1 :5; Inserted 2 :5");
+    check(
+        "t,a,p,f\n0,1,1,1\n1,2,2,2\n3,3,3,3\n",
+        "past = [\"p\"]\nfuture = [\"f\"]",
+        "0 1,1,1; 1 2,2,2; 2 -,-,2; 3 3,3,3",
+        "Gap 1 :4; Inserted 1 :4; Repeated f 1 :4",
+    );
+    check(
+        "t,a\n2020-02-28 23:40:00,1\n2020-02-28 23:50:00,2\n2020-02-29 00:10:00,3\n",
+        "",
+        "2020-02-28 23:40:00 1; 2020-02-28 23:50:00 2; 2020-02-29 00:00:00 -; 2020-02-29 00:10:00 3",
+        "Gap 1 :4; Inserted 1 :4",
+    );
+    check(
+        "t,a\n2020-01-31,1\n2020-02-29,2\n2020-04-30,3\n",
+        "",
+        "2020-01-31 1; 2020-02-29 2; 2020-03-31 -; 2020-04-30 3",
+        "Gap 1 :4; Inserted 1 :4",
+    );
+}
+
+#[test]
+fn weekends_are_no_gaps_among_workdays_and_holidays_are() {
+    let days = ["04,1", "05,2", "08,3", "09,4", "11,5", "12,6", "15,7"].map(|day| format!("2024-01-{day}\n"));
+    check(
+        &format!("t,a\n{}", days.concat()),
+        "",
+        "2024-01-04 1; 2024-01-05 2; 2024-01-08 3; 2024-01-09 4; 2024-01-10 -; 2024-01-11 5; 2024-01-12 6; 2024-01-15 7",
+        "Gap 1 :6; Inserted 1 :6",
+    );
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(format!("t,a\n{}", days.concat()).as_bytes()).expect("written");
+    let (signal, audit) = read(file.path(), &ReadOptions::default()).expect("reads");
+    assert_eq!(audit.step, "1 workday");
+    // The next weekend is passed over, too, however the stamps were kept.
+    let next = ["2024-01-18", "2024-01-19", "2024-01-22"].map(String::from);
+    assert_eq!((signal.stamps.are_workdays(), signal.stamps.after(10, 3)), (true, next.to_vec()));
+    assert_eq!(crate::Stamps::from(signal.stamps.slice(0..8)).after(8, 4)[1..], ["2024-01-17", "2024-01-18", "2024-01-19"]);
+}
+
+#[test]
+fn one_row_has_no_step() {
+    for (rows, next) in
+        [("2024-01-01 05:00:00,1\n", ["+1", "+2"]), ("2024-01-31,1\n2024-01-31,1\n", ["+1", "+2"]), ("7,1\n", ["8", "9"])]
+    {
+        let (signal, audit) = read_bytes(format!("t,a\n{rows}").as_bytes(), "").expect("reads");
+        assert_eq!((signal.len(), &*audit.step, signal.stamps.months()), (1, "-", None), "{rows}");
+        assert_eq!(signal.stamps.after(1, 2), next, "{rows}");
+    }
+}
+
+#[test]
+fn integers_count_unless_they_are_seconds_since_1970() {
+    for (stamps, counts) in [
+        ([0, 1, 2], true),
+        ([0, 2, 4], true),
+        ([-7, 3_593, 7_193], true),
+        ([20_240, 23_840, 27_440], true),
+        ([1_700_000_000, 1_700_003_600, 1_700_007_200], false),
+        ([1_700_000_000, 1_700_000_001, 1_700_000_002], true),
+    ] {
+        let text: String = stamps.map(|stamp| format!("{stamp},1\n")).concat();
+        let (signal, _) = read_bytes(format!("t,a\n{text}").as_bytes(), "").expect("reads");
+        assert_eq!(signal.stamps.are_counts(), counts, "{stamps:?}");
+        assert_eq!(signal.stamps.after(3, 1), [(2 * stamps[2] - stamps[1]).to_string()]);
+    }
+}
+
+#[test]
+fn stamps_off_the_grid_move_to_it() {
+    check("t,a\n0,1\n10,2\n21,3\n30,4\n40,5\n", "", "0 1; 10 2; 20 3; 30 4; 40 5", "Snapped 1 :4");
+    check("t,a\n0,1\n10,2\n20,3\n21,9\n30,4\n", "", "0 1; 10 2; 20 3; 30 4", "Snapped 1 :5; Conflict 1 :5");
+    check("t,a\n0,1\n10,2\n20,3\n21,3\n30,4\n", "", "0 1; 10 2; 20 3; 30 4", "Snapped 1 :5; Duplicate 1 :5");
+    check(
+        "t,a\n0,1\n10,2\n19,3\n21,9\n30,4\n40,5\n50,6\n",
+        "",
+        "0 1; 10 2; 20 9; 30 4; 40 5; 50 6",
+        "Snapped 2 :4; Conflict 1 :5",
+    );
+    check("t,a\n2020-01-01,1\n2020-02-01,2\n2020-03-01,3\n", "", "2020-01-01 1; 2020-02-01 2; 2020-03-01 3", "");
+    check("t,a\n2019-03-01,1\n2020-03-01,2\n2021-03-01,3\n", "", "2019-03-01 1; 2020-03-01 2; 2021-03-01 3", "");
+}
+
+#[test]
+fn stamps_with_an_offset_count_in_utc() {
+    // Clocks go back an hour.
+    let text = "t,a\n2020-10-25 01:00:00+02:00,1\n2020-10-25 02:00:00+02:00,2\n2020-10-25 02:00:00+01:00,3\n2020-10-25 04:00:00+01:00,4\n";
+    check(
+        text,
+        "",
+        "2020-10-25 01:00:00+02:00 1; 2020-10-25 02:00:00+02:00 2; 2020-10-25 02:00:00+01:00 3; 2020-10-25 02:00:00+00:00 -; \
+         2020-10-25 04:00:00+01:00 4",
+        "Gap 1 :5; Inserted 1 :5",
+    );
+    let (signal, _) = read_bytes(text.as_bytes(), "").expect("reads");
+    assert_eq!(signal.stamps.after(5, 2), ["2020-10-25 04:00:00+00:00", "2020-10-25 05:00:00+00:00"]);
+}
+
+/// A file of one column, 1, 2, …, its step in words, and the two stamps after it.
+fn after(stamps: &[&str]) -> (Signal, String, Vec<String>) {
+    let lines = stamps.iter().enumerate().map(|(row, stamp)| format!("{stamp},{}\n", row + 1));
+    let text = format!("t,a\n{}", lines.collect::<String>());
+    let (signal, audit) = read_bytes(text.as_bytes(), "").unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    assert_eq!(audit.lines(), [[""; 4]; 0], "{text:?}");
+    assert_eq!(signal.stamps.iter().collect::<Vec<_>>(), stamps);
+    let next = signal.stamps.after(signal.len(), 2);
+    (signal, audit.step, next)
+}
+
+fn goes_on(stamps: &[&str], step: &str, expected: [&str; 2]) {
+    let (_, found, next) = after(stamps);
+    assert_eq!((&*found, &next[..]), (step, &expected.map(String::from)[..]), "{stamps:?}");
+}
+
+#[test]
+fn the_finest_form_is_the_files() {
+    goes_on(&["2024-02-01", "2024-02-01 01:00:00", "2024-02-01 02:00:00"], "1 h", ["2024-02-01 03:00:00", "2024-02-01 04:00:00"]);
+    goes_on(
+        &["2024-01-31T22:00", "2024-01-31T23:00", "2024-02-01", "2024-02-01T01:00:00"],
+        "1 h",
+        ["2024-02-01T02:00:00", "2024-02-01T03:00:00"],
+    );
+    // Form of the first where they say as much.
+    goes_on(&["2024-02-01", "2024-02-01 12:00", "2024-02-02T00:00"], "12 h", ["2024-02-02 12:00", "2024-02-03 00:00"]);
+    goes_on(&["2024-02-01", "2024-02-02"], "1 d", ["2024-02-03", "2024-02-04"]);
+    check(
+        "unique_id,ds,y\na,2024-02-01,1\nb,2024-02-01,2\na,2024-02-01 06:00,3\na,2024-02-01 12:00,4\nb,2024-02-01 18:00:00,5\n",
+        "format = \"long\"",
+        "2024-02-01 1,2; 2024-02-01 06:00 3,-; 2024-02-01 12:00 4,-; 2024-02-01 18:00:00 -,5",
+        "Gap b 1 :6; Inserted b 2 :6",
+    );
+}
+
+#[test]
+fn integers_that_are_dates_go_on_as_dates() {
+    goes_on(&["20240229", "20240301", "20240302"], "1 d", ["20240303", "20240304"]);
+    goes_on(&["20240628", "20240629", "20240630", "20240701"], "1 d", ["20240702", "20240703"]);
+    goes_on(&["202410", "202411", "202412", "202501"], "1 mo", ["202502", "202503"]);
+    goes_on(&["2024022922", "2024022923", "2024030100"], "1 h", ["2024030101", "2024030102"]);
+    goes_on(&["202312312340", "202312312350", "202401010000"], "10 min", ["202401010010", "202401010020"]);
+    goes_on(&["20231231235958", "20231231235959", "20240101000000"], "1 s", ["20240101000001", "20240101000002"]);
+    goes_on(&["20240105", "20240112", "20240119", "20240126", "20240202"], "7 d", ["20240209", "20240216"]);
+    goes_on(&["20240330", "20240331", "20240332"], "1", ["20240333", "20240334"]);
+    goes_on(&["20240101", "20240102", "20240103"], "1", ["20240104", "20240105"]);
+    let month: Vec<String> = (20_240_101..=20_240_131).map(|day: i64| day.to_string()).collect();
+    goes_on(&month.iter().map(String::as_str).collect::<Vec<_>>(), "1 d", ["20240201", "20240202"]);
+    let (signal, ..) = after(&["20240629", "20240630", "20240701"]);
+    let weekend = crate::calendar(&signal.stamps, 1, &[crate::CalendarFeature::Weekend], false).expect("dates");
+    assert_eq!((&weekend[0].values[0][..], signal.step()), (&[1.0, 1.0, 0.0, 0.0][..], Some(DAY)));
+    check(
+        "t,a\n20240630,1\n20240701,2\n20240703,3\n",
+        "",
+        "20240630 1; 20240701 2; 20240702 -; 20240703 3",
+        "Gap 1 :4; Inserted 1 :4",
+    );
+    check(
+        "unique_id,ds,y\nb,20240701,1\na,20240630,2\na,20240629,3\na,20240701,4\nb,20240702,5\n",
+        "format = \"long\"",
+        "20240629 -,3; 20240630 -,2; 20240701 1,4; 20240702 5,-",
+        "Reordered a 1 :4",
+    );
+    // Digits that stand otherwise are no dates.
+    check("t,a\n+20240630,1\n20240701,2\n20240772,3\n", "", "+20240630 1; 20240701 2; 20240772 3", "");
+}
+
+#[test]
+fn days_of_local_clocks_are_regular_where_their_offset_changes() {
+    let of = |stamps: &[(&str, &str)], time: &str| {
+        let of = |(day, offset): &(&str, &str)| format!("2024-{day}{time}{offset}");
+        stamps.iter().map(of).collect::<Vec<String>>()
+    };
+    let on = |stamps: &[(&str, &str)], time: &str, step: &str, expected: [&str; 2]| {
+        goes_on(&of(stamps, time).iter().map(String::as_str).collect::<Vec<_>>(), step, expected);
+    };
+    let [winter, summer] = ["+01:00", "+02:00"];
+    let days = [("03-29", winter), ("03-30", winter), ("03-31", winter), ("04-01", summer), ("04-02", summer), ("04-03", summer)];
+    on(&days, " 00:00:00", "1 d", ["2024-04-04 00:00:00+02:00", "2024-04-05 00:00:00+02:00"]);
+    let months = [("01-31", winter), ("02-29", winter), ("03-31", summer), ("04-30", summer)];
+    on(&months, "T06:00:00", "1 mo", ["2024-05-31T06:00:00+02:00", "2024-06-30T06:00:00+02:00"]);
+    let weeks = [("10-14", summer), ("10-21", summer), ("10-28", winter), ("11-04", winter)];
+    on(&weeks, " 00:00:00", "7 d", ["2024-11-11 00:00:00+01:00", "2024-11-18 00:00:00+01:00"]);
+    let workdays =
+        [("03-21", "Z"), ("03-22", "Z"), ("03-25", "Z"), ("03-26", "Z"), ("03-27", "Z"), ("03-28", "Z"), ("03-29", "Z")];
+    let workdays = [&workdays[..], &[("04-01", "+01:00"), ("04-02", "+01:00")]].concat();
+    on(&workdays, "T09:00:00", "1 workday", ["2024-04-03T09:00:00+01:00", "2024-04-04T09:00:00+01:00"]);
+    // Others stay in UTC: one offset, hours, and days of UTC.
+    on(&days[..3], " 00:00:00", "1 d", ["2024-03-31 23:00:00+00:00", "2024-04-01 23:00:00+00:00"]);
+    let utc = ["2024-03-30 01:00:00+01:00", "2024-03-31 01:00:00+01:00", "2024-04-01 02:00:00+02:00"];
+    goes_on(&utc, "1 d", ["2024-04-02 00:00:00+00:00", "2024-04-03 00:00:00+00:00"]);
+    // The calendar is that of UTC, as it is of stamps that arrive one by one.
+    let stamps = of(&days, " 00:00:00");
+    let (signal, ..) = after(&stamps.iter().map(String::as_str).collect::<Vec<_>>());
+    let calendar = |stamps: &Stamps| crate::calendar(stamps, 2, &[crate::CalendarFeature::HourOfDay], false).expect("times");
+    assert_eq!((calendar(&signal.stamps), signal.step()), (calendar(&Stamps::from(stamps)), Some(DAY)));
+    check(
+        "unique_id,ds,y\na,2024-03-31T00:00+01:00,2\na,2024-03-30T00:00+01:00,1\na,2024-04-01T00:00+02:00,3\na,2024-04-03T00:00+02:00,4\n\
+         b,2024-04-01T00:00+02:00,5\nb,2024-04-02T00:00+02:00,6\nb,2024-04-03T00:00+02:00,7\n",
+        "format = \"long\"",
+        "2024-03-30T00:00+01:00 1,-; 2024-03-31T00:00+01:00 2,-; 2024-04-01T00:00+02:00 3,5; 2024-04-02T00:00+02:00 -,6; \
+         2024-04-03T00:00+02:00 4,7",
+        "Reordered a 1 :3; Gap a 1 :5; Inserted a 1 :5",
+    );
+}
+
+#[test]
+fn stamps_that_are_a_little_off_have_a_grid() {
+    let jittered = |by: [i64; 7]| {
+        let row = |row: i64| format!("{},1\n", 60 * row + by[row as usize % 7] * i64::from(row % 3 > 0));
+        (0..1200).map(row).collect::<String>()
+    };
+    let (signal, audit) = read_bytes(format!("t,a\n{}", jittered([1, -1, 0, 1, -1, 1, -1])).as_bytes(), "").expect("reads");
+    assert_eq!((signal.len(), &*audit.step), (1200, "60"));
+    assert_eq!((signal.stamps.at(0), signal.stamps.at(1199)), ("0".into(), (60 * 1199).to_string()));
+    assert!(audit.total(FindingKind::Snapped) > 600 && audit.findings.len() == 1, "{audit:?}");
+    // A tenth of the step and more is off the grid.
+    let error = read_bytes(format!("t,a\n{}", jittered([6, -6, 0, 6, -6, 6, -6])).as_bytes(), "").expect_err("no grid");
+    assert!(error.to_string().contains("of 1200 off the grid of 66, the first on line "), "{error}");
+}
+
+#[test]
+fn the_known_future_stays() {
+    let (text, options) = ("t,a,f\n1,5,1\n2,,2\n3,6,3\n4,,4\n5,NA,5\n", "future = [\"f\"]");
+    check(text, options, "1 5,1; 2 -,2; 3 6,3; 4 -,4; 5 -,5", "Missing a 1 :3");
+    let (signal, _) = read_bytes(text.as_bytes(), options).expect("reads");
+    assert_eq!((signal.observed_len(), signal.len()), (3, 5));
+    let covariate = Covariate { name: "f".into(), known: true, values: vec![vec![1.0, 2.0, 3.0, 4.0, 5.0].into()] };
+    assert_eq!((signal.names, signal.covariates), (vec!["a".to_string()], vec![covariate]));
+}
+
+#[test]
+fn outliers_are_reported_or_masked() {
+    let rows =
+        |last: &str| format!("t,a\n{}100,{last}\n", (0..100).map(|row| format!("{row},{}\n", row % 10)).collect::<String>());
+    assert_eq!(shown(&rows("1000"), "").1, "Outlier a 1 :102");
+    assert_eq!(shown(&rows("1000"), "outlier_factor = 1000.0").1, "");
+    let (signal, masked) = shown(&rows("1000"), "outliers = \"mask\"");
+    assert_eq!(masked, "Masked a 1 :102");
+    assert!(signal.ends_with("; 100 -"));
+    assert_eq!(shown("t,a\n0,1\n1,1\n2,1\n3,1\n", "").1, "");
+}
+
+#[test]
+fn wide_columns_are_chosen_by_name() {
+    let text = "t,a,b,note\n1,5,6,x\n2,7,8,y\n";
+    check(text, "columns = [\"b\", \"a\"]", "1 6,5; 2 8,7", "");
+    check(text, "columns = [\"b\"]\npast = [\"a\"]", "1 6,5; 2 8,7", "");
+    check("date,0,OT\n1,5,6\n", "", "1 5,6", "");
+    check("date,0,1\n1,5,6\n", "columns = [\"1\"]", "1 6", "");
+}
+
+#[test]
+fn long_series_share_their_stamps() {
+    let head = "unique_id,ds,y";
+    check(&format!("{head}\nb,1,5\na,2,6\nb,2,7\na,3,8\n"), "format = \"long\"", "1 5,-; 2 7,6; 3 -,8", "");
+    check(
+        &format!("{head}\na,3,6\na,1,5\nb,1,\na,2,7\n"),
+        "format = \"long\"",
+        "1 5,-; 2 7,-; 3 6,-",
+        "Reordered a 2 :3; Missing b 1 :4",
+    );
+    check(&format!("{head}\na,1,5\na,2,6\na,4,7\n"), "format = \"long\"", "1 5; 2 6; 3 -; 4 7", "Gap a 1 :4; Inserted a 1 :4");
+    check(
+        &format!("{head}\na,1,5\na,2,6\nb,4,7\nb,5,8\n"),
+        "format = \"long\"",
+        "1 5,-; 2 6,-; 3 -,-; 4 -,7; 5 -,8",
+        "Gap 1 :4; Inserted 1 :4",
+    );
+    check(
+        &format!("{head}\na,1,5\nb,1,x\nc,1,6\nc,2,7\na,2,8\n"),
+        "format = \"long\"\ncolumns = [\"c\", \"a\"]",
+        "1 6,5; 2 7,8",
+        "",
+    );
+    check(
+        "who,f,when,v,p\nz,1,1,5,2\nz,3,2,,4\ny,9,2,6,8\n",
+        "format = \"long\"\nid = \"who\"\ntime = \"when\"\ntarget = \"v\"\npast = [\"p\"]\nfuture = [\"f\"]",
+        "1 5,-,2,-,1,-; 2 -,6,4,8,3,9",
+        "",
+    );
+}
+
+#[test]
+fn long_series_without_a_clock_share_their_end() {
+    check(
+        "unique_id,ds,y\na,1,1\na,2,2\na,3,3\nb,107,4\nb,108,5\nc,7,6\n",
+        "format = \"long\"\nalign = \"end\"",
+        "0 1,-,-; 1 2,4,-; 2 3,5,6",
+        "",
+    );
+    check(
+        "unique_id,ds,y,f\na,2020-01-01,1,1\na,2020-01-02,2,2\na,2020-01-03,,3\nb,1990-05-05,4,4\nb,1990-05-07,5,5\nb,1990-05-08,,6\n\
+         b,1990-05-09,,7\n",
+        "format = \"long\"\nalign = \"end\"\nfuture = [\"f\"]",
+        "0 -,4,-,4; 1 1,-,1,4; 2 2,5,2,5; 3 -,-,3,6; 4 -,-,-,7",
+        "Gap b 1 :6; Inserted b 1 :6; Repeated f 1 :6",
+    );
+}
+
+#[test]
+fn packed_files_are_named() {
+    for (bytes, expected) in [
+        (&b"\x1f\x8b\x08\x00\x00\x00"[..], "expected CSV or Parquet that is unpacked, found a gzip file"),
+        (b"PK\x03\x04\x14\x00", "found a zip file"),
+        (b"\x28\xb5\x2f\xfd\x04", "found a zstd file"),
+    ] {
+        let error = read_bytes(bytes, "").expect_err(expected).to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_latin1() {
+    let (signal, audit) = read_bytes(b"t,\xb0C\n1,5\n2,6\n", "").expect("reads");
+    assert_eq!(signal.names, ["°C"]);
+    assert_eq!(audit.lines(), [["bytes that are not UTF-8", "1", "first on line 1", "read as Latin-1"]]);
+    assert!(read_bytes("t,°C\n1,5\n2,6\n".as_bytes(), "").expect("reads").1.is_clean());
+}
+
+#[test]
+fn every_fault_is_named_with_its_place() {
+    let long = "format = \"long\"";
+    for (text, options, expected) in [
+        ("", "", "empty file"),
+        ("t,a\n", "", "expected rows under the header"),
+        ("1,2\n2,3\n", "", "expected a header"),
+        ("V1,V2\nH1,5\nH2,6\n", "", ":2: column `V1`: expected a date"),
+        ("t,a\n1,2,3\n", "", ":2: expected 2 fields, found 3"),
+        ("t,a\n1,x\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `x`"),
+        ("t,a\n1,inf\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
+        ("t,a\n2,1\n1,1\n", "", ":3: column `t`: expected a stamp not before the one above, found `1`"),
+        ("t,a\n2,1\n2020-01-01,1\n", "", ":3: column `t`: expected a date"),
+        (
+            "t,a\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00Z,1\n",
+            "",
+            ":3: column `t`: expected a date, a date and time to the second, or an integer of at most 61 bits, in the form of \
+             the first, the year in front, an offset from UTC included, found `2020-01-01 01:00:00Z`",
+        ),
+        ("t,a\n2020-01-01 00:00:00+01:00,1\n2020-01-01 01:00:00,1\n", "", ":3: column `t`: expected a date"),
+        ("t,a\n9223372036854775807,1\n", "", ":2: column `t`: expected a date"),
+        ("t,a\n1/7/2016 0:00,1\n", "", ":2: column `t`: expected a date"),
+        ("t,a\n2020-01-01 00:00:00.5,1\n", "", ":2: column `t`: expected a date"),
+        ("t;a\n1;2\n", "", "expected fields separated by commas, found semicolons and no comma on line 1"),
+        ("t\ta b\n1\t2\n", "", "expected fields separated by commas, found tabs and no comma on line 1"),
+        ("t\n1\n", "", "expected a stamp column and at least one value column, found 1 column"),
+        ("\u{1f}\u{8b}", "", "at least one value column"),
+        ("t,a\n1,1\n", "columns = [\"b\"]", "expected a column `b`, found a"),
+        ("t,a\n1,1\n", "columns = [\"t\"]", "expected a column `t`, found a"),
+        ("t,a\n1,1\n", "past = [\"a\"]", "expected at least one target column, found none"),
+        (
+            "t,a,f\n1,1,1\n2,1,\n",
+            "future = [\"f\"]",
+            ":3: column `f`: expected a finite number, TRUE or FALSE, as the covariate is known",
+        ),
+        ("t,a,f\n1,1,-9\n", "future = [\"f\"]\nmissing = [-9]", ":2: column `f`: expected a finite number, TRUE"),
+        ("t,a\n1,1\n2,1\n1000,1\n", "", "expected rows on at least a third of the grid of 1, found 3 rows and 997 missing"),
+        ("t,a\n0,1\n10,1\n21,1\n33,1\n46,1\n60,1\n75,1\n", "", "found 4 of 7 off the grid of 10, the first on line 4"),
+        ("unique_id,ds,x\na,1,1\n", long, "expected a column `y`, found unique_id, ds, x"),
+        ("unique_id,ds,y\n,1,1\n", long, ":2: column `unique_id`: expected the name of a series"),
+        ("unique_id,ds,y\na,1,1\n", "format = \"long\"\ncolumns = [\"b\"]", "expected rows of series `b`, found none"),
+        (
+            "unique_id,ds,y\na,1,1\na,2,1\nb,50,1\n",
+            long,
+            "expected rows on at least a third of the grid of 1, found 3 rows and 47",
+        ),
+        ("t,a\n1,1\n", "align = \"end\"", "align: expected"),
+        ("t,a\n1,1\n", "statics = \"no/such.csv\"", "no/such.csv: "),
+    ] {
+        let error = read_bytes(text.as_bytes(), options).expect_err(text).to_string();
+        assert!(error.contains(expected) && !error.contains('\n'), "{text:?}: {error}");
+    }
+}
+#[test]
+fn statics_follow_the_series() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(b"unique_id,area\nb,2\na,1\n").expect("written");
+    let options = format!("statics = {:?}", file.path());
+    let (signal, _) = read_bytes(b"t,a,b\n1,5,6\n", &options).expect("reads");
+    assert_eq!(signal.statics, [crate::Static { name: "area".into(), values: vec![1.0, 2.0] }]);
+}
