@@ -9,6 +9,7 @@
 use crate::{
     error::CliError,
     run::{DataConfig, Prepared, read_series, standardise},
+    say::remark,
 };
 use foretoken_data::{Audit, Signal, Values};
 use foretoken_model::Column;
@@ -69,24 +70,27 @@ impl DataConfig {
         let (signal, audit) = read_series(path, &self.read, self.columns.as_deref())?;
         let named = |error| CliError::file(path, error);
         let train = self.split.resolve(signal.observed_len()).map_err(named)?.train;
-        let Some(first) = main.ranges.train.end.checked_sub(train.end) else {
-            let most = format!("at most {}, as many as {} has", main.ranges.train.end, main.path.display());
-            return Err(CliError::file(path, format!("training rows: expected {most}, found {}", train.end)));
-        };
-        let mut columns = self.statistics(&signal, train).map_err(named)?;
+        let most = main.ranges.train.end;
+        // Of a longer one the last.
+        let cut = train.end.saturating_sub(most);
+        if cut > 0 {
+            let (path, all, main) = (path.display(), train.len(), main.path.display());
+            remark!("{path}: learned from the last {} of its {all} training rows, as many as {main} has", all - cut);
+        }
+        let mut columns = self.statistics(&signal, cut..train.end).map_err(named)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         columns.iter_mut().for_each(|column| column.name = format!("{stem}/{}", column.name));
-        let values = lay(&signal, first, main.signal.len())?;
+        let values = lay(&signal, cut, most + cut - train.end, main.signal.len())?;
         Ok(Also { path: path.into(), audit, standardised: standardise(&columns, &values)?, columns, values })
     }
 }
 
-/// The columns of a signal on so many rows, of which `first` is its first one.
-fn lay(signal: &Signal, first: usize, rows: usize) -> Result<Vec<Values>, CliError> {
+/// The columns of a signal from its row `cut` on, on so many rows, of which `first` is that one.
+fn lay(signal: &Signal, cut: usize, first: usize, rows: usize) -> Result<Vec<Values>, CliError> {
     let mapped = signal.columns.iter().any(Values::is_mapped);
     let laid = Values::table(signal.columns.len(), rows, mapped, |index, to| {
         to.fill(f64::NAN);
-        to[first..].iter_mut().zip(&*signal.columns[index]).for_each(|(to, &value)| *to = value);
+        to[first..].iter_mut().zip(&signal.columns[index][cut..]).for_each(|(to, &value)| *to = value);
     });
     Ok(laid?)
 }
@@ -123,17 +127,20 @@ mod tests {
         assert_eq!((also.columns.len(), also.columns[0].name.as_str()), (1, "more/a"));
         let values: &Values = &also.values[0];
         assert_eq!(values.len(), rows[0]);
+        // Rows of the further file that lie before the first.
+        let cut = train.saturating_sub(data.ranges.train.end);
         for (row, value) in values.iter().enumerate() {
-            let there = expected.contains(&row) && row != expected.start + 3;
-            let own = (100 + row).wrapping_sub(expected.start) as f64;
+            let of_file = (row + cut).wrapping_sub(expected.start);
+            let there = expected.contains(&row) && of_file != 3;
+            let own = (100 + of_file) as f64;
             assert!(if there { *value == own } else { value.is_nan() }, "{split}: {values:?}");
         }
         // Units are those of its own training rows, whose ends meet the others'.
-        let of_training = (0..train).filter(|row| *row != 3).map(|row| (100 + row) as f64);
+        let of_training = (cut..train).filter(|row| *row != 3).map(|row| (100 + row) as f64);
         let mean = of_training.clone().sum::<f64>() / of_training.count() as f64;
-        assert_eq!((also.columns[0].mean, data.ranges.train.end), (mean, expected.start + train));
+        assert_eq!((also.columns[0].mean, data.ranges.train.end), (mean, expected.start + train - cut));
         let standardised = also.standardised[0][expected.start];
-        assert_eq!(standardised, also.columns[0].standardise(100.0));
+        assert_eq!(standardised, also.columns[0].standardise((100 + cut) as f64));
     }
 
     #[test]
@@ -142,6 +149,8 @@ mod tests {
         check("{ rows = [6, 2, 2] }", [10, 10], 6, 0..10);
         check("{ rows = [6, 2, 2] }", [12, 30], 6, 0..12);
         check("{ last = [2, 2] }", [15, 14], 10, 1..15);
+        // Of a longer one the last.
+        check("{ last = [2, 2] }", [15, 24], 20, 0..15);
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn linear(ridge: &Ridge) -> LinearWeights {
     LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone(), own_clh }
 }
 
-/// Fits what is shipped once more, on training and validation rows, if the run wants it so.
+/// Fits what is shipped once more, on training and validation rows, if the run wants it so; none where `asked` says that it is to end.
 pub fn again(
     run: &Run,
     trainer: &Trainer<'_>,
@@ -51,13 +51,18 @@ pub fn again(
     expert: Option<&Ridge>,
     shipped: Shipped,
     bar: &ProgressBar,
-) -> Result<Shipped, CliError> {
+    asked: impl Fn() -> bool,
+) -> Result<Option<Shipped>, CliError> {
     if !run.train.refit {
-        return Ok(shipped);
+        return Ok(Some(shipped));
     }
     let expert = run.model.linear.as_ref().zip(expert);
     let expert = expert.map(|(options, ridge)| judge.expert_again(options, ridge)).transpose()?;
-    Ok(trainer.refit(shipped, expert.as_ref().map(linear), |step| show(bar, &step))?)
+    let report = |step| {
+        show(bar, &step);
+        if asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    Ok(trainer.refit(shipped, expert.as_ref().map(linear), report)?.filter(|_| !asked()))
 }
 
 /// Who looks on while a trainer trains; each call says whether to go on.

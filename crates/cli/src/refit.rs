@@ -98,7 +98,8 @@ impl Refit<'_> {
             let alone =
                 trainer.linear_alone()?.ok_or_else(|| CliError::file(self.path, "model.linear: expected one, found none"))?;
             let shipped = Shipped { forecaster: alone, selected: None, unshipped: None, gain: None };
-            let again = fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar)?;
+            let again =
+                fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar, || false)?.expect("nobody asked");
             return Ok((again.forecaster, "the linear expert alone".into()));
         }
         let done = bar.position();
@@ -107,7 +108,7 @@ impl Refit<'_> {
         let mut watch = Progress { bar, mse: f64::NAN };
         fit::train(&mut trainer, &mut watch)?;
         let shipped = Shipped { forecaster: Arc::new(trainer.best()?), selected: None, unshipped: None, gain: None };
-        let again = fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar)?;
+        let again = fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar, || false)?.expect("nobody asked");
         Ok((again.forecaster, format!("validation MSE {:.4}", watch.mse)))
     }
 }

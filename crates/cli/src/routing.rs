@@ -44,6 +44,8 @@ pub fn trace(forecaster: &Arc<Forecaster>, columns: &[&[f64]], beside: &Beside<'
     };
     let mut trace = Trace { mixtures: forecaster.network().mixtures().iter().map(shape).collect() };
     let mut predictor = predictor(forecaster);
+    // What is shown of usage is of one stream.
+    predictor.count_usage(false);
     predictor.tell(beside)?;
     predictor.advance_many(columns, |_| false, |_, _, _| {}, Some(&mut trace))?;
     Ok(trace)

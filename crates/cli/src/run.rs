@@ -189,7 +189,14 @@ pub fn read_for(model: &Path, path: &Path, forecaster: &Forecaster) -> Result<(S
 /// Puts the calendar beside a signal, `ahead` rows beyond its end.
 fn add_calendar(path: &Path, signal: &mut Signal, features: &[CalendarFeature], ahead: usize) -> Result<(), CliError> {
     let mapped = signal.columns.iter().any(Values::is_mapped);
-    signal.covariates.extend(calendar(&signal.stamps, ahead, features, mapped).map_err(|error| CliError::file(path, error))?);
+    for own in calendar(&signal.stamps, ahead, features, mapped).map_err(|error| CliError::file(path, error))? {
+        if signal.covariates.iter().any(|other| other.name == own.name) {
+            let problem =
+                format!("data.calendar: expected quantities once, beside covariates of other names, found `{}` twice", own.name);
+            return Err(CliError::file(path, problem));
+        }
+        signal.covariates.push(own);
+    }
     Ok(())
 }
 

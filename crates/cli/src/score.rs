@@ -278,7 +278,7 @@ impl<'a> Judge<'a> {
             _ = say!("no mstl-ets baseline: {fits} fits, expected at most {MOST_FITS}; --step and --windows thin them");
             return Ok(Boards::new());
         }
-        let all = Origins::of(validation, self.horizon()).map_err(|error| self.named(error))?;
+        let all = Origins::of(validation, self.horizons[0]).map_err(|error| self.named(error))?;
         Ok(self.spread("mstl-ets", &mstl, (&all, MOST_FITS), [origins], file)?.into())
     }
 

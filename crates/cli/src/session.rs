@@ -34,7 +34,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Trains to the end, or until the minutes are over; gives the samples a second.
+    /// Trains to the end, or until the minutes are over; gives the samples a second, and who listens for signals.
     ///
     /// # Errors
     /// What the trainer refuses, or a signal: then there is a checkpoint to go on from.
@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
         about: About,
         out: &'a Path,
         started: Instant,
-    ) -> Result<f64, CliError> {
+    ) -> Result<(f64, Interrupt), CliError> {
         let journal = Journal::open(&out.join(LOG), arguments.resume, started)?;
         let (screen, interrupt) = screen::open(trainer, about, arguments.ui)?;
         let mut session = Self {
@@ -71,12 +71,11 @@ impl<'a> Session<'a> {
         session.screen.end();
         let done = done.and_then(|()| match session.interrupt.signal() {
             None => Ok(()),
-            Some(signal) => Err(CliError::Interrupted { signal, step: trainer.step(), path: session.out.join(CHECKPOINT) }),
+            Some(signal) => Err(interrupted(signal, trainer, session.out)),
         });
-        session.interrupt.over();
         let problem = done.as_ref().err().map(ToString::to_string);
         session.note(&Event::End { step: trainer.step(), problem });
-        done.map(|()| session.rows_a_second)
+        done.map(|()| (session.rows_a_second, session.interrupt))
     }
 
     fn note(&mut self, event: &Event<'_>) {
@@ -87,17 +86,16 @@ impl<'a> Session<'a> {
 
     /// What cannot be written costs neither what stood there before nor the training.
     fn checkpoint(&mut self, trainer: &Trainer<'_>, best: bool) {
-        let written = trainer.checkpoint().save(&self.out.join(CHECKPOINT));
-        let written = written.and_then(|()| match best {
-            true => trainer.best_uncalibrated()?.save(&self.out.join(BEST)),
-            false => Ok(()),
-        });
-        let problem = written.err().map(|error| error.to_string());
+        let problem = trainer.checkpoint().save(&self.out.join(CHECKPOINT)).err().map(|error| error.to_string());
         match &problem {
             None => self.screen.checkpoint(trainer.step()),
             Some(problem) => self.screen.warn(&format!("no checkpoint after step {}: {problem}", trainer.step())),
         }
         self.note(&Event::Checkpoint { epoch: trainer.epoch(), step: trainer.step(), problem });
+        let kept = || trainer.best_uncalibrated()?.save(&self.out.join(BEST));
+        if let Some(problem) = best.then(kept).and_then(Result::err) {
+            self.screen.warn(&format!("the best epoch, {}, is not kept: {problem}", trainer.epoch()));
+        }
     }
 }
 
@@ -133,6 +131,11 @@ impl Watch for Session<'_> {
         let interrupted = self.interrupt.signal().is_some();
         Ok(if over || interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
+}
+
+/// The end that a signal asked for, after a checkpoint.
+pub fn interrupted(signal: i32, trainer: &Trainer<'_>, out: &Path) -> CliError {
+    CliError::Interrupted { signal, step: trainer.step(), path: out.join(CHECKPOINT) }
 }
 
 fn line(epoch: &EpochReport, seconds: f64, left: f64) -> String {

@@ -108,6 +108,41 @@ fn asked_to_end_it_leaves_a_checkpoint_of_the_last_step() {
 }
 
 #[test]
+fn asked_to_end_a_refit_leaves_the_checkpoint_before_it() {
+    let folder = folder();
+    let folder = folder.path();
+    let run = fs::read_to_string(folder.join("run.toml")).unwrap();
+    fs::write(folder.join("run.toml"), run + "refit = true\n").unwrap();
+    let mut child = train("asked", folder).spawn().unwrap();
+    let log = folder.join("asked/log.jsonl");
+    let ended = |log: &Path| fs::read_to_string(log).unwrap_or_default().contains("\"event\":\"end\"");
+    while !ended(&log) && child.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(130) && text.contains("interrupted after step") && text.contains("--resume"), "{text}");
+    assert!(!folder.join("asked/model.safetensors").exists());
+    succeeds(&train("asked", folder).output().unwrap());
+    succeeds(&train("straight", folder).output().unwrap());
+    let read = |run: &str| fs::read(folder.join(run).join("model.safetensors")).unwrap();
+    assert!(read("straight") == read("asked"));
+}
+
+#[test]
+fn a_file_that_is_written_again_stays_as_private_as_it_was() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = small(SMALL);
+    let folder = folder.path();
+    succeeds(&train("out", folder).output().unwrap());
+    let model = folder.join("out/model.safetensors");
+    fs::set_permissions(&model, fs::Permissions::from_mode(0o600)).unwrap();
+    succeeds(&train("out", folder).output().unwrap());
+    assert_eq!(model.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn a_full_disk_costs_no_old_file() {
     let folder = folder();
     let folder = folder.path();

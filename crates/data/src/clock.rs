@@ -5,6 +5,7 @@ use crate::{
     grid::{self, Unit, WEEKENDS},
     stamps::{self, Clock as Counts, DAY, Form, Time},
 };
+use serde::{Deserialize, Serialize};
 
 /// Nanoseconds.
 const SECOND: i128 = 1_000_000_000;
@@ -21,7 +22,9 @@ const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 /// looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates
 /// (`20240131`) as long as all of them can be, with as many digits. Stamps with an offset count in UTC; where the offset changes
 /// and whole days of their clocks lie between them, those are counted.
-#[derive(Clone, Debug, Default)]
+///
+/// It can be kept, and goes on as it was.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Clock(State);
 
 /// A stamp that was looked at.
@@ -32,7 +35,7 @@ pub struct Tick {
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 enum State {
     #[default]
     Fresh,
@@ -43,7 +46,7 @@ enum State {
 }
 
 /// Stamps so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Pace {
     last: Time,
     /// The smallest difference, in nanoseconds; integers count seconds.
@@ -130,7 +133,8 @@ impl Pace {
     }
 
     fn passed(&self, next: Time) -> u64 {
-        let Some(step) = self.step.filter(|step| !(self.has_days() && MONTHS.contains(step))) else { return 0 };
+        let known = |step: &i128| *step > 0 && !(self.has_days() && MONTHS.contains(step));
+        let Some(step) = self.step.filter(known) else { return 0 };
         let steps = if self.are_workdays(next) {
             i128::from(workday(next) - workday(self.last))
         } else {
@@ -238,6 +242,21 @@ mod tests {
             assert_eq!(clock.look("11", 2).expect("a tick").passed(), 0);
             assert_eq!(clock.look("30", 2).expect("a tick").passed(), 1);
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_kept_goes_on() {
+        let stamps = ["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09", "2024-01-12", "2024-01-15", "2024-01-17"];
+        let expected = passed(&stamps);
+        let mut clock = Clock::default();
+        for (stamp, expected) in stamps.iter().zip(expected) {
+            let kept = serde_json::to_string(&clock).expect("text");
+            clock = serde_json::from_str(&kept).expect("a clock");
+            let tick = clock.look(stamp, 1).expect(stamp);
+            assert_eq!(tick.passed(), expected, "{stamp}");
+            clock.take(tick);
+        }
+        clock.look("2024-01-17", 1).expect_err("a stamp that came before");
     }
 
     #[test]

@@ -56,13 +56,22 @@ fn in_utf8(path: &Path, rows: &dyn Rows) -> Result<(), DataError> {
     }
 }
 
-/// Reads covariates known ahead by `names`, `[covariate][row]`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
+/// Covariates known ahead.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// The stamp of each row, as it is written.
+    pub stamps: Vec<String>,
+    /// `[covariate][row]`.
+    pub values: Vec<Vec<f64>>,
+}
+
+/// Reads covariates known ahead by `names`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
 /// columns are passed over. Stamps that are no dates, times or integers, or have fractions of a second, are taken in the order they are in.
 ///
 /// # Errors
 /// As [`read_wide`], each with the file; a name that is neither; a stamp that is not the one after the stamp above, so that what is known would be of another
 /// sample.
-pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -> Result<Vec<Vec<f64>>, DataError> {
+pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -> Result<Known, DataError> {
     let table = Table::open(path)?;
     let header = table.header();
     let days = calendar(&Stamps::default(), 0, features, false)?;
@@ -82,7 +91,7 @@ pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -
     }
     in_utf8(path, &*lines)?;
     check_steps(header, &stamps, &times)?;
-    let calendar = calendar(&stamps.into(), 0, features, false).map_err(|error| match error {
+    let calendar = calendar(&stamps.clone().into(), 0, features, false).map_err(|error| match error {
         DataError::Calendar { number, found } => {
             fault(path, "a date or a date and time for the calendar", format!("`{found}` as stamp {number}"))
         }
@@ -92,7 +101,7 @@ pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -
         Some(place) => std::mem::take(&mut values[place]),
         None => calendar.iter().find(|own| own.name == *name).map_or(Vec::new(), |own| own.values[0].to_vec()),
     };
-    Ok(names.iter().map(&mut of).collect())
+    Ok(Known { values: names.iter().map(&mut of).collect(), stamps })
 }
 
 /// Refuses stamps that go back, stay or leave one out. `times` are their lines and what they say; where the first says nothing, none is looked at.
@@ -138,7 +147,10 @@ mod tests {
         file.write_all(b"t,x,heat\n2024-01-05,a,3\n2024-01-06,b,4.5\n").expect("written");
         let names = ["weekend".to_string(), "heat".into()];
         let known = read_known(file.path(), &names, &[CalendarFeature::Weekend]).expect("reads");
-        assert_eq!(known, [[0.0, 1.0], [3.0, 4.5]]);
+        assert_eq!(
+            known,
+            Known { stamps: vec!["2024-01-05".into(), "2024-01-06".into()], values: vec![vec![0.0, 1.0], vec![3.0, 4.5]] }
+        );
         for (names, expected) in [(["rain"], "expected a column `rain`"), (["x"], ":2: column `x`: expected a finite number")] {
             let error = read_known(file.path(), &names.map(String::from), &[]).expect_err("refused").to_string();
             assert!(error.contains(expected), "{error}");
@@ -149,7 +161,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("written");
         let name = file.path().display().to_string();
-        read_known(file.path(), &["x".to_string()], features).map_err(|error| (name, error.to_string()))
+        let known = read_known(file.path(), &["x".to_string()], features);
+        known.map(|known| known.values).map_err(|error| (name, error.to_string()))
     }
 
     /// Lines of these stamps, numbered from 0.

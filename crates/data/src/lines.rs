@@ -18,6 +18,8 @@ pub struct LineParser {
     /// Whether lines have stamps, once that is settled.
     stamped: Option<bool>,
     missing: bool,
+    /// Numbers that mean a value is missing.
+    meaning: Vec<f64>,
 }
 
 /// What a line was.
@@ -45,12 +47,30 @@ impl LineParser {
             started: false,
             stamped: None,
             missing: false,
+            meaning: Vec::new(),
         }
     }
 
     /// The same, where nothing, `NA`, `NaN` and `null` are missing values and parse as NaN.
     pub fn with_missing(names: &[String]) -> Self {
         Self { missing: true, ..Self::new(names) }
+    }
+
+    /// The same, where these numbers mean that a value is missing, as in [`crate::ReadOptions::missing`].
+    #[must_use]
+    pub fn meaning(self, missing: &[f64]) -> Self {
+        Self { meaning: missing.to_vec(), ..self }
+    }
+
+    /// The same, where it is settled before whether lines have stamps.
+    #[must_use]
+    pub fn settled(self, stamped: Option<bool>) -> Self {
+        Self { stamped, ..self }
+    }
+
+    /// Whether lines have stamps, once a line has settled it.
+    pub fn stamped(&self) -> Option<bool> {
+        self.stamped
     }
 
     /// Parses one line: the values, with a stamp in front on all lines or on none. Fields may be quoted as in a CSV file. The first line may be a header
@@ -75,6 +95,7 @@ impl LineParser {
         for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
             let (value, expected) =
                 if self.missing { (finite_or_missing(text), NUMBER_OR_MISSING) } else { (finite(text), NUMBER) };
+            let value = value.filter(|value| self.missing || !self.meaning.contains(value));
             *slot = value.ok_or_else(|| DataError::Field {
                 source_name: "line".into(),
                 line: number,
@@ -82,6 +103,9 @@ impl LineParser {
                 expected: expected.into(),
                 found: text.into(),
             })?;
+            if self.meaning.contains(slot) {
+                *slot = f64::NAN;
+            }
         }
         // A blank line is a missing sample, and says nothing of stamps.
         if !line.trim().is_empty() {
@@ -295,6 +319,15 @@ mod tests {
         }
         let mut parser = LineParser::with_missing(&names(1));
         assert!(matches!(parser.parse("\"\"", 1), Ok(Parsed::Row { stamp: None, values: [value] }) if value.is_nan()));
+    }
+
+    #[test]
+    fn numbers_may_mean_that_a_value_is_missing() {
+        let mut parser = LineParser::with_missing(&names(2)).meaning(&[-9999.0]);
+        let parsed = parser.parse("-9999.0,1", 1).expect("a row");
+        assert!(matches!(parsed, Parsed::Row { stamp: None, values: [a, 1.0] } if a.is_nan()), "{parsed:?}");
+        let error = LineParser::new(&names(2)).meaning(&[-9999.0]).parse("1,-9999", 3).expect_err("missing").to_string();
+        assert_eq!(error, "line:3: column `b`: expected a finite number, found `-9999`");
     }
 
     #[test]

@@ -103,12 +103,12 @@ impl ReadOptions {
         let doubled = |names: &[&String]| {
             names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| format!("`{name}` twice"))
         };
-        let expected = "each column in one role";
-        if let Some(found) = doubled(&roles) {
-            return Err(DataError::Option { key: "columns, past, future", expected, found });
-        }
+        let expected = "each column in one role, that of a series included";
         if let Some(found) = doubled(&columns.collect::<Vec<_>>()) {
             return Err(DataError::Option { key: "columns", expected: "each series once", found });
+        }
+        if let Some(found) = doubled(&roles) {
+            return Err(DataError::Option { key: "past, future", expected, found });
         }
         if (self.format, self.align) == (Format::Wide, Align::End) {
             return Err(DataError::Option { key: "align", expected: "`stamp` with a wide file", found: "`end`".into() });

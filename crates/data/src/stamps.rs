@@ -11,7 +11,8 @@ use jiff::{
     civil::{Date, DateTime},
     fmt::temporal::Pieces,
 };
-use std::{collections::BTreeMap, ops::Range};
+use serde::{Deserialize, Serialize};
+use std::{cmp::Ordering, collections::BTreeMap, ops::Range};
 
 /// What a stamp must be.
 pub(crate) const STAMP: &str =
@@ -25,7 +26,7 @@ const SECONDS: i64 = 100_000_000;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A stamp's time: seconds since 1970, of a civil time or in UTC, or the integer itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Time {
     /// Seconds, or counts.
     pub ticks: i64,
@@ -65,7 +66,7 @@ impl Time {
 }
 
 /// How a stamp is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// `7`.
     Integer,
@@ -151,6 +152,15 @@ pub fn parse(stamp: &str) -> Option<Time> {
     };
     let since = stamp.parse::<DateTime>().ok()?.duration_since(EPOCH);
     Some(Time { ticks: since.as_secs(), nanoseconds: since.subsec_nanos(), offset: 0, form, plain: is_plain(stamp, form) })
+}
+
+/// Which of two stamps is the later one, however each is written; `None` where that is not known, of different texts or of kinds that are not the same.
+pub fn order(stamp: &str, other: &str) -> Option<Ordering> {
+    if stamp == other {
+        return Some(Ordering::Equal);
+    }
+    let (one, other) = (parse(stamp)?, parse(other)?);
+    (one.form.clock() == other.form.clock()).then(|| (one.ticks, one.nanoseconds).cmp(&(other.ticks, other.nanoseconds)))
 }
 
 /// Seconds that the clock of a stamp is ahead of UTC.
@@ -422,6 +432,23 @@ impl PartialEq for Stamps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stamps_are_in_order_however_they_are_written() {
+        for (one, other, expected) in [
+            ("2024-01-01 01:00", "2024/1/1 1:00", Some(Ordering::Equal)),
+            ("2024-01-01T01:00:00Z", "2024-01-01 02:00:00+02:00", Some(Ordering::Greater)),
+            ("2024-01-01", "2024-01-01 00:00:00.5", Some(Ordering::Less)),
+            ("9", "10", Some(Ordering::Less)),
+            ("noon", "noon", Some(Ordering::Equal)),
+            ("noon", "night", None),
+            ("2024-01-01", "20240101", None),
+            ("2024-01-01 00:00", "2024-01-01 00:00Z", None),
+        ] {
+            assert_eq!(order(one, other), expected, "{one} and {other}");
+            assert_eq!(order(other, one), expected.map(Ordering::reverse), "{other} and {one}");
+        }
+    }
 
     #[test]
     fn what_is_plain_is_written_as_it_was_read() {

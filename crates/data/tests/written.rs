@@ -167,7 +167,7 @@ fn known_covariates_of_parquet_are_a_step_apart() {
         })
     };
     let known = read_known(of(&[0, 1, 2, 3]).path(), &["heat".into()], &[]).expect("reads");
-    assert_eq!(known, [[1.0, 0.0, 1.0, 0.0]]);
+    assert_eq!(known.values, [[1.0, 0.0, 1.0, 0.0]]);
     for (hours, expected) in [
         (
             &[0, 1, 2, 4][..],

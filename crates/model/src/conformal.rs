@@ -205,17 +205,17 @@ impl Knots {
     }
 }
 
-pub(crate) fn check_rate(rate: f64) -> Result<(), ModelError> {
+pub(crate) fn check_rate(field: &str, rate: f64) -> Result<(), ModelError> {
     match rate > 0.0 && rate <= 1.0 {
         true => Ok(()),
-        false => Err(ModelError::config("rate", "a number above 0 and at most 1", rate)),
+        false => Err(ModelError::config(field, "a number above 0 and at most 1", rate)),
     }
 }
 
 impl Adaptive {
     /// Nothing learned, nothing waiting.
     pub(crate) fn new(rate: f64, columns: usize, knots: &Knots) -> Result<Self, ModelError> {
-        check_rate(rate)?;
+        check_rate("rate", rate)?;
         Ok(Self { rate, log_factors: vec![0.0; columns * knots.outputs()], pending: vec![0.0; columns * knots.waiting()] })
     }
 

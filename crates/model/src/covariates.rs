@@ -236,6 +236,13 @@ impl Along {
         Ok(())
     }
 
+    /// Forgets what is known of the next `rows` samples.
+    pub(crate) fn pass_over(&mut self, covariates: &Covariates, rows: usize) {
+        for known in &mut self.known {
+            known.drain(..(rows * covariates.known.len()).min(known.len()));
+        }
+    }
+
     /// Takes back the last row that was observed, of so many covariates.
     pub(crate) fn untell_past(&mut self, width: usize) {
         self.past.iter_mut().for_each(|queue| queue.truncate(queue.len() - width));

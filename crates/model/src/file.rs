@@ -101,6 +101,10 @@ pub fn sweep(folder: &Path) -> Result<(), ModelError> {
 pub fn publish(file: NamedTempFile, path: &Path) -> Result<(), ModelError> {
     let io = |source| ModelError::Io { path: path.into(), source };
     let real = real(path);
+    // Who may read what stood there may read this, and nobody else.
+    if let Ok(before) = real.metadata() {
+        file.as_file().set_permissions(before.permissions()).map_err(io)?;
+    }
     file.as_file().sync_all().map_err(io)?;
     file.persist(&real).map_err(|error| io(error.error))?;
     std::fs::File::open(folder(&real)).and_then(|folder| folder.sync_all()).map_err(io)

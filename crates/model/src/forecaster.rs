@@ -157,7 +157,7 @@ impl Blueprint {
             linear.check().map_err(|error| error.under("linear"))?;
         }
         if let Some(rate) = config.adaptive {
-            crate::conformal::check_rate(rate).map_err(|error| error.under("adaptive"))?;
+            crate::conformal::check_rate("adaptive", rate)?;
         }
         config.covariates.check().map_err(|error| error.under("covariates"))?;
         let levels = Levels::new(&config.quantiles)?;
@@ -240,7 +240,7 @@ impl Forecaster {
     /// The same for its medians alone, which are the same bits at a fraction of the cost.
     ///
     /// # Errors
-    /// None that its own configuration did not have.
+    /// A layer that the default registry does not know.
     pub fn medians(&self) -> Result<Self, ModelError> {
         let (count, middle) = self.blueprint.levels.shape();
         let config = ForecasterConfig { quantiles: vec![0.5], adaptive: None, ..self.config().clone() };
@@ -255,7 +255,9 @@ impl Forecaster {
             }
         }
         let linear = self.linear.as_ref().map(|linear| linear.weights().clone());
-        Self::new(blueprint, self.columns.clone(), self.covariates.clone(), weights, linear, self.network_share_h.clone())
+        let medians =
+            Self::new(blueprint, self.columns.clone(), self.covariates.clone(), weights, linear, self.network_share_h.clone())?;
+        Ok(Self { rate: self.rate, ..medians })
     }
 
     /// The same with quantiles that are calibrated.

@@ -107,8 +107,9 @@ impl LinearConfig {
         if let Some(reversion) = self.reversion.filter(|reversion| !(1.0..=1e9).contains(reversion)) {
             return Err(ModelError::config("reversion", "a number from 1 to a billion", reversion));
         }
-        if self.folds > MOST_FOLDS {
-            return Err(ModelError::config("folds", format!("at most {MOST_FOLDS}"), self.folds));
+        // What is left of one part is nothing to fit on.
+        if self.folds == 1 || self.folds > MOST_FOLDS {
+            return Err(ModelError::config("folds", format!("0, or 2 to {MOST_FOLDS}"), self.folds));
         }
         match self.span() {
             Some(span) if span <= LONGEST_SPAN => Ok(()),

@@ -120,7 +120,11 @@ impl MixtureOfExperts {
         }
     }
 
-    /// Chooses experts for one sample: indices, best first, and weights that sum to one. Counts nothing, advances nothing.
+    /// Chooses experts for one sample: indices, best first (all of them, in their order, with `softmax`), and gate weights, which sum to `gate_scale` unless they
+    /// are not renormalised. Counts nothing, advances nothing.
+    ///
+    /// # Errors
+    /// A wrong number of values, one that is not finite, or a score that is not.
     pub fn route(&mut self, x: &[f32]) -> Result<(Vec<usize>, Vec<f32>), ModelError> {
         self.check(x, true)?;
         let router = self.engine.mixtures()[0].router();
@@ -132,6 +136,9 @@ impl MixtureOfExperts {
     }
 
     /// Any number of samples, packed; advances the state.
+    ///
+    /// # Errors
+    /// Values that are no whole samples, one that is not finite, or what an expert's values come to.
     pub fn forward(&mut self, x_nd: &[f32]) -> Result<Vec<f32>, ModelError> {
         let rows = self.check(x_nd, false)?;
         self.workspace.reserve(self.engine.scratch(rows, 1));
@@ -141,6 +148,9 @@ impl MixtureOfExperts {
     }
 
     /// Outputs of a training pass from an empty state, with its noise and dropout. Counts in the training statistics.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
     pub fn forward_training(&self, x_nd: &[f32], seed: u64, step: u64) -> Result<Vec<f32>, ModelError> {
         let rows = self.check(x_nd, false)?;
         let mut y = vec![0.0; rows * self.config.output_dim];
@@ -148,7 +158,10 @@ impl MixtureOfExperts {
         Ok(y)
     }
 
-    /// The balance loss of these samples, with its coefficient, as a training pass computes it.
+    /// The balance loss of these samples, with its coefficient, as a training pass computes it: it is one, and counts in the training statistics.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
     pub fn load_balance_loss(&self, x_nd: &[f32], seed: u64, step: u64) -> Result<f32, ModelError> {
         let rows = self.check(x_nd, false)?;
         let mut pass = Pass::training(seed, step);

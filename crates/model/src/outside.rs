@@ -61,7 +61,7 @@ impl Council {
         for member in 0..self.members.len() {
             let square = |j: u64| {
                 let said = &self.said(j, member)[j as usize * self.width..][..self.width];
-                said.iter().zip(x).map(|(said, x)| f64::from(said - x).powi(2)).sum::<f64>() / self.width as f64
+                said.iter().zip(x).map(|(said, x)| (f64::from(*said) - f64::from(*x)).powi(2)).sum::<f64>() / self.width as f64
             };
             let loss = (0..pending).map(square).sum::<f64>() / pending.max(1) as f64;
             self.losses[member] = loss;

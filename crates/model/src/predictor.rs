@@ -173,9 +173,15 @@ impl Predictor {
         self.along.tell(self.forecaster.covariates(), beside)
     }
 
-    /// Forgets everything.
+    /// Forgets what it was told is known of the next `rows` samples, which never come: the sample that follows is of the row behind them.
+    pub fn pass_over(&mut self, rows: usize) {
+        self.along.pass_over(self.forecaster.covariates(), rows);
+    }
+
+    /// Forgets everything; choices that are forced begin anew.
     pub fn reset(&mut self) {
         self.broken = false;
+        self.replay.iter_mut().for_each(Replay::rewind);
         self.samples = 0;
         self.columns.iter_mut().for_each(ColumnHistory::reset);
         self.along.reset();
@@ -425,10 +431,11 @@ impl Predictor {
             hidden: self.hidden_cd.clone(),
             refresh: self.refresh.clone(),
             adaptive: self.following.as_ref().map(|following| following.adaptive.clone()),
+            note: String::new(),
         })
     }
 
-    /// Goes on where `snapshot` was taken.
+    /// Goes on where `snapshot` was taken, free to choose.
     ///
     /// # Errors
     /// A snapshot of another model, or with parts that do not fit; the stream is as before.
@@ -468,6 +475,7 @@ impl Predictor {
             );
         }
         self.broken = false;
+        self.replay = None;
         self.samples = snapshot.samples;
         self.columns.clone_from(&snapshot.columns);
         self.along.clone_from(&snapshot.along);

@@ -35,6 +35,9 @@ pub struct Snapshot {
     pub refresh: Option<Refresh>,
     /// What the intervals have learned, if they follow the stream.
     pub adaptive: Option<Adaptive>,
+    /// What whoever runs the stream keeps beside its state, such as a clock; nothing here reads it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// The text: a snapshot whose damage shows.

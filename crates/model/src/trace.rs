@@ -110,6 +110,9 @@ impl Trace {
     }
 
     /// Writes the trace.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let file = File { format_version: TRACE_VERSION, trace: self.clone() };
         write_atomically(path, serde_json::to_string(&file).map_err(ModelError::syntax)?.as_bytes())
@@ -159,6 +162,11 @@ impl Replay {
     /// What [`Trace::validate`] refuses.
     pub fn choices_and_weights(trace: Trace) -> Result<Self, ModelError> {
         Ok(Self { weights: true, ..Self::choices(trace)? })
+    }
+
+    /// Begins anew.
+    pub fn rewind(&mut self) {
+        self.done.iter_mut().for_each(|streams| streams.fill(0));
     }
 
     /// The next choice of a stream of a mixture; `None` if the trace does not speak of that mixture, which then chooses freely.

@@ -508,6 +508,10 @@ fn a_forced_trace_that_ends_breaks_the_stream_until_it_is_reset() {
     advance(&mut predictor, 0..5);
     let sample = [columns[0][5], columns[1][5]];
     assert!(predictor.advance(&sample).unwrap_err().to_string().contains("more than 5 samples"));
+    // From the beginning it forces the same choices once more.
+    predictor.reset();
+    advance(&mut predictor, 0..5);
+    assert!(predictor.advance(&sample).is_err());
     predictor.force(None).unwrap();
     let mut forecast = predictor.forecast_buffer();
     assert!(predictor.advance(&sample).unwrap_err().to_string().contains("reset or restored"));

@@ -115,9 +115,9 @@ impl Checkpoint {
 
     /// Whether the file, whole or not, says at its beginning that it is a checkpoint.
     pub fn is_one(path: &Path) -> bool {
-        let mut start = Vec::new();
+        let (mut start, key) = (Vec::new(), format!("\"{KEY}\":"));
         let read = std::fs::File::open(path).and_then(|file| file.take(1 << 16).read_to_end(&mut start));
-        read.is_ok() && start.windows(KEY.len()).any(|part| part == KEY.as_bytes())
+        read.is_ok() && start.windows(key.len()).any(|part| part == key.as_bytes())
     }
 
     /// Reads any checkpoint.

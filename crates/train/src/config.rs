@@ -197,11 +197,14 @@ impl TrainConfig {
     /// The horizons to score at, for a model of this one.
     ///
     /// # Errors
-    /// A horizon of zero steps, or longer than the model's; the model's not among them.
+    /// A horizon of zero steps, or longer than the model's; the model's not among them; horizons that do not rise.
     pub fn horizons_of(&self, horizon: usize) -> Result<Vec<usize>, ModelError> {
         match self.horizons.iter().find(|&&each| each == 0 || each > horizon) {
             Some(found) => Err(ModelError::config("horizons", format!("horizons of 1 to {horizon} steps"), found)),
             None if self.horizons.is_empty() => Ok(vec![horizon]),
+            None if !self.horizons.is_sorted_by(|one, next| one < next) => {
+                Err(ModelError::config("horizons", "horizons that rise", format!("{:?}", self.horizons)))
+            }
             None if self.horizons.contains(&horizon) => Ok(self.horizons.clone()),
             None => {
                 let expected = format!("{horizon}, the model's horizon, among them");

@@ -43,15 +43,10 @@ pub struct Group {
     /// Parts of a weight's path that follow each other, a star for any one: `log_step`, `blocks.0`, `experts.*.gate`. `foretoken inspect` lists
     /// the paths.
     pub weights: String,
-    /// What the learning rate is multiplied by; 0 keeps the weights as they begin.
-    #[serde(default = "one")]
-    pub rate: f64,
+    /// What the learning rate is multiplied by, 1 unless an earlier group says otherwise; 0 keeps the weights as they begin.
+    pub rate: Option<f64>,
     /// Weight decay, instead of the run's on matrices, and none on the dynamics of state-space models, norms and biases.
     pub decay: Option<f64>,
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 impl Group {
@@ -61,7 +56,7 @@ impl Group {
     }
 
     pub(crate) fn check(&self) -> Result<(), ModelError> {
-        for (field, value) in [("rate", self.rate), ("decay", self.decay.unwrap_or(0.0))] {
+        for (field, value) in [("rate", self.rate.unwrap_or(1.0)), ("decay", self.decay.unwrap_or(0.0))] {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(ModelError::config(field, "a finite number >= 0", value));
             }
@@ -91,7 +86,7 @@ pub(crate) fn alike(specs: &[Spec], decay: f64, groups: &[Group]) -> Result<Vec<
     for spec in specs {
         let mut own = Alike { span: spec.weight.range(), rate: 1.0, decay: if spec.decay { decay } else { 0.0 } };
         for group in groups.iter().filter(|group| group.holds(&spec.name)) {
-            own.rate = group.rate;
+            own.rate = group.rate.unwrap_or(own.rate);
             own.decay = group.decay.unwrap_or(own.decay);
         }
         match all.last_mut().filter(|last| (last.rate, last.decay, last.span.end) == (own.rate, own.decay, own.span.start)) {
@@ -105,6 +100,7 @@ pub(crate) fn alike(specs: &[Spec], decay: f64, groups: &[Group]) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use foretoken_model::weights::{Layout, fan_in};
 
     #[test]
     fn every_schedule_rises_to_its_peak_and_falls_as_it_says() {
@@ -123,9 +119,22 @@ mod tests {
 
     #[test]
     fn groups_hold_parts_of_a_path() {
-        let holds = |weights: &str, name: &str| Group { weights: weights.into(), rate: 1.0, decay: None }.holds(name);
+        let holds = |weights: &str, name: &str| Group { weights: weights.into(), rate: None, decay: None }.holds(name);
         assert!(holds("log_step", "blocks.0.layer.log_step") && holds("blocks.0", "blocks.0.gain"));
         assert!(holds("experts.*.gate", "blocks.1.layer.experts.3.gate"));
         assert!(!holds("step", "blocks.0.layer.log_step") && !holds("blocks.1", "blocks.0.gain") && !holds("a.b.c", "a.b"));
+    }
+
+    #[test]
+    fn a_later_group_changes_only_what_it_names() {
+        let mut layout = Layout::default();
+        layout.matrix("embed", [2, 2], fan_in(2));
+        let group = |rate, decay| Group { weights: "embed".into(), rate, decay };
+        let of = |groups: &[Group]| {
+            alike(layout.specs(), 0.1, groups).expect("spans").iter().map(|own| (own.rate, own.decay)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[group(Some(0.0), None), group(None, Some(0.5))]), [(0.0, 0.5)]);
+        assert_eq!(of(&[group(None, Some(0.5)), group(Some(2.0), None)]), [(2.0, 0.5)]);
+        assert_eq!(of(&[]), [(1.0, 0.1)]);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     validate::Gain,
 };
 use foretoken_model::{Forecaster, ModelError, linear_expert::LinearWeights};
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 /// What a run ships.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Trainer<'_> {
     }
 
     /// Fits what is shipped once more, on training and validation rows: `linear` is the expert for them, the network learns from the beginning for as many
-    /// epochs as its best had. Shares and calibration stay those of rows that what was selected did not see.
+    /// epochs as its best had. Shares and calibration stay those of rows that what was selected did not see. None if `report` broke it off.
     ///
     /// # Errors
     /// As [`Trainer::train_epoch`].
@@ -54,8 +54,8 @@ impl Trainer<'_> {
         &self,
         shipped: Shipped,
         linear: Option<LinearWeights>,
-        report: impl FnMut(StepReport),
-    ) -> Result<Shipped, ModelError> {
+        report: impl FnMut(StepReport) -> ControlFlow<()>,
+    ) -> Result<Option<Shipped>, ModelError> {
         let (task, selected) = (self.task(), shipped.forecaster);
         let again = match linear {
             Some(linear) if selected.is_linear_alone() => {
@@ -64,11 +64,13 @@ impl Trainer<'_> {
             linear => {
                 let train = task.train.start..task.validation.end;
                 let mut trainer = Trainer::new(self.model(), self.config(), Task { train, linear, ..task.clone() })?;
-                trainer.train_blindly(self.best_epoch(), report)?;
+                if trainer.train_blindly(self.best_epoch(), report)?.is_break() {
+                    return Ok(None);
+                }
                 trainer.of_mean(selected.network_share().to_vec())?
             }
         };
         let again = again.calibrated(selected.calibration().cloned());
-        Ok(Shipped { forecaster: Arc::new(again), selected: Some(selected), ..shipped })
+        Ok(Some(Shipped { forecaster: Arc::new(again), selected: Some(selected), ..shipped }))
     }
 }

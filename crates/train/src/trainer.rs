@@ -328,16 +328,19 @@ impl<'a> Trainer<'a> {
     }
 
     /// So many epochs without a validation, from the beginning.
-    pub(crate) fn train_blindly(&mut self, epochs: u64, mut report: impl FnMut(StepReport)) -> Result<(), ModelError> {
+    pub(crate) fn train_blindly(
+        &mut self,
+        epochs: u64,
+        mut report: impl FnMut(StepReport) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ModelError> {
         for _ in 0..epochs {
-            let _: ControlFlow<()> = self.pass(|_, step| {
-                report(*step);
-                ControlFlow::Continue(())
-            })?;
+            if self.pass(|_, step| report(*step))?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
             self.progress.epoch += 1;
             (self.progress.epoch_step, self.progress.epoch_loss, self.progress.epoch_skipped) = (0, 0.0, 0);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The steps of the epoch, or those that are left of it.
@@ -539,7 +542,8 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// What the best network adds to the linear expert on the validation rows; none without one that could stand alone.
+    /// What the best network adds to the linear expert on the validation rows, with the shares that suit the windows which decide; none without one that could
+    /// stand alone.
     pub(crate) fn gain(&self) -> Result<Option<Gain>, ModelError> {
         let (task, medians) = (&self.task, Arc::new(self.best_uncalibrated()?.medians()?));
         let rows = task.validation.clone();

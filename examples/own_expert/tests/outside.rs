@@ -148,3 +148,12 @@ fn what_cannot_be_is_a_typed_error() {
     assert!(gated.set_gate(vec![0.0; 2]).is_err() && gated.set_gate(vec![f32::NAN; gated.gate().len()]).is_err());
     assert!(fit_gate(&mut gated, &[1.0; 20], &GateConfig::default()).unwrap_err().to_string().contains("at least 68"));
 }
+
+#[test]
+fn errors_as_large_as_numbers_can_be_are_finite() {
+    let mut mixture = FixedShare::new(stubborn(&[3e38, 1.0]), 1, HORIZON, FixedShareConfig::default()).unwrap();
+    for x in [3e38, -3e38, 3e38, 1.0, 2.0] {
+        let said = mixture.step(&[x]).unwrap();
+        assert!(said.iter().all(|value| value.is_finite()), "{said:?}");
+    }
+}

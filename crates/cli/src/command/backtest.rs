@@ -69,6 +69,7 @@ struct Report {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+    super::forecast::writable(&[&arguments.json, &arguments.parquet], &[&arguments.data, &arguments.model])?;
     let forecaster = super::forecast::load_at(&arguments.model, arguments.rate.map(|rate| rate as f64))?;
     let folder = if arguments.model.is_dir() { arguments.model.clone() } else { arguments.model.with_file_name("") };
     let path = folder.join("run.toml");

@@ -122,7 +122,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let horizon = arguments.horizon.map(|horizon| horizon as usize);
     let path = arguments.data.as_ref().unwrap_or(&arguments.first);
     // What could not be written is known before anything is trained.
-    [&arguments.out, &arguments.svg].into_iter().flatten().try_for_each(|out| writable(out, path))?;
+    writable(&[&arguments.out, &arguments.svg], &[path, &arguments.first])?;
     let model = match (&arguments.data, horizon) {
         (Some(_), _) if arguments.minutes.is_some() => {
             return Err(CliError::file(&arguments.first, "expected no --minutes where there is a model, found one"));
@@ -130,7 +130,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         (Some(_), _) => arguments.first.clone(),
         (None, Some(horizon)) => crate::sensible::model(path, horizon, arguments.minutes.unwrap_or(MINUTES))?,
         (None, None) => {
-            return Err(CliError::file(&arguments.first, "expected a model and data, or data and --horizon, found neither"));
+            return Err(CliError::file(
+                &arguments.first,
+                "expected a model and data, or data and --horizon, found one file alone",
+            ));
         }
     };
     let forecaster = load(&model)?;
@@ -182,15 +185,21 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
 }
 
-/// Whether a result may be written there: not over the data, and into a folder that is there.
-fn writable(out: &Path, data: &Path) -> Result<(), CliError> {
-    if is_same(out, data) {
-        return Err(CliError::file(out, "expected another file than the data to write to, found the data"));
+/// Whether results may be written there: not over what is read nor over one another, and into folders that are there.
+pub fn writable(outs: &[&Option<PathBuf>], read: &[&Path]) -> Result<(), CliError> {
+    let outs: Vec<&Path> = outs.iter().copied().flatten().map(PathBuf::as_path).collect();
+    for (place, out) in outs.iter().enumerate() {
+        if read.iter().any(|read| is_same(out, read)) {
+            return Err(CliError::file(out, "expected another file to write to, found one that is read"));
+        }
+        if outs[..place].contains(out) {
+            return Err(CliError::file(out, "expected a file for each result, found one for two"));
+        }
+        if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            return Err(CliError::file(out, format!("expected a folder {}, found none", folder.display())));
+        }
     }
-    match out.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        Some(folder) => Err(CliError::file(out, format!("expected a folder {}, found none", folder.display()))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Rows of history worth showing before a forecast.

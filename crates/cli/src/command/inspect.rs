@@ -72,6 +72,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         )?;
         return Ok(());
     }
+    let data = arguments.data.as_ref().unwrap_or(&arguments.model);
+    super::forecast::writable(&[&arguments.svg, &arguments.trace], &[&arguments.model, data])?;
     let forecaster = super::forecast::load(&arguments.model)?;
     let names = super::forecast::names(&forecaster);
     let seen = arguments.data.as_ref().map(|path| Seen::of(&forecaster, path, arguments)).transpose()?;
@@ -108,10 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     if arguments.audit {
         audits(&forecaster, &signal, &timelines, rows, arguments.samples, regimes.as_ref()).map_err(|error| match error {
-            CliError::Model(error) => {
-                let path = arguments.data.as_deref().unwrap_or(&arguments.model);
-                CliError::file(path, format!("audit: {error}"))
-            }
+            CliError::Model(error) => CliError::file(data, format!("audit: {error}")),
             error => error,
         })?;
     }
@@ -314,7 +313,8 @@ fn group<K: Ord>(audited: &[Audited], key: impl Fn(&Audited) -> K, name: impl Fn
     groups.into_iter().map(|(key, group)| (name(key), group)).collect()
 }
 
-/// One character an expert: 0-9, then letters.
+/// One character an expert: digits, small letters, capitals, and `+` for those that are left.
 fn symbol(expert: usize) -> char {
-    char::from_digit(expert as u32 % 36, 36).unwrap_or('?')
+    let symbols = ('0'..='9').chain('a'..='z').chain('A'..='Z');
+    symbols.into_iter().nth(expert).unwrap_or('+')
 }

@@ -5,10 +5,13 @@ use crate::{
     run::{predictor, reading},
     say::remark,
 };
-use foretoken_data::{Clock, LineParser, Parsed, Tick, read_known};
+use foretoken_data::{Clock, DataError, LineParser, Parsed, Tick, order, read_known};
 use foretoken_model::{Beside, Predictor, Snapshot, file::write_atomically};
+use serde::{Deserialize, Serialize};
 use std::{
-    io::{BufRead, Write},
+    cmp::Ordering,
+    collections::VecDeque,
+    io::{BufRead, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -42,8 +45,9 @@ pub struct Arguments {
     /// is NaN.
     #[arg(long)]
     missing: bool,
-    /// A CSV or Parquet file with a stamp first and a column for every covariate known ahead, one line a sample and as many more as are known: the first
-    /// line is that of the first sample, or goes on where the snapshot's end. A calendar comes from the stamps; other columns are passed over.
+    /// A CSV or Parquet file with a stamp first and a column for every covariate known ahead, one line a sample and as many more as are known. Where samples
+    /// have stamps each takes the line of its own; else the first line is that of the first sample, or goes on where the snapshot's end. A calendar comes
+    /// from the stamps; other columns are passed over.
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
 }
@@ -52,6 +56,40 @@ pub struct Arguments {
 const GAPS: usize = 10;
 /// Samples between two writings of the usage.
 const USAGE_EVERY: u64 = 1000;
+/// Bytes of a line at most, and at most for each of its values.
+const LONGEST_LINE: (usize, usize) = (1 << 16, 1 << 10);
+
+/// Where a stream stands, which its snapshot keeps beside the model's state.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    /// Whether lines have stamps, once that is settled.
+    stamped: Option<bool>,
+    clock: Clock,
+    /// Stamps of what is known ahead, the next sample's first; none where a snapshot does not say.
+    known: Option<VecDeque<String>>,
+}
+
+impl Place {
+    /// Rows of what is known ahead that a line's stamp passes over.
+    fn passed(&self, stamp: &str, line: u64) -> Result<usize, DataError> {
+        let Some(known) = &self.known else { return Ok(0) };
+        // What cannot be compared is taken in order.
+        let later = |row: &String| order(stamp, row).is_some_and(Ordering::is_gt);
+        let passed = known.iter().take_while(|row| later(row)).count();
+        match known.get(passed).map(|row| order(stamp, row)) {
+            Some(None | Some(Ordering::Equal)) => Ok(passed),
+            _ if known.is_empty() => Ok(0),
+            _ => Err(DataError::Field {
+                source_name: "line".into(),
+                line,
+                column: "stamp".into(),
+                expected: format!("a stamp of what is known ahead, {} to {}", known[0], known[known.len() - 1]).into(),
+                found: stamp.into(),
+            }),
+        }
+    }
+}
 
 fn write_usage(path: &Path, predictor: &Predictor) -> Result<(), CliError> {
     let usage: Vec<_> = predictor.forecaster().network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
@@ -60,7 +98,7 @@ fn write_usage(path: &Path, predictor: &Predictor) -> Result<(), CliError> {
 }
 
 /// Tells the stream what is known ahead.
-fn tell_known(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliError> {
+fn tell_known(predictor: &mut Predictor, place: &mut Place, arguments: &Arguments) -> Result<(), CliError> {
     let covariates = predictor.forecaster().covariates().clone();
     let names = || covariates.known.iter().map(|covariate| covariate.name.clone());
     let path = match &arguments.known {
@@ -79,81 +117,126 @@ fn tell_known(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), Cl
     };
     let (_, features) = reading(&arguments.model)?;
     let found = read_known(path, &names().collect::<Vec<_>>(), &features)?;
-    let known: Vec<Vec<&[f64]>> = found.iter().map(|values| vec![&values[..]]).collect();
+    if let Some(waiting) = &mut place.known {
+        if let (Some(last), Some(first)) = (waiting.back(), found.stamps.first())
+            && order(first, last).is_some_and(Ordering::is_le)
+        {
+            let problem = format!("expected rows after {last}, up to which the snapshot knows, found {first}");
+            return Err(CliError::file(path, problem));
+        }
+        waiting.extend(found.stamps);
+    }
+    let known: Vec<Vec<&[f64]>> = found.values.iter().map(|values| vec![&values[..]]).collect();
     let past = vec![vec![&[][..]]; covariates.past.len()];
     predictor.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))
+}
+
+/// Goes on where a snapshot was taken.
+fn restore(predictor: &mut Predictor, path: &Path) -> Result<Place, CliError> {
+    let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
+    let snapshot = Snapshot::from_json(&text).and_then(|snapshot| predictor.restore(&snapshot).map(|()| snapshot));
+    let note = snapshot.map_err(|error| CliError::file(path, error))?.note;
+    if note.is_empty() {
+        return Ok(Place::default());
+    }
+    serde_json::from_str(&note).map_err(|error| CliError::file(path, format!("snapshot note: {error}")))
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = super::forecast::load_at(&arguments.model, arguments.rate)?;
+    super::forecast::writable(
+        &[&arguments.snapshot, &arguments.usage],
+        &[&arguments.model, arguments.known.as_ref().unwrap_or(&arguments.model)],
+    )?;
     let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
     predictor.allow_missing(arguments.missing);
-    if let Some(path) = arguments.snapshot.as_ref().filter(|path| path.exists()) {
-        let text = std::fs::read_to_string(path).map_err(CliError::io(path))?;
-        let restored = Snapshot::from_json(&text).and_then(|snapshot| predictor.restore(&snapshot));
-        restored.map_err(|error| CliError::file(path, error))?;
-    }
-    tell_known(&mut predictor, arguments)?;
+    let mut place = match arguments.snapshot.as_ref().filter(|path| path.exists()) {
+        Some(path) => restore(&mut predictor, path)?,
+        None => Place { known: Some(VecDeque::new()), ..Place::default() },
+    };
+    tell_known(&mut predictor, &mut place, arguments)?;
     // What cannot be written is known before the first sample.
     arguments.usage.as_ref().map_or(Ok(()), |path| write_usage(path, &predictor))?;
-    let followed = follow(&mut predictor, arguments);
+    let followed = follow(&mut predictor, &mut place, arguments);
     let counted = arguments.usage.as_ref().map_or(Ok(()), |path| write_usage(path, &predictor));
     // However it ended: a reader that left takes no state with it. That of a broken stream is none.
     if let Some(path) = arguments.snapshot.as_ref().filter(|_| predictor.check_whole().is_ok()) {
-        let json = predictor.snapshot()?.to_json().map_err(|error| CliError::file(path, error))?;
+        let note = serde_json::to_string(&place).map_err(|error| CliError::file(path, error))?;
+        let json = Snapshot { note, ..predictor.snapshot()? }.to_json().map_err(|error| CliError::file(path, error))?;
         write_atomically(path, json.as_bytes())?;
     }
     followed.and(counted)
 }
 
-/// Takes the sample of a line, unless its stamp does not come after the one before.
+/// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead.
 fn advance(
     predictor: &mut Predictor,
-    clock: &Clock,
+    place: &mut Place,
     line: u64,
     stamp: Option<&str>,
     values: &[f64],
     columns: usize,
 ) -> Result<Option<Tick>, CliError> {
-    let tick = stamp.map(|stamp| clock.look(stamp, line)).transpose()?;
-    predictor.advance_beside(&values[..columns], &values[columns..])?;
+    let tick = stamp.map(|stamp| place.clock.look(stamp, line)).transpose()?;
+    let passed = stamp.map_or(Ok(0), |stamp| place.passed(stamp, line))?;
+    let before = if passed > 0 { Some(predictor.snapshot()?) } else { None };
+    predictor.pass_over(passed);
+    let done = predictor.advance_beside(&values[..columns], &values[columns..]);
+    if let (Err(_), Some(before)) = (&done, before) {
+        predictor.restore(&before)?;
+    }
+    done?;
+    if let Some(known) = &mut place.known {
+        known.drain(..(passed + 1).min(known.len()));
+    }
+    if let Some(tick) = tick {
+        place.clock.take(tick);
+    }
     Ok(tick)
 }
 
+/// Reads a line, or as much of it as a line may have.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> Result<bool, CliError> {
+    line.clear();
+    let read = input.by_ref().take(most as u64 + 1).read_until(b'\n', line)?;
+    if read > most && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+    }
+    Ok(read > 0)
+}
+
 /// Forecasts after every line, until there are no more.
-fn follow(predictor: &mut Predictor, arguments: &Arguments) -> Result<(), CliError> {
+fn follow(predictor: &mut Predictor, place: &mut Place, arguments: &Arguments) -> Result<(), CliError> {
     let forecaster = predictor.forecaster().clone();
     let mut names = super::forecast::names(&forecaster);
     let columns = names.len();
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
-    let mut parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
+    let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
+    let mut parser = parser.settled(place.stamped).meaning(&reading(&arguments.model)?.0.missing);
     let mut forecast = predictor.forecast_buffer();
-    let (mut clock, mut gaps) = (Clock::default(), 0);
+    let mut gaps = 0;
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
+    let most = LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1);
     let mut text = String::new();
-    loop {
-        line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
+    while read_line(&mut input, &mut line, most)? {
         number += 1;
+        if line.len() > most {
+            remark!("line:{number}: expected at most {most} bytes, found more");
+            continue;
+        }
         let problem: String = match std::str::from_utf8(&line).map(|line| parser.parse(line, number)) {
             Ok(Ok(Parsed::Header)) => continue,
-            Ok(Ok(Parsed::Row { stamp, values })) => match advance(predictor, &clock, number, stamp, values, columns) {
+            Ok(Ok(Parsed::Row { stamp, values })) => match advance(predictor, place, number, stamp, values, columns) {
                 Ok(tick) => {
-                    if let Some(tick) = tick {
-                        clock.take(tick);
-                        gaps += usize::from(tick.passed() > 0);
-                        if tick.passed() > 0 && gaps <= GAPS {
-                            let more = if gaps == GAPS { "; no more of them is said" } else { "" };
-                            remark!(
-                                "line:{number}: its stamp passes over {} samples, of which no line tells{more}",
-                                tick.passed()
-                            );
-                        }
+                    place.stamped = parser.stamped();
+                    let passed = tick.map_or(0, |tick| tick.passed());
+                    gaps += usize::from(passed > 0);
+                    if passed > 0 && gaps <= GAPS {
+                        let more = if gaps == GAPS { "; no more of them is said" } else { "" };
+                        remark!("line:{number}: its stamp passes over {passed} samples, of which no line tells{more}");
                     }
                     // What is not known of the horizon ends no stream: the sample was taken.
                     match predictor.predict(&mut forecast) {

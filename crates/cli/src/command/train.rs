@@ -8,7 +8,7 @@ use crate::{
     run::{Prepared, Run, predictor},
     say::say,
     score::{ByHorizon, Judge, by_name},
-    session::{CHECKPOINT, Session},
+    session::{CHECKPOINT, Session, interrupted},
     ship, table,
     ui::About,
 };
@@ -161,13 +161,18 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     let name = name.to_string_lossy();
     let about = About::new(&name, &run, &data.signal, judge.ranges().validation.start, &trainer)?;
-    let rows_a_second = Session::train(&mut trainer, &run.train, arguments, about, &out, started)?;
+    let (rows_a_second, interrupt) = Session::train(&mut trainer, &run.train, arguments, about, &out, started)?;
     let shipped = trainer.ship()?;
     ship::tell(&shipped);
     let bar = fit::bar("once more on training and validation rows, ");
     bar.set_length(trainer.best_epoch() * trainer.steps_an_epoch());
-    let shipped = fit::again(&run, &trainer, &judge, ridges.expert.as_ref(), shipped, &bar)?;
+    let asked = || interrupt.signal().is_some();
+    let shipped = fit::again(&run, &trainer, &judge, ridges.expert.as_ref(), shipped, &bar, asked)?;
     bar.finish_and_clear();
+    let Some(shipped) = shipped.filter(|_| !asked()) else {
+        return Err(interrupted(interrupt.signal().unwrap_or_default(), &trainer, &out));
+    };
+    interrupt.over();
     let forecaster = shipped.forecaster.clone();
     write_atomically(&beside, run.to_toml()?.as_bytes())?;
     forecaster.save(&model)?;

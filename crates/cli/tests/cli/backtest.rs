@@ -2,7 +2,7 @@
 
 use crate::{
     FAMILY, TRAINED,
-    common::csv,
+    common::{SMALL, csv, small},
     foretoken, json, refused,
     series::{dirty, dirty_run},
     stdout, with_input,
@@ -235,6 +235,26 @@ fn parquet_holds_every_forecast_that_was_scored() {
 }
 
 #[test]
+fn few_validation_rows_cost_no_scores() {
+    let folder = small(
+        &SMALL
+            .replace("{ shares = [0.6, 0.2, 0.2] }", "{ rows = [600, 6, 60] }")
+            .replace("linear = { lookback = 48 }\n", "")
+            .replace("keep_network = true", "horizons = [4, 8]"),
+    );
+    let folder = folder.path();
+    stdout(&foretoken(&["train", "run.toml", "--epochs", "1", "--out", "out"], folder));
+    stdout(&foretoken(&["backtest", "out", "data.csv", "--json", "scores.json"], folder));
+    let scores = json(&folder.join("scores.json"));
+    assert!(scores["by_horizon"]["4"]["mstl-ets"]["mse"].is_f64(), "{scores}");
+    for option in ["--json", "--parquet"] {
+        refused(&["backtest", "out", "data.csv", option, "data.csv"], folder, &["data.csv", "one that is read"]);
+    }
+    let both = ["backtest", "out", "data.csv", "--json", "x", "--parquet", "x"];
+    refused(&both, folder, &["x: expected a file for each result"]);
+}
+
+#[test]
 fn refits_and_parquet_that_cannot_be_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -251,7 +271,7 @@ fn refits_and_parquet_that_cannot_be_are_refused() {
     check(&["--refit", "3"], &["run.toml", "model", "found another"]);
     check(&["--refit", "0"], &["--refit", "0 is not in"]);
     check(&["--refit", "3", "--rate", "2"], &["--refit", "cannot be used with", "--rate"]);
-    check(&["--parquet", "absent/forecasts.parquet"], &["absent/forecasts.parquet", "No such file"]);
+    check(&["--parquet", "absent/forecasts.parquet"], &["absent/forecasts.parquet", "expected a folder absent"]);
     // A write that is killed leaves what was there, or the whole file.
     std::fs::write(folder.join("kept.parquet"), "old").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_foretoken"));

@@ -136,8 +136,8 @@ fn flat_columns_are_left_out_and_wild_values_are_no_measurements() {
 fn a_forecast_is_not_written_over_its_data_nor_into_no_folder() {
     let folder = TRAINED.path();
     let data = std::fs::read(folder.join("data.csv")).unwrap();
-    refused(&["forecast", "out", "data.csv", "--out", "./data.csv"], folder, &["data.csv", "another file than the data"]);
-    refused(&["forecast", "out", "data.csv", "--svg", "data.csv"], folder, &["data.csv", "another file than the data"]);
+    refused(&["forecast", "out", "data.csv", "--out", "./data.csv"], folder, &["data.csv", "one that is read"]);
+    refused(&["forecast", "out", "data.csv", "--svg", "data.csv"], folder, &["data.csv", "one that is read"]);
     refused(&["forecast", "data.csv", "--horizon", "3", "--out", "no/a.csv"], folder, &["no/a.csv", "expected a folder no"]);
     refused(&["forecast", "out", "data.csv", "--minutes", "1"], folder, &["expected no --minutes where there is a model"]);
     assert!(data == std::fs::read(folder.join("data.csv")).unwrap() && !folder.join("runs").exists());

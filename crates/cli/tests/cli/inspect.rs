@@ -25,7 +25,12 @@ fn inspect_shows_parameters_usage_and_routing() {
 fn a_trace_is_written_and_replayed_to_the_same_forecast() {
     let folder = TRAINED.path();
     let free = stdout(&foretoken(&["forecast", "out", "data.csv"], folder));
-    stdout(&foretoken(&["inspect", "out", "data.csv", "--trace", "trace.json"], folder));
+    let usage = |shown: String| shown.lines().find(|line| line.contains("near ties")).map(String::from);
+    let shown = stdout(&foretoken(&["inspect", "out", "data.csv", "--trace", "trace.json"], folder));
+    assert_eq!(usage(shown), usage(stdout(&foretoken(&["inspect", "out", "data.csv"], folder))));
+    for option in ["--trace", "--svg"] {
+        refused(&["inspect", "out", "data.csv", option, "data.csv"], folder, &["data.csv", "one that is read"]);
+    }
     assert_eq!(stdout(&foretoken(&["forecast", "out", "data.csv", "--replay", "trace.json"], folder)), free);
     // Other choices, another forecast.
     let mut trace = json(&folder.join("trace.json"));

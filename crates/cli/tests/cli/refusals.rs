@@ -51,6 +51,7 @@ fn a_bad_run_is_named_with_its_field() {
         let folder = small(&SMALL.replacen(from, to, 1));
         refused(&["train", "run.toml", "--out", "out"], folder.path(), &[&["run.toml"], words].concat());
     };
+    check("epochs = 3", "horizons = [8, 4, 8]", &["train.horizons", "horizons that rise", "[8, 4, 8]"]);
     check("epochs = 3", "epoch = 3", &["line 20", "unknown field `epoch`", "epochs"]);
     check("epochs = 3", "epochs = 0", &["train.epochs", "at least 1"]);
     check("epochs = 3", "epochs = ", &["line 20"]);

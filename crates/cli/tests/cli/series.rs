@@ -146,6 +146,53 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     assert!(output.status.success() && output.stdout.is_empty() && said.contains("line:1: no forecast"), "{said}");
     assert_ne!(state, std::fs::read(folder.join("state.json")).unwrap());
     refused(&["stream", "out"], &["--known", "heat, hour-of-day-sin"]);
+    // A sample that never came takes its hour with it, and each of the others has its own, wherever the known hours begin.
+    let gap = |known: &str| {
+        let input = [&lines[..1], &lines[5..400], &lines[410..]].concat().concat();
+        with_input(&["stream", "out", "--known", known], folder, input.as_bytes())
+    };
+    let later: String = heated(740, 8)
+        .lines()
+        .enumerate()
+        .filter(|(line, _)| !(1..5).contains(line))
+        .map(|(_, line)| line.to_string() + "\n")
+        .collect();
+    std::fs::write(folder.join("later.csv"), later).unwrap();
+    let (early, late) = (gap("known.csv"), gap("later.csv"));
+    assert_eq!(stdout(&early), stdout(&late));
+    assert_eq!(stdout(&early).lines().count(), 726);
+    let mut hours: Vec<String> = heated(740, 8).lines().map(|line| line.to_string() + "\n").collect();
+    hours.drain(400..410);
+    let said = String::from_utf8_lossy(&early.stderr).into_owned();
+    assert_eq!(said, "line:397: its stamp passes over 10 samples, of which no line tells\n");
+    // Of the same gap in a stream that knows nothing of the hours ten rows are passed over by hand: other hours, another forecast.
+    let unstamped: String = lines[1..400].iter().chain(&lines[410..]).map(|line| line.split_once(',').unwrap().1).collect();
+    let by_order = stdout(&with_input(&["stream", "out", "--known", "known.csv"], folder, unstamped.as_bytes()));
+    let by_stamp = stdout(&with_input(
+        &["stream", "out", "--known", "known.csv"],
+        folder,
+        [&lines[..400], &lines[410..]].concat().concat().as_bytes(),
+    ));
+    let same = by_order.lines().zip(by_stamp.lines()).take_while(|(one, other)| one == other).count();
+    assert_eq!(same, 399);
+    // Hours that begin after the first sample are not its own, and a file that begins before the snapshot's end is not what follows.
+    let output = with_input(&["stream", "out", "--known", "later.csv"], folder, lines[..3].concat().as_bytes());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.starts_with(
+            "line:2: column `stamp`: expected a stamp of what is known ahead, 2024-01-01T04:00:00Z to 2024-02-01T03:00:00Z, found"
+        ),
+        "{said}"
+    );
+    refused(
+        &["stream", "out", "--snapshot", "state.json", "--known", "known.csv"],
+        &["known.csv", "expected rows after 2024-02-01T03:00:00Z"],
+    );
+    refused(&["stream", "out", "--snapshot", "known.csv", "--known", "known.csv"], &["known.csv", "one that is read"]);
+    let doubled = run.replace("[\"heat\"]", "[\"hour-of-day-sin\"]");
+    std::fs::write(folder.join("doubled.csv"), heated(740, 0).replace("heat", "hour-of-day-sin")).unwrap();
+    std::fs::write(folder.join("doubled.toml"), doubled.replace("data.csv", "doubled.csv")).unwrap();
+    refused(&["train", "doubled.toml"], &["data.calendar", "`hour-of-day-sin` twice"]);
     // The hours ahead are no test rows.
     stdout(&foretoken(&["backtest", "out", "known.csv", "--json", "known.json"], folder));
     assert_eq!(json(&folder.join("known.json"))["forecasters"]["model"], metrics["test"]["model"]);

@@ -1,6 +1,10 @@
 //! `stream`: the same bits as `forecast`, whatever comes in.
 
-use crate::{FAMILY, TRAINED, bits, common::csv, foretoken, json, points, refused, repository, stdout, with_input};
+use crate::{
+    FAMILY, TRAINED, bits,
+    common::{SMALL, csv},
+    foretoken, json, points, refused, repository, stdout, with_input,
+};
 use std::{
     io::Write,
     process::{Command, Stdio},
@@ -133,4 +137,58 @@ fn a_stream_may_look_back_on_a_bounded_past() {
     refused(&["stream", "out", "--refresh", "50", "--snapshot", "state.json"], folder, &["state.json", "refresh", "50", "100"]);
     refused(&["stream", "out", "--refresh", "0"], folder, &["refresh", "at least 1", "0"]);
     assert!(stdout(&foretoken(&["backtest", "out", "data.csv", "--refresh", "64"], folder)).contains("model"));
+}
+
+#[test]
+fn a_stream_that_goes_on_knows_what_it_took() {
+    let folder = TRAINED.path();
+    let whole = csv(60);
+    let lines: Vec<&str> = whole.lines().collect();
+    let clean = stdout(&with_input(&["stream", "out"], folder, whole.as_bytes()));
+    let arguments = ["stream", "out", "--snapshot", "place.json"];
+    let first = stdout(&with_input(&arguments, folder, lines[..31].join("\n").as_bytes()));
+    // Two lines once more, one without its stamp, and a gap.
+    let bare = lines[31].split_once(',').unwrap().1;
+    let again = [&lines[29..31], &[bare], &lines[31..51], &lines[56..]].concat().join("\n");
+    let output = with_input(&arguments, folder, again.as_bytes());
+    let both = first + &stdout(&output);
+    assert!(both.lines().take(50).eq(clean.lines().take(50)) && both.lines().count() == 55, "{both}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = [
+        "line:1: column `stamp`: expected 30, a step after",
+        "line:2: column `stamp`: expected 30, a step after",
+        "line:3: expected 3 fields, found 2",
+        "line:24: its stamp passes over 5 samples",
+    ];
+    assert!(errors.lines().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{errors}");
+    assert_eq!(errors.lines().count(), expected.len(), "{errors}");
+}
+
+#[test]
+fn a_line_without_an_end_is_refused() {
+    let folder = TRAINED.path();
+    let long = format!("0,1,2\n1,{},2\n2,1,{}", "1".repeat(70_000), "2".repeat(100_000));
+    let output = with_input(&["stream", "out"], folder, long.as_bytes());
+    assert_eq!(stdout(&output).lines().count(), 1);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let said = |line: usize| format!("line:{line}: expected at most 65536 bytes, found more\n");
+    assert_eq!(errors, said(2) + &said(3));
+}
+
+#[test]
+fn numbers_that_mean_missing_are_missing_in_streams_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("data.csv"), csv(900)).unwrap();
+    std::fs::write(folder.join("run.toml"), SMALL.replace("season = 24", "season = 24\nread = { missing = [-9999] }")).unwrap();
+    stdout(&foretoken(&["train", "run.toml", "--epochs", "1", "--out", "out"], folder));
+    let stream = |value: &str, more: &[&str]| {
+        let lines = csv(100) + &format!("100,{value},7\n");
+        with_input(&[&["stream", "out"], more].concat(), folder, lines.as_bytes())
+    };
+    assert_eq!(stdout(&stream("-9999", &["--missing"])), stdout(&stream("", &["--missing"])));
+    let refused = stream("-9999", &[]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.starts_with("line:102: column `load`: expected a finite number, found `-9999`"), "{error}");
+    assert_eq!(stdout(&refused).lines().count(), 100);
 }
