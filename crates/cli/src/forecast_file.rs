@@ -3,7 +3,7 @@
 //! Rows are held until there is a row group of them, so memory does not grow with the file but for its footer, a few hundred bytes a group and
 //! column. The file has its name once it is whole.
 
-use crate::{error::CliError, run::Prepared};
+use crate::{error::CliError, interrupt::before_the_end, run::Prepared};
 use foretoken_eval::Window;
 use foretoken_model::file::{begin, publish};
 use parquet::{
@@ -86,6 +86,9 @@ impl<'a> ForecastFile<'a> {
     pub fn create(path: &Path, data: &'a Prepared, levels: &[f64], every: usize) -> Result<Self, CliError> {
         let named = |error: ParquetError| CliError::file(path, error);
         let file = begin(path)?;
+        let part = file.path().to_path_buf();
+        // Once it has its name there is nothing to remove.
+        before_the_end(move || _ = std::fs::remove_file(part))?;
         let schema = Arc::new(schema(levels).map_err(named)?);
         let writer = SerializedFileWriter::new(file, schema, Arc::new(properties(levels))).map_err(named)?;
         let texts = |texts: &[String]| texts.iter().map(|text| ByteArray::from(text.as_str())).collect();

@@ -3,7 +3,9 @@
 use crate::error::CliError;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
-    flag, low_level,
+    flag,
+    iterator::Signals,
+    low_level,
 };
 use std::sync::{
     Arc,
@@ -59,4 +61,16 @@ impl Interrupt {
     pub fn over(&self) {
         self.deadly.store(true, SeqCst);
     }
+}
+
+/// Does this before SIGINT or SIGTERM ends the process, on a thread of its own, which waits for them.
+pub fn before_the_end(tidy: impl FnOnce() + Send + 'static) -> Result<(), CliError> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            tidy();
+            low_level::emulate_default_handler(signal).expect("a signal that ends a process");
+        }
+    });
+    Ok(())
 }

@@ -50,13 +50,13 @@ pub struct Ridges {
 impl Ridges {
     /// By the names of the tables.
     pub fn named(&self) -> Vec<(&'static str, &Ridge)> {
-        let named = [(if self.usual { "ridge" } else { "linear" }, &self.expert), ("ridge", &self.baseline)];
+        let named = [(self.name(), &self.expert), ("ridge", &self.baseline)];
         named.into_iter().filter_map(|(name, ridge)| Some((name, ridge.as_ref()?))).collect()
     }
 
-    /// The one to draw, and its name.
-    pub fn best(&self) -> Option<(&'static str, &Ridge)> {
-        self.named().into_iter().next()
+    /// The name of the linear expert.
+    pub fn name(&self) -> &'static str {
+        if self.usual { "ridge" } else { "linear" }
     }
 }
 
@@ -369,9 +369,10 @@ impl<'a> Judge<'a> {
             for (boards, origins) in all.iter_mut().zip(stretches).filter(|(_, origins)| origins.contains(origin)) {
                 let rows = (1..=self.horizon()).map(|step| row + step * self.every).take_while(|&at| at < origins.end());
                 let truth: Vec<f64> = rows.map(|at| values[at]).collect();
-                for ((name, boards), quantiles) in boards.iter_mut().zip([&parts.combined, &parts.network]) {
-                    let points: Vec<f64> = quantiles.chunks_exact(count).map(|q| q[middle]).collect();
-                    boards.add(origin, column, &truth, &points, quantiles);
+                let of_network: Vec<f64> = parts.network.chunks_exact(count).map(|q| q[middle]).collect();
+                let said = [(&parts.points, &parts.combined), (&of_network, &parts.network)];
+                for ((name, boards), (points, quantiles)) in boards.iter_mut().zip(said) {
+                    boards.add(origin, column, &truth, points, quantiles);
                     if let Some(file) = file {
                         let steps = boards.steps(origin);
                         let (points, quantiles) = (&points[..steps], &quantiles[..steps * count]);

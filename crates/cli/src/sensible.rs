@@ -8,7 +8,7 @@ use crate::{
     run::{Run, read_series},
     say::remark,
 };
-use foretoken_data::{Format, Outliers, ReadOptions, Signal, column_names};
+use foretoken_data::{Format, Outliers, ReadOptions, Signal, column_names, numeric_columns};
 use foretoken_eval::{ONE_MISSING_OF, holds_window, seasons, shows_season};
 use foretoken_model::file::write_atomically;
 use std::{
@@ -47,13 +47,14 @@ const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nex
 pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliError> {
     let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = Path::new("runs").join(format!("{name}-{horizon}"));
-    let options = ReadOptions { format: format(data)?, outliers: Outliers::Mask, ..ReadOptions::default() };
+    let options = ReadOptions { format: format(data)?, outliers: Outliers::Few, ..ReadOptions::default() };
     if folder.join("model.safetensors").exists() {
         check_kept(&folder, data, &options)?;
         remark!("{}: trained before, used again; delete it to train anew", folder.display());
         return Ok(folder);
     }
-    let (mut signal, mut audit) = read_series(data, &options, None)?;
+    let numeric = numeric(data, &options, true)?;
+    let (mut signal, mut audit) = read_series(data, &options, numeric.as_deref())?;
     let learned = learnable(&signal, horizon);
     if learned.len() < signal.names.len() {
         let out: Vec<&str> = signal.names.iter().filter(|name| !learned.contains(name)).map(String::as_str).collect();
@@ -87,11 +88,31 @@ pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliEr
         }
         std::thread::sleep(LOOK);
     };
+    // A signal to all of a terminal's processes has ended it, too.
+    if interrupt.signal().is_some() {
+        interrupt.die();
+    }
     interrupt.over();
     match status.success() {
         true => Ok(folder),
         false => Err(CliError::file(&path, "expected a run that trains, found the error above")),
     }
+}
+
+/// The columns with numbers where there are others, of which it is `told`.
+fn numeric(data: &Path, options: &ReadOptions, told: bool) -> Result<Option<Vec<String>>, CliError> {
+    if options.format == Format::Long {
+        return Ok(None);
+    }
+    let (numeric, others) = numeric_columns(data, options)?;
+    if others.is_empty() || numeric.is_empty() {
+        // Where there is no number at all, the first of them is an error.
+        return Ok(None);
+    }
+    if told {
+        remark!("left out, since they hold no numbers: {}", others.join(", "));
+    }
+    Ok(Some(numeric))
 }
 
 /// Whether the model in a folder is of this file as it is now; columns that it does not know are told of.
@@ -107,7 +128,7 @@ fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), C
         );
         return Err(CliError::file(&path, problem));
     }
-    let (signal, audit) = read_series(data, options, None)?;
+    let (signal, audit) = read_series(data, options, numeric(data, options, false)?.as_deref())?;
     let made = std::fs::read_to_string(folder.join(RUN)).unwrap_or_default();
     if let Some(step) = made.lines().next().and_then(|line| line.split_once(EVERY)).map(|(_, step)| step)
         && step != audit.step
@@ -172,7 +193,11 @@ fn seasons_of(signal: &Signal, rows: usize) -> (usize, Vec<usize>) {
             (true, true) => (told, vec![told, 7 * told]),
             (true, false) => (told, vec![told]),
             (false, _) => {
-                remark!("no season of {told} samples in the training rows: the linear expert's structural maps have none");
+                if 2 * told <= LONGEST_MAP {
+                    remark!(
+                        "the training rows show no season of {told} samples above their noise: the linear expert's structural maps have none"
+                    );
+                }
                 (told, Vec::new())
             }
         };
@@ -199,9 +224,11 @@ fn structural(signal: &Signal, seasons: &[usize], lookback: usize, horizon: usiz
     format!(", structural = {{ lookbacks = [{lookback}], seasons = {held:?} }}")
 }
 
-/// The share of values that are missing in so many rows, from each series' first value on.
+/// The share of values that are missing in so many rows, from each series' first value to its last.
 fn missing(signal: &Signal, rows: usize) -> f64 {
-    let begun = || signal.columns.iter().flat_map(|column| column[..rows].iter().skip_while(|value| value.is_nan()));
+    // Nothing is missing of a series that has ended.
+    let end = |column: &[f64]| column.iter().rposition(|value| !value.is_nan()).map_or(0, |last| rows.min(last + 1));
+    let begun = || signal.columns.iter().flat_map(|column| column[..end(column)].iter().skip_while(|value| value.is_nan()));
     begun().filter(|value| value.is_nan()).count() as f64 / begun().count().max(1) as f64
 }
 
@@ -250,7 +277,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
     let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());
     Ok(format!(
         "# Made by `foretoken forecast` for {horizon} steps, {rows} rows of {} series{EVERY}{step}\n\n\
-         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\nread = {{ {format}outliers = \"mask\" }}\n\
+         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\nread = {{ {format}outliers = \"few\" }}\n\
          columns = {columns}\n\n\
          [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.08\nscaler = {{ window = {lookback} }}\n\
          {linear}\n\

@@ -30,11 +30,14 @@ pub struct Session<'a> {
     begun: Instant,
     /// Epochs that were done before.
     first: u64,
-    rows_a_second: f64,
+    /// Samples of the epochs since, and the seconds that these took.
+    trained: (f64, f64),
+    /// Those of the epoch that goes on.
+    rows: usize,
 }
 
 impl<'a> Session<'a> {
-    /// Trains to the end, or until the minutes are over; gives the samples a second, and who listens for signals.
+    /// Trains to the end, or until the minutes are over; gives the samples a second, if there were any, and who listens for signals.
     ///
     /// # Errors
     /// What the trainer refuses, or a signal: then there is a checkpoint to go on from.
@@ -45,7 +48,7 @@ impl<'a> Session<'a> {
         about: About,
         out: &'a Path,
         started: Instant,
-    ) -> Result<(f64, Interrupt), CliError> {
+    ) -> Result<(Option<f64>, Interrupt), CliError> {
         let journal = Journal::open(&out.join(LOG), arguments.resume, started)?;
         let (screen, interrupt) = screen::open(trainer, about, arguments.ui)?;
         let mut session = Self {
@@ -57,7 +60,8 @@ impl<'a> Session<'a> {
             interrupt,
             begun: Instant::now(),
             first: trainer.epoch(),
-            rows_a_second: 0.0,
+            trained: (0.0, 0.0),
+            rows: 0,
         };
         session.note(&Event::Start {
             unix_time: unix_time(),
@@ -75,7 +79,8 @@ impl<'a> Session<'a> {
         });
         let problem = done.as_ref().err().map(ToString::to_string);
         session.note(&Event::End { step: trainer.step(), problem });
-        done.map(|()| (session.rows_a_second, session.interrupt))
+        let (rows, seconds) = session.trained;
+        done.map(|()| ((seconds > 0.0).then(|| rows / seconds), session.interrupt))
     }
 
     fn note(&mut self, event: &Event<'_>) {
@@ -101,6 +106,7 @@ impl<'a> Session<'a> {
 
 impl Watch for Session<'_> {
     fn step(&mut self, trainer: &Trainer<'_>, step: &StepReport) -> Result<ControlFlow<()>, CliError> {
+        self.rows += step.rows;
         self.screen.step(trainer, step);
         self.note(&Event::Step(step));
         if step.skipped {
@@ -119,7 +125,9 @@ impl Watch for Session<'_> {
     fn epoch(&mut self, trainer: &Trainer<'_>, epoch: &EpochReport) -> Result<ControlFlow<()>, CliError> {
         self.note(&Event::Epoch(epoch));
         self.checkpoint(trainer, epoch.best);
-        self.rows_a_second = epoch.rows_a_second;
+        let rows = std::mem::take(&mut self.rows) as f64;
+        self.trained.0 += rows;
+        self.trained.1 += rows / epoch.rows_a_second;
         let seconds = self.begun.elapsed().as_secs_f64();
         let epochs = self.config.epochs as u64;
         let left = seconds / (epoch.epoch - self.first) as f64 * (epochs - epoch.epoch) as f64;
@@ -140,17 +148,17 @@ pub fn interrupted(signal: i32, trainer: &Trainer<'_>, out: &Path) -> CliError {
 
 fn line(epoch: &EpochReport, seconds: f64, left: f64) -> String {
     let validation = &epoch.validation;
-    let linear = validation.linear_mse.map_or(String::new(), |mse| format!(" (linear {mse:.4})"));
+    let linear = validation.linear_mse.map_or(String::new(), |mse| format!(" (linear {})", table::figure(mse)));
     let by_horizon = match &validation.mse_by_horizon[..] {
         [_] => String::new(),
-        each => format!(" [{}]", each.iter().map(|mse| format!("{mse:.4}")).collect::<Vec<_>>().join(" ")),
+        each => format!(" [{}]", each.iter().copied().map(table::figure).collect::<Vec<_>>().join(" ")),
     };
     format!(
-        "epoch {:3}  loss {:.4}  validation MSE: model {:.4}{by_horizon}, network {:.4}{linear}{}  {:.0} samples/s, {}, at most {} left",
+        "epoch {:3}  loss {}  validation MSE: model {}{by_horizon}, network {}{linear}{}  {:.0} samples/s, {}, at most {} left",
         epoch.epoch,
-        epoch.loss,
-        validation.mse,
-        validation.network_mse,
+        table::figure(epoch.loss),
+        table::figure(validation.mse),
+        table::figure(validation.network_mse),
         if epoch.best { " *" } else { "" },
         epoch.rows_a_second,
         table::duration(seconds),

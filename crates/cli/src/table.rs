@@ -9,6 +9,39 @@ use crate::{
 use comfy_table::{CellAlignment, Table, presets};
 use foretoken_data::Audit;
 
+/// A mean squared error of standardised values that is none but rounding's.
+const NOTHING: f64 = 1e-12;
+
+/// A number with four digits behind the point, or in powers of ten where that would show none of it or too much.
+pub fn figure(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() || (1e-4..1e6).contains(&value.abs()) {
+        format!("{value:.4}")
+    } else {
+        format!("{value:.3e}")
+    }
+}
+
+/// So many of what has this name.
+pub fn count(number: u64, name: &str) -> String {
+    format!("{number} {name}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Says where the model is behind its baselines at the longest horizon, of errors of the same values.
+pub fn behind(scored: &ByHorizon) -> Option<String> {
+    let (horizon, rows) = scored.last()?;
+    let of = |wanted: &str| rows.iter().find(|(name, _)| name == wanted).map(|(_, scores)| scores);
+    let model = of("model")?;
+    let line = |(name, what): (&str, &str)| {
+        let baseline = of(name).filter(|baseline| baseline.unforecast == model.unforecast && baseline.mse > NOTHING)?;
+        let above = 100.0 * (model.mse / baseline.mse - 1.0);
+        (above >= 0.1).then(|| format!("{above:.1}% above {what}"))
+    };
+    let lines: Vec<String> =
+        [("ridge", "the ridge's"), ("seasonal-naive", "the seasonal naive forecast's")].into_iter().filter_map(line).collect();
+    (!lines.is_empty())
+        .then(|| format!("behind: at {horizon} steps the model's squared error on the test rows is {}", lines.join(", ")))
+}
+
 /// Scores as a table, with the skill against the seasonal naive forecast if it is among them.
 pub fn scores(rows: &Rows) -> Table {
     let mut table = Table::new();
@@ -16,12 +49,15 @@ pub fn scores(rows: &Rows) -> Table {
     table.set_header(["", "MSE", "MAE", "MASE", "WQL", "cover 80%", "cover 95%", "skill"]);
     let floor = rows.iter().find(|(name, _)| name == "seasonal-naive").map(|(_, scores)| scores);
     for (name, scores) in rows {
-        let figures = [scores.mse, scores.mae, scores.mase, scores.wql].map(|value| format!("{value:.4}"));
+        let figures = [scores.mse, scores.mae, scores.mase, scores.wql].map(figure);
         let [mse, mae, mase, wql] = figures;
         let cover = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
         // Of errors of the same values, where there are any.
-        let skill = floor.filter(|floor| floor.unforecast == scores.unforecast).map(|floor| 1.0 - scores.mse / floor.mse);
-        let skill = skill.filter(|skill| skill.is_finite()).map_or("-".into(), |skill| format!("{:+.1}%", 100.0 * skill));
+        let floor = floor.filter(|floor| floor.unforecast == scores.unforecast && floor.mse > NOTHING);
+        let skill = floor
+            .map(|floor| 1.0 - scores.mse / floor.mse)
+            .filter(|skill| skill.is_finite())
+            .map_or("-".into(), |skill| format!("{:+.1}%", 100.0 * skill));
         table.add_row([name.clone(), mse, mae, mase, wql, cover(scores.coverage_80), cover(scores.coverage_95), skill]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
@@ -32,7 +68,8 @@ pub fn scores(rows: &Rows) -> Table {
 pub fn show(scored: &ByHorizon, rows: &str, columns: usize) -> Result<(), CliError> {
     for (horizon, scores) in scored {
         let windows = scores.first().map_or(0, |(_, scores)| scores.windows_of_one());
-        say!("{rows}, {horizon} steps, {windows} windows of {columns} columns:\n{}", self::scores(scores))?;
+        let (windows, of) = (count(windows, "window"), count(columns as u64, "column"));
+        say!("{rows}, {}, {windows} of {of}:\n{}", count(*horizon as u64, "step"), self::scores(scores))?;
         for (name, scores) in scores.iter().filter(|(_, scores)| scores.unforecast > 0) {
             let count = scores.unforecast;
             say!("{name} had no forecast for {count} values, which are in none of its scores, but in those of others")?;
@@ -73,7 +110,7 @@ fn beside(first: &str, rows: &Rows, lines: impl Iterator<Item = (String, Vec<f64
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header([first].into_iter().chain(rows.iter().map(|(name, _)| name.as_str())));
     for (name, values) in lines {
-        table.add_row([name].into_iter().chain(values.into_iter().map(|value| format!("{value:.4}"))));
+        table.add_row([name].into_iter().chain(values.into_iter().map(figure)));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table
@@ -143,6 +180,34 @@ mod tests {
         assert_eq!(skill([1.0, NAN], [2.0, 2.0]), "-");
         assert_eq!(skill([1.0, 1.0], [0.0, 0.0]), "-");
         assert_eq!(skill([0.0, 0.0], [0.0, 0.0]), "-");
+    }
+
+    #[test]
+    fn numbers_show_their_digits_whatever_their_size() {
+        for (value, expected) in [
+            (0.0, "0.0000"),
+            (0.25, "0.2500"),
+            (-3e-15, "-3.000e-15"),
+            (12345.0, "12345.0000"),
+            (1.5e38, "1.500e38"),
+            (NAN, "NaN"),
+        ] {
+            assert_eq!(figure(value), expected);
+        }
+        assert_eq!((count(1, "row"), count(0, "row")), ("1 row".into(), "0 rows".into()));
+    }
+
+    #[test]
+    fn a_model_behind_its_baselines_is_told_of() {
+        let said = |model: [f64; 2], ridge: [f64; 2], naive: [f64; 2]| {
+            let rows = [("model", model), ("ridge", ridge), ("seasonal-naive", naive)];
+            behind(&vec![(2, rows.map(|(name, errors)| (name.to_string(), scored(errors))).to_vec())])
+        };
+        assert_eq!(said([1.0, 1.0], [1.0, 1.0], [2.0, 2.0]), None);
+        let line = said([2.0, 2.0], [1.9, 1.9], [1.0, 1.0]).unwrap_or_default();
+        assert!(line.ends_with("is 10.8% above the ridge's, 300.0% above the seasonal naive forecast's"), "{line}");
+        // Of other values, or of none but rounding's.
+        assert_eq!(said([2.0, 2.0], [1.0, NAN], [1e-9, 1e-9]), None);
     }
 
     #[test]

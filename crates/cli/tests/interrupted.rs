@@ -143,6 +143,44 @@ fn a_file_that_is_written_again_stays_as_private_as_it_was() {
 }
 
 #[test]
+fn a_stream_that_is_stopped_keeps_its_state() {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        os::unix::process::ExitStatusExt,
+    };
+    let folder = small(SMALL);
+    let folder = folder.path();
+    succeeds(&train("out", folder).output().unwrap());
+    let data = fs::read_to_string(folder.join("data.csv")).unwrap();
+    let lines: Vec<String> = data.lines().map(|line| line.to_string() + "\n").collect();
+    let stream = |snapshot: &str| {
+        let mut command = command(&["stream", "out", "--snapshot", snapshot], folder);
+        command.stdin(Stdio::piped()).spawn().unwrap()
+    };
+    let mut whole = stream("whole.json");
+    whole.stdin.take().unwrap().write_all(lines.concat().as_bytes()).unwrap();
+    let expected = whole.wait_with_output().unwrap().stdout;
+    for (signal, number) in [("INT", 2), ("TERM", 15)] {
+        _ = fs::remove_file(folder.join("state.json"));
+        let mut child = stream("state.json");
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(lines[..61].concat().as_bytes()).unwrap();
+        // It has taken them, and waits.
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        (0..60).for_each(|_| _ = output.read_line(&mut said).unwrap());
+        assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().signal(), Some(number));
+        let mut rest = stream("state.json");
+        rest.stdin.take().unwrap().write_all(lines[61..].concat().as_bytes()).unwrap();
+        assert!(
+            said.into_bytes().into_iter().chain(rest.wait_with_output().unwrap().stdout).eq(expected.iter().copied()),
+            "{signal}"
+        );
+    }
+}
+
+#[test]
 fn a_full_disk_costs_no_old_file() {
     let folder = folder();
     let folder = folder.path();

@@ -35,7 +35,7 @@ pub struct Finding {
 pub enum FindingKind {
     /// Bytes that are not UTF-8.
     Latin1,
-    /// Rows of a long file earlier than one before them.
+    /// Rows earlier than one before them: of a long file, or all but the first of a wide one that has the newest first.
     Reordered,
     /// Stamps off the regular grid.
     Snapped,

@@ -1,6 +1,6 @@
 //! What a stamp says by itself: covariates that are known for ever.
 
-use crate::{Covariate, DataError, Stamps, Values, stamps};
+use crate::{Covariate, DataError, Stamps, Values};
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
@@ -20,6 +20,7 @@ pub enum CalendarFeature {
 }
 
 /// Covariates of the calendar of some stamps and so many rows after them, known and shared by all series, `mapped` or in memory: `hour-of-day-sin`, `hour-of-day-cos`, …, `weekend`.
+/// Stamps with an offset have the calendar of UTC, but for those that are whole local days apart, which have that of their clock.
 ///
 /// # Errors
 /// A stamp that is not a date or a date and time, where a feature is asked for; integers have no calendar, but for those that are dates: `20240131`.
@@ -27,10 +28,9 @@ pub fn calendar(stamps: &Stamps, ahead: usize, features: &[CalendarFeature], map
     if features.is_empty() {
         return Ok(Vec::new());
     }
-    let (len, more) = (stamps.len(), stamps.after(stamps.len(), ahead));
-    let civil = |row: usize| if row < len { stamps.civil(row) } else { stamps::parse_civil(&more[row - len]) };
-    if let Some(row) = (0..len + more.len()).find(|&row| civil(row).is_none()) {
-        let found = if row < len { stamps.at(row) } else { more[row - len].clone() };
+    let (len, civil) = (stamps.len(), stamps.civil());
+    if let Some(row) = (0..len + ahead).find(|&row| civil(row).is_none()) {
+        let found = if row < len { stamps.at(row) } else { stamps.after(len, row - len + 1).pop().unwrap_or_default() };
         return Err(DataError::Calendar { number: row + 1, found });
     }
     let mut covariates = Vec::new();
@@ -38,7 +38,7 @@ pub fn calendar(stamps: &Stamps, ahead: usize, features: &[CalendarFeature], map
         let fill = |_, values: &mut [f64]| {
             values.iter_mut().enumerate().for_each(|(row, to)| *to = civil(row).map_or(f64::NAN, value));
         };
-        let values = Values::table(1, len + more.len(), mapped, fill)?;
+        let values = Values::table(1, len + ahead, mapped, fill)?;
         covariates.push(Covariate { name, known: true, values });
         Ok::<_, DataError>(())
     };

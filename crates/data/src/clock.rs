@@ -165,6 +165,7 @@ impl Pace {
     /// What would follow.
     fn expected(&self) -> String {
         let known = self.step.filter(|step| step % SECOND == 0 && !(self.has_days() && MONTHS.contains(step)));
+        let known = known.filter(|_| self.last.form != Form::Month);
         let step = known.and_then(|step| i64::try_from(step / SECOND).ok());
         let next = step.and_then(|step| Time { ticks: self.last.ticks.checked_add(step)?, ..self.last }.text());
         match next {
@@ -269,6 +270,7 @@ mod tests {
             "2024-01-01 02:00, a step after the one before, or later",
         );
         refuse(&["2024-01-01", "2024-02-01"], "2024-01-31", "a stamp later than the one before, 2024-02-01");
+        refuse(&["2024-01", "2024-04"], "2024-03", "a stamp later than the one before, 2024-04");
         refuse(&["20240130", "20240131"], "20240130", "20240201, a step after the one before, or later");
         let zoned = "2024-01-01 02:00:00+02:00, a step after the one before, or later";
         refuse(&["2024-01-01 00:00:00+02:00", "2024-01-01 01:00:00+02:00"], "2023-12-31 23:00:00+00:00", zoned);
@@ -294,9 +296,11 @@ mod tests {
     fn months_are_not_counted() {
         check(&["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30", "2024-07-31"], &[0; 5]);
         check(&["202401", "202402", "202403", "202410"], &[0; 4]);
+        check(&["2024-01", "2024-02", "2024-03", "2024-10"], &[0; 4]);
         // Quarters and years are, as they are long.
         check(&["2023-01-01", "2023-04-01", "2023-07-01", "2024-01-01"], &[0, 0, 0, 1]);
         check(&["2020-01-01", "2021-01-01", "2022-01-01", "2025-01-01"], &[0, 0, 0, 2]);
+        check(&["2023-01", "2023-04", "2023-07", "2024-01"], &[0, 0, 0, 1]);
         // Of integers 28 is no month.
         check(&["0", "2500000", "7500000"], &[0, 0, 1]);
     }

@@ -1,7 +1,7 @@
 //! CSV as rows of text, a line of it in memory at a time. Bytes that are not UTF-8 are read as Latin-1.
 
 use crate::{
-    DataError, stamps,
+    DataError, number, stamps,
     table::{Field, Header, Rows, fault},
 };
 use std::{
@@ -35,10 +35,17 @@ impl Csv {
             let found = format!("`{}`", names.iter().collect::<Vec<_>>().join(","));
             return Err(fault(path, "a header with column names on line 1", found));
         }
+        if let Some(found) = commented(path, &names)? {
+            return Err(found);
+        }
         if let (1, Some(line)) = (names.len(), names.get(0))
             && let Some((_, others)) = SEPARATORS.iter().find(|(sign, _)| line.contains(*sign))
         {
             return Err(fault(path, "fields separated by commas", format!("{others} and no comma on line 1")));
+        }
+        if names.len() > 1 && names.iter().next_back() == Some("") {
+            let found = format!("`` as column {}, the last: the lines end in a comma", names.len());
+            return Err(fault(path, "column names that are neither empty nor doubled", found));
         }
         let header = Header::new(path, names.iter().map(String::from).collect())?;
         Ok(Self { path: path.into(), header })
@@ -47,6 +54,27 @@ impl Csv {
     pub fn rows(&self) -> Result<CsvRows<'_>, DataError> {
         Ok(CsvRows { csv: self, reader: reader(&self.path)?, record: csv::StringRecord::new() })
     }
+}
+
+/// What is wrong where the first line is a comment, from `#` on, and no header: it has one field, or more or fewer than the next line, or that one is a
+/// comment, too, or looks like the header.
+fn commented(path: &Path, names: &csv::StringRecord) -> Result<Option<DataError>, DataError> {
+    if !names.get(0).is_some_and(|first| first.starts_with('#')) {
+        return Ok(None);
+    }
+    let mut reader = reader(path)?;
+    let next = reader.records().next().and_then(Result::ok);
+    let is_value = |field: &str| number::finite_or_missing(field).is_some() || stamps::parse(field).is_some();
+    let separated = names.len() == 1 && SEPARATORS.iter().any(|(sign, _)| names[0].contains(*sign));
+    let goes_on = |next: csv::StringRecord| {
+        next.len() == names.len() && !next[0].starts_with('#') && (separated || next.len() > 1 && next.iter().any(is_value))
+    };
+    if next.is_some_and(goes_on) {
+        return Ok(None);
+    }
+    let line = reader.get_mut().line(0);
+    let found = format!("`{}` on line {line}", names.iter().collect::<Vec<_>>().join(","));
+    Ok(Some(fault(path, "a header with column names, and no comment above it", found)))
 }
 
 fn reader(path: &Path) -> Result<csv::Reader<Lines>, DataError> {

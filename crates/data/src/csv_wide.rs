@@ -157,6 +157,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_calendar_of_what_is_known_is_that_of_its_clock() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(b"t,x\n2024-03-30T00:00+01:00,1\n2024-03-31T00:00+01:00,2\n2024-04-01T00:00+02:00,3\n").expect("written");
+        let known = read_known(file.path(), &["weekend".to_string()], &[CalendarFeature::Weekend]).expect("reads");
+        assert_eq!(known.values, [[1.0, 1.0, 0.0]]);
+    }
+
     fn known(text: &str, features: &[CalendarFeature]) -> Result<Vec<Vec<f64>>, (String, String)> {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("written");
@@ -208,6 +216,7 @@ mod tests {
             &["2024-02-01 00:00:00+01:00", "2024-03-01 00:00:00+01:00", "2024-04-01 00:00:00+02:00"],
             // Thursday, Friday, Monday.
             &["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"],
+            &["2024-01-04T00:00+05:30", "2024-01-05T00:00+05:30", "2024-01-08T00:00+05:30", "2024-01-09T00:00+05:30"],
         ] {
             let expected: Vec<f64> = (0..stamps.len()).map(|row| row as f64).collect();
             assert_eq!(known(&stamped(stamps), &[]), Ok(vec![expected]), "{stamps:?}");

@@ -35,6 +35,16 @@ pub enum DataError {
         /// Fields on the line.
         found: usize,
     },
+    /// A header of other columns, or of the same in another order, above the lines of a stream: no line under it is what it seems to be.
+    #[error("line:{line}: expected the columns {expected} in this order, found {found}")]
+    Header {
+        /// Line number from 1.
+        line: u64,
+        /// The columns.
+        expected: String,
+        /// What the line names.
+        found: String,
+    },
     /// A field that does not parse.
     #[error("{source_name}:{line}: column `{column}`: expected {expected}, found `{found}`")]
     Field {

@@ -77,13 +77,17 @@ impl LineParser {
     /// with the same names, and may begin with a byte order mark.
     ///
     /// # Errors
-    /// A wrong number of fields, a name that is not the column's, or a field that is not a finite number; with line and column.
+    /// [`DataError::Header`] for a first line that is a header of other names, or of the same in another order: whoever reads should stop there. A wrong number
+    /// of fields, or a field that is not a finite number; with line and column.
     pub fn parse<'a>(&'a mut self, line: &'a str, number: u64) -> Result<Parsed<'a>, DataError> {
         let first = !std::mem::replace(&mut self.started, true);
         let line = line.trim_end_matches(['\r', '\n']);
         let line = if first { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
         let fields = Fields::of(line, &mut self.quoted, &mut self.field);
-        let stamped = is_stamped(fields.count(), self.names.len(), self.stamped, number)?;
+        let stamped = match is_stamped(fields.count(), self.names.len(), self.stamped, number) {
+            Err(_) if first && fields.are_names() => return Err(other_header(&self.names, fields.iter(), number)),
+            stamped => stamped?,
+        };
         let stamp = if stamped { fields.iter().next() } else { None };
         let values = || fields.iter().skip(usize::from(stamped));
         // The names may be numbers, as the values are.
@@ -91,6 +95,9 @@ impl LineParser {
         if first && values().zip(&self.names).all(|(field, name)| field == name) && named() {
             self.stamped = Some(stamped);
             return Ok(Parsed::Header);
+        }
+        if first && named() && values().all(|field| !is_number(field)) {
+            return Err(other_header(&self.names, values(), number));
         }
         for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
             let (value, expected) =
@@ -113,6 +120,16 @@ impl LineParser {
         }
         Ok(Parsed::Row { stamp, values: &self.values })
     }
+}
+
+/// What is wrong with a header of these fields.
+fn other_header<'a>(names: &[String], fields: impl Iterator<Item = &'a str>, line: u64) -> DataError {
+    DataError::Header { line, expected: names.join(", "), found: fields.collect::<Vec<_>>().join(", ") }
+}
+
+/// Whether a field says that it is a number, or missing.
+fn is_number(field: &str) -> bool {
+    field.parse::<f64>().is_ok() || finite_or_missing(field).is_some()
 }
 
 /// Whether a line of so many fields has a stamp.
@@ -162,6 +179,11 @@ impl<'a> Fields<'a> {
             Self::Plain(line) => line.split(',').count(),
             Self::Quoted(record) => record.len(),
         }
+    }
+
+    /// Whether they are those of a header, however many there should be: two at least, none of which is a number, missing or a stamp.
+    fn are_names(self) -> bool {
+        self.count() > 1 && self.iter().all(|field| !is_number(field) && stamps::parse(field).is_none())
     }
 
     fn iter(self) -> impl Iterator<Item = &'a str> {
@@ -236,6 +258,34 @@ mod tests {
         }
         let error = LineParser::new(&names(2)).parse("1", 1).expect_err("too few").to_string();
         assert_eq!(error, "line:1: expected 2 or 3 fields, found 1");
+    }
+
+    #[test]
+    fn a_header_of_other_columns_is_no_bad_row() {
+        let three = [names(2), vec!["y, in K".to_string()]].concat();
+        for (names, line, expected) in [
+            (names(2), "b,a", "line:1: expected the columns a, b in this order, found b, a"),
+            (names(2), "\u{feff}date,\"a\",c\r\n", "line:1: expected the columns a, b in this order, found a, c"),
+            (names(2), "date,a,b,c", "line:1: expected the columns a, b in this order, found date, a, b, c"),
+            (names(1), "t,y", "line:1: expected the columns a in this order, found y"),
+            (names(3), "t,a", "line:1: expected the columns a, b, c in this order, found t, a"),
+            (three, "t,a,b,\"y, in C\"", "line:1: expected the columns a, b, y, in K in this order, found a, b, y, in C"),
+        ] {
+            for mut parser in [LineParser::new(&names), LineParser::with_missing(&names)] {
+                let error = parser.parse(line, 1).expect_err(line);
+                assert!(matches!(error, DataError::Header { line: 1, .. }), "{error:?}");
+                assert_eq!(error.to_string(), expected);
+                // Lines under it are bad rows.
+                let error = parser.parse(line, 2).expect_err(line);
+                assert!(!matches!(error, DataError::Header { .. }), "{error:?}");
+            }
+            let error = LineParser::new(&names).settled(Some(true)).parse(line, 1).expect_err(line);
+            assert!(matches!(error, DataError::Header { .. }), "{error:?}");
+        }
+        for line in ["noon,1,x", "noon,x,", "noon,x,NaN", "noon,inf,x", "2024-01-01,x,y", "7,x,y", "x", "1,b,c,d", ",b,c,d", ""] {
+            let error = LineParser::new(&names(2)).parse(line, 1).expect_err(line);
+            assert!(!matches!(error, DataError::Header { .. }), "{line}: {error:?}");
+        }
     }
 
     #[test]

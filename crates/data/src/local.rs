@@ -1,5 +1,5 @@
-//! Days of local clocks: stamps whose offset from UTC changes in spring and autumn, but whose local time of the day does not. A
-//! grid in UTC would have half of them an hour off it, or find no months in them.
+//! Days of local clocks: stamps with an offset from UTC that are whole local days apart. Where the offset changes in spring and autumn a
+//! grid in UTC would have half of them an hour off it, or find no months in them; where it does not, a local Monday may be a Sunday of UTC.
 
 use crate::{
     Align, grid,
@@ -22,12 +22,18 @@ pub(crate) fn write(time: DateTime, offset: i32, spaced: bool) -> String {
 /// The local ticks of times in order, `utc` those in UTC, where they are days and UTC's are not.
 pub(crate) fn days(times: &[Time], utc: &[i64]) -> Settled<Vec<i64>> {
     let last = times.last()?;
-    if times.iter().all(|time| time.offset == last.offset) {
+    let varies = times.iter().any(|time| time.offset != last.offset);
+    if !varies && last.offset == 0 {
         return None;
     }
-    let local: Vec<i64> = times.iter().map(|time| time.ticks + i64::from(time.offset)).collect();
-    let form = Form::Local { offset: last.offset, spaced: last.form == Form::SpacedUtc };
-    are_days(&[vec![&local]], &[vec![utc]]).then_some((local, form))
+    let local: Vec<i64> = times.iter().map(|time| time.ticks.saturating_add(time.offset.into())).collect();
+    are_days(&[vec![&local]], &[vec![utc]]).then(|| (local, going_on(last, varies)))
+}
+
+/// The form that days go on in whose last is this one: by the clock where its offset changes, else in UTC.
+fn going_on(last: &Time, varies: bool) -> Form {
+    let (offset, spaced) = (last.offset, last.form == Form::SpacedUtc);
+    if varies { Form::Local { offset, spaced } } else { Form::LocalUtc { offset, spaced } }
 }
 
 /// The local ticks of tracks in UTC, which are sorted, where they are days and UTC's are not.
@@ -50,11 +56,10 @@ pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align) -> Settled<
         }
         all.push(local);
     }
-    let (utc, (_, last)) = (groups(tracks, align), last.filter(|_| varies)?);
+    let (utc, (_, last)) = (groups(tracks, align), last.filter(|(_, last)| varies || last.offset != 0)?);
     let mut rest = all.iter().map(Vec::as_slice);
     let local: Vec<Vec<&[i64]>> = utc.iter().map(|group| rest.by_ref().take(group.len()).collect()).collect();
-    let form = Form::Local { offset: last.offset, spaced: last.form == Form::SpacedUtc };
-    are_days(&local, &utc).then_some((all, form))
+    are_days(&local, &utc).then(|| (all, going_on(&last, varies)))
 }
 
 /// The time of a row; texts with an offset were kept.
@@ -63,8 +68,15 @@ fn time(track: &Track<'_>, row: usize, form: Form) -> Time {
     text.and_then(|text| stamps::parse(text)).unwrap_or(Time::plain(track.ticks[row], form))
 }
 
-/// Whether local times are in order, each sequence at its time of the day, and fit on their grid better than those in UTC on theirs.
+/// Whether local times are in order, each sequence at its time of the day, and fit on their grid no worse than those in UTC on theirs.
 fn are_days(local: &[Vec<&[i64]>], utc: &[Vec<&[i64]>]) -> bool {
-    let days = |ticks: &&[i64]| ticks.windows(2).all(|pair| pair[1] >= pair[0] && (pair[1] - pair[0]) % DAY == 0);
-    local.iter().flatten().all(days) && grid::misfits(local, true) < grid::misfits(utc, true)
+    let pairs = || local.iter().flatten().zip(utc.iter().flatten()).flat_map(|(local, utc)| local.windows(2).zip(utc.windows(2)));
+    // An hour that a clock has twice is no day.
+    let whole = |local: &[i64], utc: &[i64]| match local[1] - local[0] {
+        0 => utc[0] == utc[1],
+        between => between > 0 && between % DAY == 0,
+    };
+    pairs().all(|(local, utc)| whole(local, utc))
+        && pairs().any(|(local, _)| local[0] < local[1])
+        && grid::misfits(local, true) <= grid::misfits(utc, true)
 }

@@ -57,6 +57,9 @@ pub enum Outliers {
     Report,
     /// They are counted and made missing.
     Mask,
+    /// They are counted, and made missing in columns that have few: at most one in a thousand values, rounded up, or more that all are one number, which means
+    /// that there is none. What is more than a glitch, as an incident that lasts or a job that runs every Sunday, stays.
+    Few,
 }
 
 /// What series of a long file have in common.
@@ -143,12 +146,19 @@ mod tests {
         assert_eq!(options, expected);
         assert_eq!(toml::from_str::<ReadOptions>(&toml::to_string(&options).expect("writes")).expect("parses"), options);
         assert!(toml::from_str::<ReadOptions>("targets = []").is_err());
+        for (text, outliers) in [("report", Outliers::Report), ("mask", Outliers::Mask), ("few", Outliers::Few)] {
+            let options: ReadOptions = toml::from_str(&format!("outliers = \"{text}\"")).expect(text);
+            assert_eq!(options.outliers, outliers);
+        }
     }
 
     #[test]
     fn options_that_cannot_be_are_refused() {
         for (text, expected) in [
-            ("past = [\"a\"]\nfuture = [\"a\"]", "columns, past, future: expected each column in one role, found `a` twice"),
+            (
+                "past = [\"a\"]\nfuture = [\"a\"]",
+                "past, future: expected each column in one role, that of a series included, found `a` twice",
+            ),
             ("past = [\"a\"]\ncolumns = [\"a\"]", "found `a` twice"),
             ("format = \"long\"\npast = [\"y\"]", "found `y` twice"),
             ("format = \"long\"\ntime = \"y\"", "found `y` twice"),

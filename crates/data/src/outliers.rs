@@ -27,9 +27,32 @@ pub(crate) fn bounds(values: impl Iterator<Item = f64>, factor: f64) -> (f64, f6
     }
 }
 
+/// Where outliers are few, at most one in so many values is one.
+const FEW: usize = 1000;
+
+/// Whether these outliers of so many values are few, or all the same.
+pub(crate) fn are_few(outliers: impl Iterator<Item = f64> + Clone, values: usize) -> bool {
+    let first = outliers.clone().next();
+    outliers.clone().count() <= values.div_ceil(FEW) || outliers.clone().all(|value| Some(value) == first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_are_one_in_a_thousand_or_all_the_same() {
+        for (outliers, values, expected) in [
+            (&[][..], 0, true),
+            (&[9.0], 1, true),
+            (&[9.0, 8.0], 1000, false),
+            (&[9.0, 8.0], 1001, true),
+            (&[9.0, 8.0, 9.0], 2000, false),
+            (&[9.0, 9.0, 9.0], 3, true),
+        ] {
+            assert_eq!(are_few(outliers.iter().copied(), values), expected, "{outliers:?} of {values}");
+        }
+    }
 
     #[test]
     fn bounds_are_the_formula() {

@@ -98,6 +98,12 @@ impl Parquet {
         Ok(ParquetRows { parquet: self, slots, columns: read, most, group: 0, left: 0, at: 0, len: 0, number: 0 })
     }
 
+    /// The kind of a column's fields; none if it is none of ours.
+    pub fn kind(&self, column: usize) -> Option<Kind> {
+        let descriptor = self.reader.metadata().file_metadata().schema_descr().column(self.columns[column]?);
+        Kind::of(&descriptor).filter(|_| descriptor.max_rep_level() == 0)
+    }
+
     /// A column that is asked for.
     fn column(&self, column: usize) -> Result<Column, DataError> {
         let name = &self.header.names[column];
@@ -105,8 +111,7 @@ impl Parquet {
         let refused = |found: String| fault(&self.path, format!("numbers, text, dates or timestamps in column `{name}`"), found);
         let leaf = self.columns[column].ok_or_else(|| refused("columns in it".into()))?;
         let descriptor = metadata.file_metadata().schema_descr().column(leaf);
-        let kind = Kind::of(&descriptor).filter(|_| descriptor.max_rep_level() == 0);
-        let kind = kind.ok_or_else(|| refused(format!("{}", descriptor.physical_type())))?;
+        let kind = self.kind(column).ok_or_else(|| refused(format!("{}", descriptor.physical_type())))?;
         for group in metadata.row_groups() {
             let codec = group.column(leaf).compression();
             if !decoded(codec) {
@@ -143,7 +148,7 @@ fn decoded(codec: Compression) -> bool {
 
 /// What a column's values mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub(crate) enum Kind {
     Text,
     Float,
     Truth,

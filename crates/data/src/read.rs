@@ -1,5 +1,9 @@
 //! Files as they are: gaps, doubled rows and missing values, wide or long, with covariates. What is repaired is counted.
 
+mod numeric;
+
+pub use numeric::numeric_columns;
+
 use crate::{
     Align, Audit, Covariate, DataError, FindingKind, Format, ReadOptions, Signal, Stamps, Values,
     audit::Ledger,
@@ -10,7 +14,7 @@ use crate::{
     stamps::{self, Clock, DAY, Form, LARGEST},
     statics,
     table::{self, Field, Header, Table},
-    track::{Track, bounded, groups, regularise},
+    track::{Track, bounded, check_stamps, groups, regularise},
     values,
 };
 use std::{
@@ -21,6 +25,8 @@ use std::{
 /// Values of a signal in memory at most, 2 GiB: long series with little in common would fill any memory with missing values.
 const CELLS: u64 = 1 << 28;
 const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, the year in front, an offset from UTC included";
+const NOT_BEFORE: &str = "a stamp not before the one above (rows are out of order, or a clock was put back: stamps with an offset from UTC tell the hours apart)";
+const NOT_AFTER: &str = "a stamp not after the one above, as those before it go back (rows are out of order, or a clock was put back: stamps with an offset from UTC tell the hours apart)";
 const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known for the future";
 
 /// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
@@ -31,9 +37,11 @@ const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known f
 /// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
 ///
+/// A wide file whose stamps never go forward, the newest first, is turned round; the rows of a long one may have any order.
+///
 /// Stamps that are missing or follow are written in the finest form that any stamp of the file has. Stamps with an offset count
-/// in UTC, or, where their offset changes and their local time of the day does not, by days, weeks, workdays or months of local
-/// clocks, if these are more regular; what is missing or follows is written with the last row's offset then. Integers are dates
+/// in UTC, or, where they are whole local days apart and no less regular so, by days, weeks, workdays or months of local clocks;
+/// what is missing or follows is written with the last row's offset then, or in UTC where the offset never changes. Integers are dates
 /// if all are, from 1900 to 2100, of 6, 8, 10, 12 or 14 digits (`202401` a month, `20240131` a day, and two digits more each for
 /// hours, minutes and seconds), and either more regular as dates or at least seven and as regular.
 ///
@@ -42,8 +50,8 @@ const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known f
 ///
 /// # Errors
 /// An unreadable file, a header or options that do not fit it, ragged rows, text or infinity in a column of numbers, a known
-/// covariate that is missing, stamps that do not parse or, in a wide file, go backwards, stamps without a regular step, or more
-/// rows in gaps than twice those in the file; no memory for its values, or no room where they are mapped.
+/// covariate that is missing, stamps that do not parse or, in a wide file, go both forward and back, one stamp and different values in
+/// more than half of the rows, stamps without a regular step, or more rows in gaps than twice those in the file; no memory for its values, or no room where they are mapped.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataError> {
     options.check()?;
     let mut ledger = Ledger::default();
@@ -67,6 +75,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     let mut tracks = series.tracks(&mut room, width, &roles);
     let form = samples(path, &table, &roles, &series.places, &mut tracks, options, &mut ledger)?;
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
+    check_stamps(path, &tracks)?;
     let form = settle(&mut tracks, form, options.align);
     let grids = regularise(path, &mut tracks, &options.future, form != Form::Integer, options.align, &mut ledger)?;
     for track in &mut tracks {
@@ -212,7 +221,7 @@ fn samples(
         roles.id.into_iter().chain([roles.time]).chain(roles.measured.iter().chain(&roles.known).copied()).collect();
     let mut rows = table.rows(&columns)?;
     let changed = || table::fault(path, "a file that stays as it is while it is read", "other rows than before");
-    let (mut form, mut at_midnight) = (None, true);
+    let (mut form, mut at_midnight, mut direction) = (None, true, None);
     let mut last: Option<(String, usize)> = None;
     while let Some(line) = rows.advance()? {
         let name = roles.id.map_or(Field::Text(""), |id| rows.field(id));
@@ -242,10 +251,14 @@ fn samples(
             tracks.iter_mut().for_each(|track| track.keep_texts(coarser));
         }
         let track = &mut tracks[place];
-        if roles.id.is_none() && track.rows > 0 && time.ticks < track.ticks[track.rows - 1] {
-            return Err(header.field(line, roles.time, "a stamp not before the one above", stamp));
-        }
         let row = track.rows;
+        if roles.id.is_none() && row > 0 {
+            // The first two stamps that differ say which way the file goes.
+            let way = time.ticks.cmp(&track.ticks[row - 1]);
+            if way.is_ne() && *direction.get_or_insert(way) != way {
+                return Err(header.field(line, roles.time, if way.is_lt() { NOT_BEFORE } else { NOT_AFTER }, stamp));
+            }
+        }
         for (&at, column) in roles.measured.iter().zip(&mut track.measured) {
             let field = rows.field(at).meaning(&options.missing);
             column[row] = field.finite_or_missing().ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))?;
@@ -351,6 +364,11 @@ fn assemble(
             }
         }
     };
+    let masked = |(track, origin): (&Track<'_>, &i64)| match track.masked {
+        0 => 0,
+        rows => (track.ticks[rows - 1] - origin - start) as usize + 1,
+    };
+    let masked_len = tracks.iter().zip(&origins).map(masked).max().unwrap_or(0);
     let all = Values::table(count * width, length, mapped, fill)?;
     let of = |at: usize| all.iter().skip(at).step_by(width).cloned().collect::<Vec<Values>>();
     let covariate = |(at, name): (usize, &String), known| Covariate { name: name.clone(), known, values: of(targets + at) };
@@ -369,6 +387,7 @@ fn assemble(
         columns: all.chunks(width).flat_map(|own| own[..targets].to_vec()).collect(),
         covariates: covariates.collect(),
         statics: Vec::new(),
+        masked_len,
     })
 }
 

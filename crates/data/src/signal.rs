@@ -18,6 +18,8 @@ pub struct Signal {
     pub covariates: Vec<Covariate>,
     /// What does not change with time.
     pub statics: Vec<Static>,
+    /// Rows up to the last with a value that was made missing as an outlier; 0 if none was.
+    pub masked_len: usize,
 }
 
 /// A quantity that goes along with the series.
@@ -52,10 +54,11 @@ impl Signal {
         self.stamps.is_empty()
     }
 
-    /// Number of rows up to the last one with a value in any column. The rows after it are the future that covariates know.
+    /// Number of rows up to the last one with a value in any column, one that was made missing as an outlier included. The rows after it are the future that
+    /// covariates know.
     pub fn observed_len(&self) -> usize {
         let last = |column: &Values| column.iter().rposition(|value| !value.is_nan()).map_or(0, |row| row + 1);
-        self.columns.iter().map(last).max().unwrap_or(0)
+        self.columns.iter().map(last).max().unwrap_or(0).max(self.masked_len)
     }
 
     /// The columns over some rows.

@@ -70,6 +70,8 @@ impl Time {
 pub enum Form {
     /// `7`.
     Integer,
+    /// `2016-07`, the first day of a month.
+    Month,
     /// `2016-07-01`.
     Date,
     /// `2016-07-01 00:10:00`.
@@ -89,6 +91,8 @@ pub enum Form {
     /// `2016-07-01 00:10:00+02:00`: the time of clocks that are so many seconds ahead of UTC; with a `T` unless `spaced` (see
     /// [`local`]).
     Local { offset: i32, spaced: bool },
+    /// `2016-06-30 22:00:00+00:00`: the same time, written in UTC, since the offset of these clocks never changes.
+    LocalUtc { offset: i32, spaced: bool },
 }
 
 /// What stamps count; those of one file count the same.
@@ -104,18 +108,24 @@ impl Form {
     pub fn clock(self) -> Clock {
         match self {
             Self::Integer => Clock::Integer,
-            Self::Utc | Self::SpacedUtc | Self::Local { .. } => Clock::Utc,
+            Self::Utc | Self::SpacedUtc | Self::Local { .. } | Self::LocalUtc { .. } => Clock::Utc,
             _ => Clock::Civil,
         }
     }
 
-    /// The finer of two forms: a date says less than a time to the minute, and that less than one to the second. This one where
+    /// Whether ticks are those of local clocks.
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::Local { .. } | Self::LocalUtc { .. })
+    }
+
+    /// The finer of two forms: a month says less than a date, that less than a time to the minute, and that less than one to the second. This one where
     /// they say as much.
     pub fn finest(self, other: Self) -> Self {
         let fineness = |form| match form {
-            Self::Date => 0,
-            Self::SpacedMinute | Self::IsoMinute => 1,
-            _ => 2,
+            Self::Month => 0,
+            Self::Date => 1,
+            Self::SpacedMinute | Self::IsoMinute => 2,
+            _ => 3,
         };
         if fineness(other) > fineness(self) { other } else { self }
     }
@@ -129,7 +139,10 @@ pub fn parse(stamp: &str) -> Option<Time> {
         return Some(Time { plain, ..Time::plain(ticks, Form::Integer) });
     }
     if stamp.contains('/') {
-        return slashed(stamp);
+        return unpadded(stamp, '/');
+    }
+    if stamp.len() == MONTH {
+        return month_of_year(stamp);
     }
     // A time zone's name would be passed over.
     if stamp.contains('[') {
@@ -150,7 +163,8 @@ pub fn parse(stamp: &str) -> Option<Time> {
         Some(_) if stamp.len() == MINUTES => Form::IsoMinute,
         Some(_) => Form::Iso,
     };
-    let since = stamp.parse::<DateTime>().ok()?.duration_since(EPOCH);
+    let Ok(civil) = stamp.parse::<DateTime>() else { return unpadded(stamp, '-') };
+    let since = civil.duration_since(EPOCH);
     Some(Time { ticks: since.as_secs(), nanoseconds: since.subsec_nanos(), offset: 0, form, plain: is_plain(stamp, form) })
 }
 
@@ -168,30 +182,44 @@ fn offset(stamp: &str) -> i32 {
     Pieces::parse(stamp).ok().and_then(|pieces| pieces.to_numeric_offset()).map_or(0, |offset| offset.seconds())
 }
 
-/// A date with slashes, the year first, and a time after it, as spreadsheets write them: `2016/7/1 0:00`, digits padded or not. What follows it is written
-/// with dashes. With the year last nobody knows which is the day.
-fn slashed(stamp: &str) -> Option<Time> {
-    let (year, _) = stamp.split_once('/')?;
+/// A date with slashes or dashes, the year first, and a time after it, as spreadsheets write them: `2016/7/1 0:00`, digits padded or not. What follows it is
+/// written with dashes, and padded. With the year last nobody knows which is the day.
+fn unpadded(stamp: &str, sign: char) -> Option<Time> {
+    let (year, _) = stamp.split_once(sign)?;
     if year.len() != 4 || !year.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
+    let date = format!("%Y{sign}%m{sign}%d");
     let (form, civil) = match (stamp.contains(' '), stamp.matches(':').count()) {
-        (false, 0) => (Form::Date, Date::strptime("%Y/%m/%d", stamp).ok()?.to_datetime(jiff::civil::Time::midnight())),
-        (true, 1) => (Form::SpacedMinute, DateTime::strptime("%Y/%m/%d %H:%M", stamp).ok()?),
-        (true, 2) => (Form::Spaced, DateTime::strptime("%Y/%m/%d %H:%M:%S", stamp).ok()?),
+        (false, 0) => (Form::Date, Date::strptime(date, stamp).ok()?.to_datetime(jiff::civil::Time::midnight())),
+        (true, 1) => (Form::SpacedMinute, DateTime::strptime(date + " %H:%M", stamp).ok()?),
+        (true, 2) => (Form::Spaced, DateTime::strptime(date + " %H:%M:%S", stamp).ok()?),
         _ => return None,
     };
     Some(Time { plain: false, ..Time::plain(seconds(civil), form) })
 }
 
-/// Characters of a date and a time to the minute, and to the second.
+/// A month: `2016-07`.
+fn month_of_year(stamp: &str) -> Option<Time> {
+    let (year, month) = stamp.split_once('-')?;
+    let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(year, 4) || !digits(month, 2) {
+        return None;
+    }
+    let first = Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()?;
+    Some(Time::plain(seconds(first.to_datetime(jiff::civil::Time::midnight())), Form::Month))
+}
+
+/// Characters of a month, of a date and a time to the minute, and to the second.
+const MONTH: usize = 7;
 const MINUTES: usize = 16;
 const SECONDS_END: usize = 19;
 
 /// Whether a time that was read is in just this form: signs where they are, and so digits elsewhere.
 fn is_plain(stamp: &str, form: Form) -> bool {
     let (len, separator, offset) = match form {
-        Form::Integer | Form::Digits(_) | Form::Local { .. } => return true,
+        Form::Integer | Form::Digits(_) | Form::Local { .. } | Form::LocalUtc { .. } => return true,
+        Form::Month => (MONTH, b'-', ""),
         Form::Date => (10, b'-', ""),
         Form::Spaced => (19, b' ', ""),
         Form::SpacedMinute => (MINUTES, b' ', ""),
@@ -235,9 +263,13 @@ pub fn write(ticks: i64, form: Form) -> Option<String> {
     if form == Form::Integer {
         return Some(ticks.to_string());
     }
+    if let Form::LocalUtc { offset, spaced } = form {
+        return write(ticks.checked_sub(offset.into())?, if spaced { Form::SpacedUtc } else { Form::Utc });
+    }
     let time = civil(ticks)?;
     Some(match form {
-        Form::Date => time.strftime("%Y-%m-%d").to_string(),
+        Form::Month if time.day() == 1 => time.strftime("%Y-%m").to_string(),
+        Form::Date | Form::Month => time.strftime("%Y-%m-%d").to_string(),
         Form::SpacedMinute if time.second() == 0 => time.strftime("%Y-%m-%d %H:%M").to_string(),
         Form::IsoMinute if time.second() == 0 => time.strftime("%Y-%m-%dT%H:%M").to_string(),
         Form::Iso | Form::IsoMinute => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
@@ -245,7 +277,9 @@ pub fn write(ticks: i64, form: Form) -> Option<String> {
         Form::SpacedUtc => time.strftime("%Y-%m-%d %H:%M:%S+00:00").to_string(),
         Form::Digits(digits) => compact::write(time, digits),
         Form::Local { offset, spaced } => local::write(time, offset, spaced),
-        Form::Spaced | Form::SpacedMinute | Form::Integer => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Form::Spaced | Form::SpacedMinute | Form::Integer | Form::LocalUtc { .. } => {
+            time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+        }
     })
 }
 
@@ -312,7 +346,9 @@ impl Stamps {
     /// tell, or beyond the year 9999.
     pub fn after(&self, rows: usize, count: usize) -> Vec<String> {
         let next = match &self.0 {
-            Kind::Written(stamps) => written_after(&stamps[rows.saturating_sub(LATEST)..rows], count),
+            Kind::Written(stamps) => {
+                written_next(&stamps[..rows]).and_then(|(grid, next, form)| on_grid(&grid, next, count, form))
+            }
             Kind::Regular { grid, first, form, .. } => {
                 first.checked_add(rows as i64).and_then(|position| on_grid(grid, position, count, *form))
             }
@@ -353,16 +389,27 @@ impl Stamps {
         }
     }
 
-    /// The civil time of a row, in UTC where stamps have an offset; integers have none.
-    pub(crate) fn civil(&self, row: usize) -> Option<DateTime> {
+    /// The civil times of the rows, and of those after them: by the local clock where that is what counts, else in UTC where stamps have an offset; integers
+    /// have none, but for those that are dates.
+    pub(crate) fn civil(&self) -> Box<dyn Fn(usize) -> Option<DateTime> + '_> {
         match &self.0 {
-            Kind::Written(stamps) => parse_civil(&stamps[row]),
-            Kind::Regular { form: Form::Integer, .. } => None,
-            Kind::Regular { form: Form::Local { offset, .. }, odd, .. } => match odd.get(&row) {
-                Some(text) => parse_civil(text),
-                None => civil(self.ticks(row)? - i64::from(*offset)),
-            },
-            Kind::Regular { .. } => civil(self.ticks(row)?),
+            Kind::Regular { form: Form::Integer, .. } => Box::new(|_| None),
+            Kind::Regular { grid, len, .. } => {
+                Box::new(|row| if row < *len || grid.goes_on() { civil(self.ticks(row)?) } else { None })
+            }
+            Kind::Written(stamps) => {
+                let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
+                let local = times.is_some_and(|times| settled(&times).1.is_local());
+                let next = written_next(stamps);
+                Box::new(move |row| match (stamps.get(row), &next) {
+                    (Some(stamp), _) => parse_civil(stamp, local),
+                    (None, Some((grid, next, form))) if grid.goes_on() => {
+                        let ticks = grid.ticks(next.checked_add((row - stamps.len()) as i64)?)?;
+                        if *form == Form::Integer { compact_civil(ticks) } else { civil(ticks) }
+                    }
+                    _ => None,
+                })
+            }
         }
     }
 }
@@ -370,14 +417,15 @@ impl Stamps {
 /// Stamps that tell how those go on that are on no grid yet.
 const LATEST: usize = 64;
 
-/// The `count` stamps after some texts, on the grid that they are on.
-fn written_after(stamps: &[String], count: usize) -> Option<Vec<String>> {
-    let times: Vec<Time> = stamps.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
+/// The grid that some texts are on, the position after them, and the form that they go on in.
+fn written_next(stamps: &[String]) -> Option<(Grid, i64, Form)> {
+    let latest = &stamps[stamps.len().saturating_sub(LATEST)..];
+    let times: Vec<Time> = latest.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
     let (ticks, form) = settled(&times);
     let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
     let grid = Grid::fit(unit, step, &[&ticks]);
     let (last, _) = grid.position(*ticks.last()?);
-    on_grid(&grid, last.checked_add(1)?, count, form)
+    Some((grid, last.checked_add(1)?, form))
 }
 
 /// The ticks of times in order, as the grid takes them, and the form that they go on in: the finest of theirs, that of compact
@@ -403,11 +451,18 @@ fn on_grid(grid: &Grid, first: i64, count: usize, form: Form) -> Option<Vec<Stri
     (0..count as i64).map(|ahead| write(grid.ticks(first.checked_add(ahead)?)?, form)).collect()
 }
 
-/// The civil time of a stamp, in UTC where it has an offset; integers have none, but for compact dates.
-pub(crate) fn parse_civil(stamp: &str) -> Option<DateTime> {
+/// The civil time of a stamp, `local` or in UTC where it has an offset; integers have none, but for compact dates.
+fn parse_civil(stamp: &str, local: bool) -> Option<DateTime> {
     let time = parse(stamp)?;
-    let ticks = if time.form == Form::Integer { compact::seconds(time.ticks)?.1 } else { time.ticks };
-    civil(ticks)
+    match time.form {
+        Form::Integer => compact_civil(time.ticks),
+        _ => civil(time.ticks.checked_add(if local { time.offset.into() } else { 0 })?),
+    }
+}
+
+/// The civil time of an integer that is a date.
+fn compact_civil(number: i64) -> Option<DateTime> {
+    civil(compact::seconds(number)?.1)
 }
 
 impl Default for Stamps {
@@ -456,6 +511,7 @@ mod tests {
             "0",
             "7",
             "-12",
+            "2016-07",
             "2016-07-01",
             "2016-07-01 00:10:00",
             "2016-07-01 00:10",
@@ -489,6 +545,15 @@ mod tests {
             }
         }
         assert!(plain.iter().all(|stamp| parse(stamp).is_some()));
+    }
+
+    #[test]
+    fn months_are_read_by_their_year() {
+        for stamp in ["2016-00", "2016-13", "2016_07", "2016-7 ", "216-007", "+016-07", "2016-0x", "-016-07", "2016-W1"] {
+            assert_eq!(parse(stamp), None, "{stamp}");
+        }
+        assert_eq!(order("2016-07", "2016-07-01"), Some(Ordering::Equal));
+        assert_eq!(order("2016-07", "2016-08"), Some(Ordering::Less));
     }
 
     #[test]
@@ -534,14 +599,23 @@ mod tests {
     }
 
     #[test]
-    fn slashes_after_the_year_are_read() {
+    fn slashes_after_the_year_and_digits_that_are_not_padded_are_read() {
         for (stamp, expected) in [
             ("2016/7/1", Some("2016-07-01")),
             ("2016/07/01", Some("2016-07-01")),
             ("2016/7/1 0:00", Some("2016-07-01 00:00")),
             ("2016/12/31 23:10", Some("2016-12-31 23:10")),
             ("2016/7/1 9:05:07", Some("2016-07-01 09:05:07")),
+            ("2016-7-1", Some("2016-07-01")),
+            ("2016-7-1 0:00", Some("2016-07-01 00:00")),
+            ("2016-07-01 9:05:07", Some("2016-07-01 09:05:07")),
             ("2016/13/1", None),
+            ("2016-13-1", None),
+            ("2016-2-30", None),
+            ("1-7-2016", None),
+            ("2016-7", None),
+            ("2016-7-1T0:00", None),
+            ("2016-7-1 0:00+02:00", None),
             ("2016/2/30 0:00", None),
             ("1/7/2016", None),
             ("7/1/16 0:00", None),
@@ -594,6 +668,10 @@ mod tests {
         check(["2019-07-01", "2019-10-01"], ["2020-01-01", "2020-04-01"]);
         check(["2018-01-01", "2019-01-01"], ["2020-01-01", "2021-01-01"]);
         check(["2019-11-30", "2019-11-30 12:00", "2019-12-01"], ["2019-12-01 12:00", "2019-12-02 00:00"]);
+        check(["2023-10", "2023-11", "2023-12"], ["2024-01", "2024-02"]);
+        check(["2023-04", "2023-07"], ["2023-10", "2024-01"]);
+        check(["2023-10", "2023-11-01", "2023-12"], ["2024-01-01", "2024-02-01"]);
+        check(["2024-3-24 23:00", "2024-3-25 0:00"], ["2024-03-25 01:00", "2024-03-25 02:00"]);
         check(["20240228", "20240229", "20240301"], ["20240302", "20240303"]);
         check(
             ["2024-02-29T00:00+01:00", "2024-03-31T00:00+01:00", "2024-04-30T00:00+02:00"],

@@ -110,6 +110,9 @@ pub(crate) fn fault(path: &Path, expected: impl Into<String>, found: impl Into<S
 /// How packed files begin, and what they are called; workbooks of spreadsheets are zip files.
 const PACKED: [(&[u8], &str); 3] = [(&[0x1f, 0x8b], "gzip"), (b"PK\x03\x04", "zip"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd")];
 
+/// Bytes at the start of a file that say what it is.
+const START: u64 = 64;
+
 /// A file of rows.
 pub(crate) enum Table {
     Csv(csv_table::Csv),
@@ -118,17 +121,23 @@ pub(crate) enum Table {
 
 impl Table {
     /// # Errors
-    /// An unreadable, packed or empty file, no header, fewer than two columns, or names that are empty or doubled.
+    /// An unreadable, packed or empty file, one in UTF-16, no header, fewer than two columns, or names that are empty or doubled.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let mut start = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut start));
+        let read = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
         read.map_err(|source| DataError::Io { path: path.into(), source })?;
         if let Some((_, kind)) = PACKED.iter().find(|(magic, _)| start.starts_with(magic)) {
             return Err(fault(path, "CSV or Parquet that is unpacked", format!("a {kind} file")));
         }
         let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-        if named || start == b"PAR1" {
+        if named || start.starts_with(b"PAR1") {
             return parquet_table::Parquet::open(path).map(Self::Parquet);
+        }
+        if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
+            return Err(fault(path, "UTF-8", "UTF-16, by its byte order mark"));
+        }
+        if start.contains(&0) {
+            return Err(fault(path, "UTF-8", "NUL bytes, as UTF-16 has them"));
         }
         csv_table::Csv::open(path).map(Self::Csv)
     }
@@ -138,6 +147,14 @@ impl Table {
         match self {
             Self::Csv(csv) => &csv.header,
             Self::Parquet(parquet) => &parquet.header,
+        }
+    }
+
+    /// Whether a column has fields of a kind that is ours.
+    pub fn has_fields(&self, column: usize) -> bool {
+        match self {
+            Self::Csv(_) => true,
+            Self::Parquet(parquet) => parquet.kind(column).is_some(),
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Track<'a> {
     pub measured: Vec<&'a mut [f64]>,
     /// Covariates that are known for the future.
     pub known: Vec<&'a mut [f64]>,
+    /// Rows up to the last with a target that was made missing as an outlier; 0 if none was.
+    pub masked: usize,
     /// Stamps by line that are written in another form than the file's.
     pub odd: BTreeMap<i64, Box<str>>,
 }
@@ -46,7 +48,7 @@ impl<'a> Track<'a> {
         let mut of = |count| (0..count).map(|_| columns.next().unwrap_or_default()).collect();
         let (measured, known) = (of(measured), of(known));
         let (ticks, lines) = (bytemuck::cast_slice_mut(ticks), bytemuck::cast_slice_mut(lines));
-        Self { name, rows: 0, targets, ticks, lines, measured, known, odd: BTreeMap::new() }
+        Self { name, rows: 0, targets, ticks, lines, measured, known, masked: 0, odd: BTreeMap::new() }
     }
 
     /// Whether there is no room for another row.
@@ -162,19 +164,19 @@ impl<'a> Track<'a> {
         inserted
     }
 
-    /// Rows up to the last one with a target that is none of the numbers `missing`; all if there is none.
+    /// Rows up to the last one with a target that is none of the numbers `missing`, or was an outlier; all if there is none.
     pub fn observed(&self, missing: &[f64]) -> usize {
         let present = |row: usize| {
             let mut targets = self.measured[..self.targets].iter().map(|column| column[row]);
             targets.any(|value| !value.is_nan() && !missing.contains(&value))
         };
-        (0..self.rows).rev().find(|&row| present(row)).map_or(self.rows, |last| last + 1)
+        (0..self.rows).rev().find(|&row| present(row) || row + 1 == self.masked).map_or(self.rows, |last| last + 1)
     }
 
     /// Makes missing what means it, counts what is missing, and looks for outliers. `names` are those of the measured columns.
     pub fn clean(&mut self, names: &[String], options: &ReadOptions, ledger: &mut Ledger) {
         let (observed, lines) = (self.observed(&options.missing), &*self.lines);
-        for (values, name) in self.measured.iter_mut().zip(names) {
+        for (at, (values, name)) in self.measured.iter_mut().zip(names).enumerate() {
             let values = &mut values[..self.rows];
             for (row, value) in values.iter_mut().enumerate() {
                 let kind = if options.missing.contains(value) {
@@ -188,14 +190,23 @@ impl<'a> Track<'a> {
                 ledger.add(kind, Some(name), 1, lines[row].unsigned_abs());
             }
             let (low, high) = outliers::bounds(values.iter().copied(), options.outlier_factor);
-            for (row, value) in values.iter_mut().enumerate() {
-                if !value.is_nan() && !(low..=high).contains(value) {
-                    let mask = options.outliers == Outliers::Mask;
-                    let kind = if mask { FindingKind::Masked } else { FindingKind::Outlier };
-                    ledger.add(kind, Some(name), 1, lines[row].unsigned_abs());
-                    if mask {
-                        *value = f64::NAN;
-                    }
+            let is_outlier = |value: &f64| !value.is_nan() && !(low..=high).contains(value);
+            let mask = match options.outliers {
+                Outliers::Report => false,
+                Outliers::Mask => true,
+                Outliers::Few => {
+                    let present = values.iter().filter(|value| !value.is_nan()).count();
+                    outliers::are_few(values.iter().copied().filter(is_outlier), present)
+                }
+            };
+            for (row, value) in values.iter_mut().enumerate().filter(|(_, value)| is_outlier(value)) {
+                let kind = if mask { FindingKind::Masked } else { FindingKind::Outlier };
+                ledger.add(kind, Some(name), 1, lines[row].unsigned_abs());
+                if mask {
+                    *value = f64::NAN;
+                }
+                if mask && at < self.targets {
+                    self.masked = self.masked.max(row + 1);
                 }
             }
         }
@@ -212,6 +223,35 @@ fn arrange<T: Copy>(values: &mut [T], order: &[usize]) {
 pub(crate) fn groups<'a>(tracks: &'a [Track<'_>], align: Align) -> Vec<Vec<&'a [i64]>> {
     let size = if align == Align::Stamp { tracks.len().max(1) } else { 1 };
     tracks.chunks(size).map(|group| group.iter().map(|track| &track.ticks[..track.rows]).collect()).collect()
+}
+
+/// Whether most rows have a stamp of their own, or share it with such as say the same. Rows are sorted.
+///
+/// # Errors
+/// More than half of them share it with another that says something else.
+pub(crate) fn check_stamps(path: &Path, tracks: &[Track<'_>]) -> Result<(), DataError> {
+    let all: usize = tracks.iter().map(|track| track.rows).sum();
+    let (mut count, mut first) = (0, u64::MAX);
+    for track in tracks {
+        let mut begin = 0;
+        for same in track.ticks[..track.rows].chunk_by(|one, other| one == other) {
+            let rows = begin..begin + same.len();
+            if rows.clone().any(|row| !track.repeats(begin, row)) {
+                count += rows.len();
+                // The one before it is the first with its stamp.
+                first = first.min(track.line(begin + 1));
+            }
+            begin = rows.end;
+        }
+    }
+    if 2 * count <= all {
+        return Ok(());
+    }
+    let found = format!(
+        "{count} of {all} rows with the stamp of another and different values, the first on line {first}: time may lie in more than \
+         one column, as a day and an hour do, or the rows be of more than one series"
+    );
+    Err(table::fault(path, "one row a stamp", found))
 }
 
 /// Puts every row on the grid of its clock, one a position; the grids, one a track. Rows are sorted.

@@ -1,6 +1,6 @@
 //! Parquet files as pandas and pyarrow write them (`reference/parquet.py`) read to the signal that their CSV reads to.
 
-use foretoken_data::{Audit, Bytes, ReadOptions, Signal, column_names, read, read_known, read_wide};
+use foretoken_data::{Audit, Bytes, ReadOptions, Signal, column_names, numeric_columns, read, read_known, read_wide};
 use std::path::{Path, PathBuf};
 
 fn golden(name: &str) -> PathBuf {
@@ -86,6 +86,26 @@ fn strict_readers_read_parquet() {
 }
 
 #[test]
+fn columns_that_hold_no_numbers_are_told_apart() {
+    let of = |name: &str| {
+        let (numbers, others) = numeric_columns(&golden(name), &ReadOptions::default()).expect(name);
+        (numbers.join(" "), others.join(" "))
+    };
+    let columns = |name: &str| column_names(&golden(name)).expect(name)[1..].join(" ");
+    for name in ["wide.parquet", "wide.csv", "index.parquet", "decimals.parquet", "infinite.parquet"] {
+        assert_eq!(of(name), (columns(name), String::new()), "{name}");
+    }
+    for name in ["nested.parquet", "binary.parquet"] {
+        assert_eq!(of(name).1, "a", "{name}");
+    }
+    // Read as wide, a long file has texts beside its numbers.
+    for name in ["long.parquet", "long.csv"] {
+        let (numbers, others) = of(name);
+        assert_eq!((numbers.contains("rain"), others.contains("holiday")), (true, true), "{name}: {numbers}; {others}");
+    }
+}
+
+#[test]
 fn every_fault_is_named_with_its_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = std::fs::read(golden("wide.parquet")).expect("the golden");
@@ -112,7 +132,11 @@ fn every_fault_is_named_with_its_place() {
         (golden("nested.parquet"), "", "expected numbers, text, dates or timestamps in column `a`, found columns in it"),
         (golden("binary.parquet"), "", "in column `a`, found FIXED_LEN_BYTE_ARRAY"),
         (golden("wide.parquet"), "columns = [\"b\"]", "expected a column `b`, found double, single, count, unsigned"),
-        (golden("long.parquet"), "columns = [\"y\"]", "column `ds`: expected a stamp not before the one above"),
+        (
+            golden("long.parquet"),
+            "columns = [\"y\"]",
+            ":3: column `ds`: expected a stamp not after the one above, as those before it go",
+        ),
         (
             golden("long.parquet"),
             "format = \"long\"\nfuture = [\"rain\"]\nmissing = [0]",

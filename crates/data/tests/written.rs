@@ -211,3 +211,26 @@ fn integers_that_are_dates_are_read_as_dates() {
     assert_eq!((signal.len(), &*audit.step, audit.total(FindingKind::Inserted)), (4, "1 d", 1));
     assert_eq!(signal.stamps.after(4, 1), ["20240702"]);
 }
+
+#[test]
+fn the_newest_first_is_turned_round_wherever_it_lies() {
+    let rows = 5000;
+    let file = written("message m { REQUIRED INT64 t; REQUIRED DOUBLE a; }", |group| {
+        column::<Int64Type>(group, &(0..rows).rev().map(i64::from).collect::<Vec<i64>>());
+        column::<DoubleType>(group, &(0..rows).rev().map(|row| f64::from(row % 7)).collect::<Vec<f64>>());
+    });
+    for options in ["", "memory = \"0 B\""] {
+        let (signal, audit) = read_with(file.path(), options).expect("reads");
+        let expected: Vec<f64> = (0..rows).map(|row| f64::from(row % 7)).collect();
+        assert_eq!((signal.columns[0].is_mapped(), &signal.columns[0][..]), (!options.is_empty(), &expected[..]));
+        assert_eq!((signal.stamps.at(0), audit.findings.len()), ("0".into(), 1));
+        let found = &audit.findings[0];
+        assert_eq!((found.kind, found.count, found.line), (FindingKind::Reordered, rows as usize - 1, 2));
+    }
+    let file = written("message m { REQUIRED INT64 t; REQUIRED DOUBLE hour; }", |group| {
+        column::<Int64Type>(group, &[1, 1, 2, 2]);
+        column::<DoubleType>(group, &[0.0, 1.0, 0.0, 1.0]);
+    });
+    let error = read_with(file.path(), "").expect_err("an hour beside the day");
+    assert!(error.contains("expected one row a stamp, found 4 of 4 rows") && error.contains("the first on line 2"), "{error}");
+}

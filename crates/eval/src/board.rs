@@ -202,7 +202,7 @@ impl ScoreBoard {
 
     /// The mean over the columns that have values and a scale, of a sum over each.
     fn scaled(&self, sum: impl Fn(&ColumnSums) -> f64) -> Option<f64> {
-        let scaled = self.columns.iter().zip(&self.scales).filter(|(own, scale)| own.values > 0 && **scale > 0.0);
+        let scaled = self.columns.iter().zip(&self.scales).filter(|(own, scale)| own.values > 0 && **scale > TIE);
         let scaled: Vec<f64> = scaled.map(|(own, scale)| mean(sum(own), own.values) / scale).collect();
         (!scaled.is_empty()).then(|| scaled.iter().sum::<f64>() / scaled.len() as f64)
     }
@@ -214,7 +214,7 @@ impl ScoreBoard {
         let by_step = |sums: &[f64]| sums.iter().zip(&self.values).map(|(sum, count)| mean(*sum, *count)).collect();
         let by_column = self.columns.iter().zip(&self.scales).map(|(own, scale)| {
             let mae = mean(own.absolute, own.values);
-            let mase = (own.values > 0 && *scale > 0.0).then(|| mae / scale);
+            let mase = (own.values > 0 && *scale > TIE).then(|| mae / scale);
             ColumnScores { mse: mean(own.square, own.values), mae, mase, windows: own.windows }
         });
         let pinball = self.pinball.iter().sum::<f64>() / self.levels.len() as f64;

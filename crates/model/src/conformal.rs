@@ -7,6 +7,9 @@
 //!                                           s_c: how large the column's errors are beside those of all columns, drawn to 1 where few rows tell
 //! adaptive    f_j ← f_j·exp θ_j,            θ_j ← θ_j + rate/√h·((1 − S)·g_j + S·g_m),     g_j = 1{y beyond q'_j} − share the level leaves beyond
 //! ```
+//! Where held-back rows lie to one side of the point forecast, as counts and latencies do, the median is not there: m is the point forecast and the median of
+//! y less it, one a column and step.
+//!
 //! What held-back rows say is the constant of normalised conformal prediction (Papadopoulos et al. 2008), one a column and step.
 //!
 //! h steps ahead, m the level that leaves as much beyond on the other side, if there is one. What makes errors grow makes them grow on both sides: the two
@@ -45,6 +48,8 @@ pub struct Calibration {
     factors_c: Vec<f32>,
     horizon: usize,
     held: Option<Held>,
+    /// From the point forecast to the median, standardised, `[columns][horizon]`; none where it is the median.
+    centres_ch: Vec<f32>,
 }
 
 /// What held-back rows say of distances, whatever the network says.
@@ -64,7 +69,7 @@ impl Calibration {
     pub fn new(factors_hq: Vec<f32>, factors_c: Vec<f32>, horizon: usize, levels: &Levels) -> Result<Self, ModelError> {
         ModelError::unless_as_many("calibration", horizon * levels.count(), factors_hq.len())?;
         factors(factors_hq.iter().chain(&factors_c))?;
-        Ok(Self { factors_hq, factors_c, horizon, held: None })
+        Ok(Self { factors_hq, factors_c, horizon, held: None, centres_ch: Vec::new() })
     }
 
     /// The same with what held-back rows say added.
@@ -79,6 +84,23 @@ impl Calibration {
         }
         factors(held.sizes_ch.iter())?;
         Ok(Self { held: Some(held), ..self })
+    }
+
+    /// The same with medians that lie so far from the point forecasts, `[columns][horizon]`, standardised.
+    ///
+    /// # Errors
+    /// A wrong number of them, or one that is not finite.
+    pub fn off_centre(self, centres_ch: Vec<f32>) -> Result<Self, ModelError> {
+        ModelError::unless_as_many("centres", self.factors_c.len() * self.horizon, centres_ch.len())?;
+        match centres_ch.iter().find(|centre| !centre.is_finite()) {
+            Some(found) => Err(ModelError::config("calibration", "finite centres", found)),
+            None => Ok(Self { centres_ch, ..self }),
+        }
+    }
+
+    /// From the point forecasts to the medians, `[columns][horizon]`; empty where they are the same.
+    pub fn centres(&self) -> &[f32] {
+        &self.centres_ch
     }
 
     /// The factors, `[horizon][levels]`.
@@ -96,15 +118,22 @@ impl Calibration {
         self.held.as_ref()
     }
 
-    /// Moves the quantiles of one step of one column, `[levels]`, by their distances from the median.
+    /// Moves the quantiles of one step of one column, `[levels]`, by their distances from the median, and that where it lies.
     pub(crate) fn apply(&self, step: usize, column: usize, quantiles: &mut [f64], middle: usize) {
         let count = quantiles.len();
         let (factors, own) = (&self.factors_hq[step * count..][..count], f64::from(self.factors_c[column]));
         let of_network = |level: usize, distance: f64| f64::from(factors[level]) * own * distance;
-        let Some(held) = &self.held else { return stretch(quantiles, middle, of_network) };
-        let (held_q, size) =
-            (&held.distances_hq[step * count..][..count], f64::from(held.sizes_ch[column * self.horizon + step]));
-        stretch(quantiles, middle, |level, distance| of_network(level, distance) + size * f64::from(held_q[level]));
+        let place = column * self.horizon + step;
+        match &self.held {
+            None => stretch(quantiles, middle, of_network),
+            Some(held) => {
+                let (held_q, size) = (&held.distances_hq[step * count..][..count], f64::from(held.sizes_ch[place]));
+                stretch(quantiles, middle, |level, distance| of_network(level, distance) + size * f64::from(held_q[level]));
+            }
+        }
+        if let Some(&centre) = self.centres_ch.get(place) {
+            quantiles.iter_mut().for_each(|quantile| *quantile += f64::from(centre));
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 6;
+pub const FORMAT_VERSION: u32 = 7;
 
 /// The first version whose checksum knows the tensors' names, and is always there.
 const NAMED_SINCE: u32 = 6;
@@ -42,6 +42,7 @@ const CALIBRATION: &str = "calibration";
 const CALIBRATION_COLUMNS: &str = "calibration.columns";
 const CALIBRATION_HELD: &str = "calibration.held";
 const CALIBRATION_SIZES: &str = "calibration.sizes";
+const CALIBRATION_CENTRES: &str = "calibration.centres";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,6 +139,9 @@ impl Forecaster {
             if let Some(held) = calibration.held() {
                 tensors.push((CALIBRATION_HELD.into(), shape, bytes_of(&held.distances_hq)));
                 tensors.push((CALIBRATION_SIZES.into(), vec![columns, horizon], bytes_of(&held.sizes_ch)));
+            }
+            if !calibration.centres().is_empty() {
+                tensors.push((CALIBRATION_CENTRES.into(), vec![columns, horizon], bytes_of(calibration.centres())));
             }
         }
         tensors
@@ -240,7 +244,7 @@ impl Reader {
             return self.problem(format!("expected a safetensors file, found {} bytes", bytes.len()));
         };
         if length > HEADER_LIMIT as u64 {
-            return self.problem(format!("expected a safetensors header of at most {HEADER_LIMIT} bytes, found {length}"));
+            return self.problem("expected a model's safetensors file, found another kind of file");
         }
         let (_, metadata) = match SafeTensors::read_metadata(bytes) {
             Ok(read) => read,
@@ -251,7 +255,7 @@ impl Reader {
         };
         let version = match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
-            // rows, 1 to 5 no names in their checksum; all else is the same.
+            // rows, 1 to 5 no names in their checksum, 1 to 6 no centres; all else is the same.
             Ok(Version { format_version: version @ 1..=FORMAT_VERSION }) => version,
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));
@@ -306,13 +310,20 @@ impl Reader {
                     false => vec![1.0; header.columns.len()],
                 };
                 let calibration = Calibration::new(of_steps, of_columns, horizon, &levels).map_err(named)?;
-                Some(match tensors.names().contains(&CALIBRATION_HELD) {
+                let calibration = match tensors.names().contains(&CALIBRATION_HELD) {
                     true => {
                         let distances_hq = values(CALIBRATION_HELD, [horizon, levels.count()])?;
                         let sizes_ch = values(CALIBRATION_SIZES, [header.columns.len(), horizon])?;
                         calibration.beside(Held { distances_hq, sizes_ch }).map_err(named)?
                     }
                     // Files up to version 4 have none.
+                    false => calibration,
+                };
+                Some(match tensors.names().contains(&CALIBRATION_CENTRES) {
+                    true => {
+                        let centres_ch = values(CALIBRATION_CENTRES, [header.columns.len(), horizon])?;
+                        calibration.off_centre(centres_ch).map_err(named)?
+                    }
                     false => calibration,
                 })
             }

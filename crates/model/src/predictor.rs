@@ -66,6 +66,8 @@ pub struct Forecast {
 /// One column's forecast by its parts, standardised.
 #[derive(Clone, Debug)]
 pub struct Parts {
+    /// Its point forecasts, `[horizon]`: the medians, unless held-back rows say that those lie elsewhere.
+    pub points: Vec<f64>,
     /// What the forecaster says: quantiles `[horizon][levels]`.
     pub combined: Vec<f64>,
     /// What the network alone says.
@@ -407,7 +409,7 @@ impl Predictor {
             let quantiles = &mut forecast.quantiles[index * outputs..][..outputs];
             quantiles.iter_mut().zip(&self.parts.combined).for_each(|(q, part)| *q = column.restore(*part));
             let point = &mut forecast.point[index * horizon..][..horizon];
-            point.iter_mut().zip(quantiles.chunks_exact(levels.0)).for_each(|(point, q)| *point = q[levels.1]);
+            point.iter_mut().zip(&self.parts.points).for_each(|(point, part)| *point = column.restore(*part));
             let within = forecast.within[index * horizon..][..horizon].iter_mut().zip(quantiles.chunks_exact(levels.0));
             within.for_each(|(within, q)| *within = self.forecaster.blueprint().levels.deviation(q));
             let between = forecast.between[index * horizon..][..horizon].iter_mut().zip(&self.parts.between);

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Gate mass and entropy are counted in steps of 2⁻²⁰, so that sums do not depend on their order and last for 2⁴⁴ samples.
 const UNIT: f64 = (1u64 << 20) as f64;
-/// Samples after which the recent counts are folded.
+/// Samples after which the recent counts are folded, at the end of a call: what is looked at column by column is not forgotten so.
 const FOLD: u64 = 256;
-/// What is left of the recent counts at a fold: half after 1,024 samples.
-const LEFT: f64 = 0.840_896_415_253_714_6;
+/// Samples after which half of the recent counts is left.
+const HALF: f64 = 1024.0;
 /// Upper edges of the margin histogram's bins but the last.
 pub const MARGINS: [f32; 9] = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0];
 /// Bins of the run lengths: 1, 2-3, 4-7, 8-15, …, and the last for all that is longer.
@@ -19,6 +19,8 @@ const RUNS: usize = 16;
 #[derive(Debug, Default)]
 pub struct UsageCounters {
     rows: AtomicU64,
+    /// Of them, those that the recent counts have.
+    folded: AtomicU64,
     near_ties: AtomicU64,
     entropy: AtomicU64,
     switches: AtomicU64,
@@ -43,10 +45,10 @@ impl Expert {
         [self.chosen.load(Relaxed), self.mass.load(Relaxed)]
     }
 
-    fn fold(&self) {
+    fn fold(&self, left: f64) {
         for ((recent, folded), total) in self.recent.iter().zip(&self.folded).zip(self.totals()) {
             let new = total.saturating_sub(folded.swap(total, Relaxed)) as f64;
-            recent.store((f64::from_bits(recent.load(Relaxed)) * LEFT + new).to_bits(), Relaxed);
+            recent.store((f64::from_bits(recent.load(Relaxed)) * left + new).to_bits(), Relaxed);
         }
     }
 
@@ -155,7 +157,7 @@ impl UsageCounters {
 
     /// Adds one sample.
     pub fn record(&self, sample: &RoutedSample<'_>) {
-        let rows = self.rows.fetch_add(1, Relaxed) + 1;
+        self.rows.fetch_add(1, Relaxed);
         if sample.margin < foretoken_kernels::router::NEAR_TIE {
             self.near_ties.fetch_add(1, Relaxed);
         }
@@ -180,8 +182,16 @@ impl UsageCounters {
                 self.runs[(led.max(1).ilog2() as usize).min(RUNS - 1)].fetch_add(1, Relaxed);
             }
         }
-        if rows.is_multiple_of(FOLD) {
-            self.experts.iter().for_each(Expert::fold);
+    }
+
+    /// After the samples of a call.
+    pub fn settle(&self) {
+        let (rows, folded) = (self.rows.load(Relaxed), self.folded.load(Relaxed));
+        let new = rows.saturating_sub(folded);
+        // Of threads that come at once one folds.
+        if new >= FOLD && self.folded.compare_exchange(folded, rows, Relaxed, Relaxed).is_ok() {
+            let left = 0.5f64.powf(new as f64 / HALF);
+            self.experts.iter().for_each(|expert| expert.fold(left));
         }
     }
 
@@ -206,7 +216,7 @@ impl UsageCounters {
 
     /// Starts again from zero.
     pub fn clear(&self) {
-        let own = [&self.rows, &self.near_ties, &self.entropy, &self.switches];
+        let own = [&self.rows, &self.folded, &self.near_ties, &self.entropy, &self.switches];
         let all = own.into_iter().chain(&self.margins).chain(&self.runs).chain(&self.transitions);
         all.for_each(|count| count.store(0, Relaxed));
         self.experts.iter().for_each(Expert::clear);

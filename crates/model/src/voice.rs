@@ -85,6 +85,7 @@ impl Parts {
     pub(crate) fn new(steps: usize, levels: usize) -> Self {
         let outputs = vec![0.0; steps * levels];
         Self {
+            points: vec![0.0; steps],
             combined: outputs.clone(),
             network: outputs,
             linear: vec![0.0; steps],
@@ -166,6 +167,7 @@ impl Voice<'_> {
             }
             parts.between[place] = between;
             combined.iter_mut().zip(network).for_each(|(combined, network)| *combined = network + shift);
+            parts.points[place] = combined[middle];
             if let Some(calibration) = forecaster.calibration() {
                 calibration.apply(step, room.columns[row], combined, middle);
             }

@@ -44,16 +44,31 @@ fn recent_counts_forget_by_half_every_1024_samples() {
     let counters = UsageCounters::new(2);
     for _ in 0..10_240 {
         counters.record(&sample(&[0], &[1.0], 0, None));
+        counters.settle();
     }
     let full = counters.read().recent_chosen[0];
     for _ in 0..1024 {
         counters.record(&sample(&[1], &[1.0], 1, None));
+        counters.settle();
     }
     let usage = counters.read();
     assert!((usage.recent_chosen[0] / full - 0.5).abs() < 1e-9 && usage.chosen == [10_240, 1024]);
     assert!(
         (usage.recent_chosen[1] / full - 0.5).abs() < 1e-3 && (usage.recent_gate_mass[1] - usage.recent_chosen[1]).abs() < 1e-3
     );
+}
+
+#[test]
+fn what_one_call_takes_column_by_column_is_forgotten_alike() {
+    let counters = UsageCounters::new(2);
+    for _ in 0..5 {
+        for expert in 0..2u32 {
+            (0..2048).for_each(|_| counters.record(&sample(&[expert], &[1.0], expert as usize, None)));
+        }
+        counters.settle();
+    }
+    let recent = counters.read().recent_chosen;
+    assert!(recent[0] == recent[1] && recent[0] < 1.1 * 2048.0, "{recent:?}");
 }
 
 #[test]

@@ -9,6 +9,9 @@
 //! Or, with `held_back`, that part of a distance is its mean over all held-back windows times s_c, where u_c is the mean |y − m| of the column in the block,
 //! and the network's part has no factor a column.
 //!
+//! Counts, latencies and what is mostly zero lie to one side of a point forecast that errs least in squares. Where that is beyond doubt in a column, in the earlier
+//! half of the rows and in the later, the median is moved by the median error, and all errors are taken from there (`OFF`).
+//!
 //! Forecasts h steps ahead overlap, so that n rows hold n/h of them that are independent. As many errors tell a deviation as Student's t has it:
 //! distances at h steps are t_ν(level)/z(level) times as far, ν = n/h over all columns.
 
@@ -34,6 +37,9 @@ const FEWEST_ERRORS: usize = 100;
 const ROWS: f64 = 96.0;
 /// Independent errors below which a level cannot tell how far those on its side alone reach.
 const FEWEST_A_SIDE: f64 = 30.0;
+/// By how much more than a half of a column's truths lie to one side where the point forecast is not its median; as many standard errors of that share besides.
+const OFF: f64 = 0.15;
+const ERRORS: f64 = 3.0;
 /// A model whose errors are so many times its distances is not calibrated but wrong.
 const LARGEST_FACTOR: f64 = 1e3;
 
@@ -53,6 +59,8 @@ struct Seen {
     column: u32,
     step: u32,
     error: f32,
+    /// Whether it is of the later half of the rows.
+    late: bool,
 }
 
 /// What makes the quantiles of `forecaster` hold on `rows` of `columns` (the data's unit); the stream runs from the first row. `None` where there are too
@@ -101,7 +109,8 @@ pub fn calibrate(
                     continue;
                 }
                 let error = (truth - quantiles[middle]) as f32;
-                block.errors.push(Seen { column: column as u32, step: step as u32, error });
+                let late = 2 * (row + 1) > rows.start + rows.end;
+                block.errors.push(Seen { column: column as u32, step: step as u32, error, late });
                 let away = quantiles.iter().map(|quantile| (quantile - quantiles[middle]).abs() as f32);
                 block.distances.iter_mut().zip(away).for_each(|(distances, away)| distances.push(away));
             }
@@ -135,6 +144,14 @@ pub fn calibrate(
         let by_block: Vec<f64> = source.iter().map(|&place| of(place)).collect();
         (0..horizon).map(|step| between.at(step, &by_block) as f32).collect()
     };
+    let centres = centres(&blocks, &present);
+    let centres_ch: Vec<f32> = match centres.iter().flatten().any(|centre| *centre != 0.0) {
+        true => (0..columns.len()).flat_map(|column| spread(&|place| centres[place][column])).collect(),
+        false => Vec::new(),
+    };
+    for seen in blocks.iter_mut().flat_map(|block| &mut block.errors) {
+        seen.error -= centres_ch.get(seen.column as usize * horizon + seen.step as usize).copied().unwrap_or(0.0);
+    }
     let rest = (part > 0.0).then(|| {
         let errors = |block: &Block| shrunk(block.errors.iter().map(|seen| (seen.column, f64::from(seen.error.abs()))), &present);
         let sizes: Vec<Vec<f64>> = blocks.iter().map(errors).collect();
@@ -172,9 +189,39 @@ pub fn calibrate(
     let mut of_network = by_step(&|step, level| (1.0 - part) * f64::from(factors_qh[level][step]));
     of_network.iter_mut().for_each(|factor| *factor = factor.min(LARGEST_FACTOR as f32));
     let calibration = Calibration::new(of_network, factors_c, horizon, levels)?;
+    let calibration = if centres_ch.is_empty() { calibration } else { calibration.off_centre(centres_ch)? };
     let Some(Rest { sizes_ch, distances_qh }) = rest else { return Ok(Some(calibration)) };
     let distances_hq = by_step(&|step, level| part * f64::from(factors_qh[level][step]) * f64::from(distances_qh[level][step]));
     calibration.beside(Held { distances_hq, sizes_ch }).map(Some)
+}
+
+/// By block and column, how far from the point forecasts the median of the truths lies, where that is beyond doubt, else 0. Blocks of more steps, of which fewer
+/// errors are independent, are as far off as the one before them beside the size of their errors.
+fn centres(blocks: &[Block], rows: &[f64]) -> Vec<Vec<f64>> {
+    let mut ratios = vec![0.0; rows.len()];
+    let of_block = |block: &Block| -> Vec<f64> {
+        let mut errors: Vec<[Vec<f32>; 2]> = vec![Default::default(); rows.len()];
+        block.errors.iter().for_each(|seen| errors[seen.column as usize][usize::from(seen.late)].push(seen.error));
+        let of_column = |((halves, rows), ratio): (([Vec<f32>; 2], &f64), &mut f64)| {
+            // Half of the truths that were met count to either side.
+            let side = |errors: &[f32]| {
+                let side = |error: &f32| if *error == 0.0 { 0.0 } else { f64::from(error.signum()) };
+                errors.iter().map(side).sum::<f64>() / 2.0 / errors.len().max(1) as f64
+            };
+            let sides = halves.each_ref().map(|half| side(half));
+            let mut all = halves.concat();
+            let doubt = OFF.max(ERRORS * 0.5 / (rows / block.steps.end as f64).sqrt());
+            let size = all.iter().map(|error| f64::from(error.abs())).sum::<f64>() / all.len().max(1) as f64;
+            if size > 0.0 && side(&all).abs() > doubt && sides[0] * sides[1] > OFF * OFF {
+                let half = all.len() / 2;
+                let (_, median, _) = all.select_nth_unstable_by(half, f32::total_cmp);
+                *ratio = f64::from(*median) / size;
+            }
+            *ratio * size
+        };
+        errors.into_iter().zip(rows).zip(&mut ratios).map(of_column).collect()
+    };
+    blocks.iter().map(of_block).collect()
 }
 
 /// How much farther out a level other than the median lies where so many independent errors told how large they are: Student's quantile over the

@@ -1,6 +1,9 @@
 //! The training loop: it learns, repeats itself bit for bit, resumes, and says what is wrong.
 
-use foretoken_model::{Column, Covariates, ForecasterConfig, ModelError, linear_expert::LinearWeights};
+use foretoken_model::{
+    Column, Covariates, ForecasterConfig, ModelError,
+    linear_expert::{LinearConfig, LinearWeights},
+};
 use foretoken_train::{
     Checkpoint, Further, Group, NotFinite, Sampling, Schedule, StepReport, Task, TrainConfig, Trainer, loader::Loader,
 };
@@ -702,6 +705,49 @@ fn a_columns_intervals_know_how_large_its_errors_were() {
     let off = |covered: [f64; 2]| covered.map(|covered| (covered - 0.8).abs()).iter().sum::<f64>();
     assert!(off(own) < 0.7 * off(of_all), "{own:?} {of_all:?}");
     assert!((0.5 * (own[0] + own[1]) - 0.8).abs() < 0.04, "{own:?}");
+}
+
+#[test]
+fn what_is_mostly_zero_has_zero_as_its_median() {
+    use rand::{Rng, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    // One row in twelve has a count, and noise beside it is as often below its forecast as above.
+    let mut count = || if rng.random::<f64>() < 1.0 / 12.0 { 6.0 } else { 0.0 };
+    let counts: Vec<f64> = (0..3 * ROWS).map(|_| count()).collect();
+    let values = [counts, (0..3 * ROWS).map(|row| ((row * row) as f64 * 0.37).sin()).collect()];
+    let mean = (
+        LinearConfig { lookback: 48, ..LinearConfig::default() },
+        LinearWeights { weights_lh: vec![0.0; 48 * 6], bias_h: vec![0.0; 6], own_clh: Vec::new() },
+    );
+    let model = ForecasterConfig { linear: Some(mean.0), ..model("") };
+    for held_back in [0.0, 0.5] {
+        let task = Task { linear: Some(mean.1.clone()), validation: 520..2 * ROWS, ..task(&values) };
+        let trainer = Trainer::new(&model, &TrainConfig { held_back, ..config() }, task).unwrap();
+        let alone = trainer.linear_alone().unwrap().expect("a linear expert");
+        let centres = alone.calibration().expect("enough rows").centres();
+        assert!(centres[..6].iter().all(|centre| *centre < -0.3) && centres[6..] == [0.0; 6], "{centres:?}");
+        let (mut below, mut inside, mut all) = (0, 0, 0);
+        let count = |row: usize, column: usize, parts: &foretoken_model::predictor::Parts| {
+            for step in 0..6 {
+                let quantiles = &parts.combined[3 * step..][..3];
+                if column == 1 {
+                    assert_eq!(parts.points[step], quantiles[1], "nothing is off there");
+                    continue;
+                }
+                let truth = alone.columns()[0].standardise(values[0][row + 1 + step]);
+                below += usize::from(quantiles[1] < truth - 1.0);
+                inside += usize::from(quantiles[0] - 1.0 <= truth && truth <= quantiles[2] + 1.0);
+                all += 1;
+                assert!(parts.points[step] > quantiles[1], "the mean is above the median");
+            }
+        };
+        let views: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
+        let mut predictor = foretoken_model::Predictor::new(alone.clone());
+        predictor.advance_many(&views, |row| (2 * ROWS..3 * ROWS - 6).contains(&row), count, None).unwrap();
+        let share = |count: usize| count as f64 / all as f64;
+        // Zeros are more than nine in ten, and a count is 8 standardised; the mean of 48 samples moves by a third.
+        assert!(share(below) < 0.2 && share(inside) > 0.85, "{} {}", share(below), share(inside));
+    }
 }
 
 #[test]

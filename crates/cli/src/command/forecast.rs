@@ -8,6 +8,7 @@ use crate::{
     say::remark,
     table,
 };
+use foretoken_data::{Signal, Values};
 use foretoken_model::{Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
 use std::{
     path::{Path, PathBuf},
@@ -46,6 +47,8 @@ pub struct Arguments {
     replay: Option<PathBuf>,
 }
 
+/// Series that a remark names.
+const NAMED: usize = 5;
 /// Minutes of training without a model, where nobody says how many.
 const MINUTES: f64 = 2.0;
 
@@ -107,14 +110,46 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
     for (index, column) in forecaster.columns().iter().enumerate() {
         for (step, stamp) in stamps.iter().enumerate() {
             let place = index * config.horizon + step;
-            let quantiles = forecast.quantiles[place * count..][..count].iter().map(f64::to_string);
-            let row = [stamp.clone(), column.name.clone(), forecast.point[place].to_string()];
-            let spreads = [forecast.within[place].to_string(), forecast.between[place].to_string()];
+            let quantiles = forecast.quantiles[place * count..][..count].iter().map(|value| Number(*value).to_string());
+            let row = [stamp.clone(), column.name.clone(), Number(forecast.point[place]).to_string()];
+            let spreads = [forecast.within[place], forecast.between[place]].map(|value| Number(value).to_string());
             let missing = format!("{:.3}", forecast.missing[index]);
             writer.write_record(row.into_iter().chain(quantiles).chain(spreads).chain([missing])).map_err(problem)?;
         }
     }
     writer.into_inner().map_err(|error| CliError::file(Path::new("forecast.csv"), error))
+}
+
+/// A number that reads as the same bits; in powers of ten where it would be mostly zeros, which some readers take for nothing else.
+pub struct Number(pub f64);
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(value) = self;
+        let plain = *value == 0.0 || !value.is_finite() || (1e-5..1e16).contains(&value.abs());
+        if plain { write!(f, "{value}") } else { write!(f, "{value:e}") }
+    }
+}
+
+/// Says what a forecast after so many rows lacks.
+fn remark_on(forecaster: &Forecaster, signal: &Signal, rows: usize) {
+    let (horizon, lookback) = (forecaster.config().horizon, forecaster.blueprint().lookback());
+    if rows < lookback {
+        remark!("the forecast stands on {}, and the model looks back on {lookback}", table::count(rows as u64, "row"));
+    }
+    let ended = |(name, column): (&String, &Values)| {
+        let last = column[..rows].iter().rposition(|value| !value.is_nan())?;
+        (rows - 1 - last >= horizon).then(|| format!("{name} (after {})", signal.stamps.at(last)))
+    };
+    let ended: Vec<String> = signal.names.iter().zip(&signal.columns).filter_map(ended).collect();
+    if !ended.is_empty() {
+        let more = if ended.len() > NAMED { format!(" and {} more", ended.len() - NAMED) } else { String::new() };
+        remark!(
+            "no values in the last {} or more, and forecast from the last row all the same: {}{more}",
+            table::count(horizon as u64, "row"),
+            ended[..ended.len().min(NAMED)].join(", ")
+        );
+    }
 }
 
 /// Runs the command.
@@ -154,6 +189,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             signal.stamps.at(rows.max(1) - 1)
         );
     }
+    remark_on(&forecaster, &signal, rows);
     let replay = arguments.replay.as_ref().map(|path| {
         let trace = Trace::load(path)?;
         trace.check(&forecaster.network().mixtures()).map_err(|error| CliError::file(path, error))?;
@@ -175,7 +211,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             history: signal.slice(start..rows),
             stamps: &[&signal.stamps.slice(start..rows), next].concat(),
             truth: None,
-            baseline: linear.map(|forecasts| ("linear expert alone", forecasts)),
+            // Alone it is the forecast.
+            baseline: linear.filter(|_| !forecaster.is_linear_alone()).map(|forecasts| ("linear expert alone", forecasts)),
         };
         draw::forecast::draw(&picture, path)?;
     }

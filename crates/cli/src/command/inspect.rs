@@ -89,6 +89,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     for spec in forecaster.blueprint().layout.specs() {
         say!("  {:40} {:?}", spec.name, spec.weight.shape)?;
     }
+    if let Some(linear) = forecaster.linear() {
+        say!("  {:40} {}", "linear expert", linear.parameters())?;
+    }
     let config = toml::to_string(forecaster.config()).map_err(|error| CliError::file(&arguments.model, error))?;
     say!("\n{config}")?;
     let Some(Seen { signal, rows, regimes, timelines }) = seen else { return Ok(()) };

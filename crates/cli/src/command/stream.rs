@@ -1,25 +1,30 @@
 //! `foretoken stream`: one prediction a line, for ever.
 
 use crate::{
+    command::forecast::Number,
     error::CliError,
+    interrupt,
     run::{predictor, reading},
     say::remark,
+    table::count,
 };
-use foretoken_data::{Clock, DataError, LineParser, Parsed, Tick, order, read_known};
-use foretoken_model::{Beside, Predictor, Snapshot, file::write_atomically};
+use foretoken_data::{Clock, DataError, LineParser, Outliers, Parsed, Tick, order, read_known};
+use foretoken_model::{Beside, Forecast, Predictor, Snapshot, file::write_atomically};
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Ordering,
     collections::VecDeque,
+    fmt::Write as _,
     io::{BufRead, Read, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Read samples line by line from standard input, write one prediction a line.
 ///
 /// A line in is the model's columns in order, with or without a stamp in front; the first line may be their header. A line out
-/// is the point forecast: for each column in order its values 1 to horizon, separated by commas. A bad line is reported on
-/// standard error with its number and changes nothing; so is one whose stamp does not come after the one before. Every line is the next sample: of samples
+/// is the point forecast: for each column in order its values 1 to horizon, separated by commas. A first line that is a header of other columns,
+/// or of another order, ends the stream. A bad line is reported on standard error with its number and changes nothing; so is one whose stamp does not come after the one before. Every line is the next sample: of samples
 /// that stamps pass over the stream is only told by lines of empty fields, with --missing, and where there are none it says so.
 ///
 /// Behind the columns come the model's past covariates, one value each for all columns; what is known ahead comes from the file `--known`.
@@ -28,10 +33,10 @@ use std::{
 pub struct Arguments {
     /// The weights file, or a run folder with `model.safetensors`.
     model: PathBuf,
-    /// Go on from this snapshot if it exists, and write it when the input ends.
+    /// Go on from this snapshot if it exists, and write it when the input ends, or SIGINT or SIGTERM the stream.
     #[arg(long)]
     snapshot: Option<PathBuf>,
-    /// Write what the experts are used for here as JSON, one entry a mixture, every thousand samples and when the input ends.
+    /// Write what the experts are used for here as JSON, one entry a mixture, every thousand samples and at the end.
     #[arg(long)]
     usage: Option<PathBuf>,
     /// Let the state look back on between N and 2N samples, instead of the whole stream; twice the work.
@@ -157,17 +162,43 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         None => Place { known: Some(VecDeque::new()), ..Place::default() },
     };
     tell_known(&mut predictor, &mut place, arguments)?;
+    if reading(&arguments.model)?.0.outliers != Outliers::Report {
+        remark!("values far from the others, which the run makes missing as outliers, are taken as they are");
+    }
     // What cannot be written is known before the first sample.
     arguments.usage.as_ref().map_or(Ok(()), |path| write_usage(path, &predictor))?;
-    let followed = follow(&mut predictor, &mut place, arguments);
-    let counted = arguments.usage.as_ref().map_or(Ok(()), |path| write_usage(path, &predictor));
-    // However it ended: a reader that left takes no state with it. That of a broken stream is none.
-    if let Some(path) = arguments.snapshot.as_ref().filter(|_| predictor.check_whole().is_ok()) {
-        let note = serde_json::to_string(&place).map_err(|error| CliError::file(path, error))?;
-        let json = Snapshot { note, ..predictor.snapshot()? }.to_json().map_err(|error| CliError::file(path, error))?;
-        write_atomically(path, json.as_bytes())?;
+    let live = Arc::new(Mutex::new(Live { predictor, place }));
+    // A service is stopped by a signal, which may come while it waits for a line.
+    let (at_end, paths) = (live.clone(), (arguments.snapshot.clone(), arguments.usage.clone()));
+    interrupt::before_the_end(move || {
+        let live = at_end.lock().unwrap_or_else(PoisonError::into_inner);
+        live.keep(paths.0.as_deref(), paths.1.as_deref()).unwrap_or_else(|error| remark!("{error}"));
+        // Nothing is taken after what was kept.
+        std::mem::forget(live);
+    })?;
+    let followed = follow(&live, arguments);
+    // However it ended: a reader that left takes no state with it.
+    let live = live.lock().unwrap_or_else(PoisonError::into_inner);
+    followed.and(live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref()))
+}
+
+/// A stream, and where it stands.
+struct Live {
+    predictor: Predictor,
+    place: Place,
+}
+
+impl Live {
+    /// Writes its state, unless it is broken and has none, and what its experts were used for.
+    fn keep(&self, snapshot: Option<&Path>, usage: Option<&Path>) -> Result<(), CliError> {
+        let counted = usage.map_or(Ok(()), |path| write_usage(path, &self.predictor));
+        if let Some(path) = snapshot.filter(|_| self.predictor.check_whole().is_ok()) {
+            let note = serde_json::to_string(&self.place).map_err(|error| CliError::file(path, error))?;
+            let json = Snapshot { note, ..self.predictor.snapshot()? }.to_json().map_err(|error| CliError::file(path, error))?;
+            write_atomically(path, json.as_bytes())?;
+        }
+        counted
     }
-    followed.and(counted)
 }
 
 /// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead.
@@ -207,68 +238,101 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> Resul
     Ok(read > 0)
 }
 
+/// What ends a line without a forecast.
+enum Refused {
+    /// Nothing but the line is lost.
+    Line(String),
+    /// There is no next sample.
+    Stream(CliError),
+}
+
+/// Where lines come from and forecasts go to.
+struct Lines<'a> {
+    arguments: &'a Arguments,
+    parser: LineParser,
+    columns: usize,
+    forecast: Forecast,
+    text: String,
+    /// Gaps so far.
+    gaps: usize,
+}
+
+impl Lines<'_> {
+    /// Takes a line; whether there is a forecast, in `text`.
+    fn take(&mut self, live: &mut Live, line: &[u8], number: u64) -> Result<bool, Refused> {
+        let refused = |problem: &dyn std::fmt::Display| Refused::Line(format!("line:{number}: {problem}"));
+        let line = std::str::from_utf8(line).map_err(|_| refused(&"expected UTF-8, found other bytes"))?;
+        let (stamp, values) = match self.parser.parse(line, number) {
+            Ok(Parsed::Header) => return Ok(false),
+            Ok(Parsed::Row { stamp, values }) => (stamp, values),
+            // All lines after it would be of other columns.
+            Err(error @ DataError::Header { .. }) => return Err(Refused::Stream(error.into())),
+            Err(error) => return Err(Refused::Line(error.to_string())),
+        };
+        let Live { predictor, place } = live;
+        let tick = advance(predictor, place, number, stamp, values, self.columns).map_err(|error| match error {
+            // A broken stream has no next sample, and no state to keep.
+            CliError::Model(error) if predictor.check_whole().is_err() => {
+                Refused::Stream(CliError::Line { line: number, source: error })
+            }
+            CliError::Model(error) => refused(&error),
+            error => Refused::Line(error.to_string()),
+        })?;
+        place.stamped = self.parser.stamped();
+        let passed = tick.map_or(0, |tick| tick.passed());
+        self.gaps += usize::from(passed > 0);
+        if passed > 0 && self.gaps <= GAPS {
+            let more = if self.gaps == GAPS { "; no more of them is said" } else { "" };
+            remark!("line:{number}: its stamp passes over {}, of which no line tells{more}", count(passed, "sample"));
+        }
+        if let Some(path) = self.arguments.usage.as_ref().filter(|_| predictor.samples().is_multiple_of(USAGE_EVERY)) {
+            write_usage(path, predictor).unwrap_or_else(|error| remark!("{error}"));
+        }
+        // What is not known of the horizon ends no stream: the sample was taken.
+        predictor.predict(&mut self.forecast).map_err(|error| refused(&format!("no forecast: {error}")))?;
+        self.text.clear();
+        for (place, &value) in self.forecast.point.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            write!(self.text, "{comma}{}", Number(value)).expect("writing to a string");
+        }
+        self.text.push('\n');
+        Ok(true)
+    }
+}
+
 /// Forecasts after every line, until there are no more.
-fn follow(predictor: &mut Predictor, place: &mut Place, arguments: &Arguments) -> Result<(), CliError> {
-    let forecaster = predictor.forecaster().clone();
+fn follow(live: &Mutex<Live>, arguments: &Arguments) -> Result<(), CliError> {
+    let lock = || live.lock().unwrap_or_else(PoisonError::into_inner);
+    let (forecaster, forecast, stamped) = {
+        let Live { predictor, place } = &*lock();
+        (predictor.forecaster().clone(), predictor.forecast_buffer(), place.stamped)
+    };
     let mut names = super::forecast::names(&forecaster);
     let columns = names.len();
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
-    let mut parser = parser.settled(place.stamped).meaning(&reading(&arguments.model)?.0.missing);
-    let mut forecast = predictor.forecast_buffer();
-    let mut gaps = 0;
+    let parser = parser.settled(stamped).meaning(&reading(&arguments.model)?.0.missing);
+    let mut lines = Lines { arguments, parser, columns, forecast, text: String::new(), gaps: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
     let most = LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1);
-    let mut text = String::new();
     while read_line(&mut input, &mut line, most)? {
         number += 1;
         if line.len() > most {
             remark!("line:{number}: expected at most {most} bytes, found more");
             continue;
         }
-        let problem: String = match std::str::from_utf8(&line).map(|line| parser.parse(line, number)) {
-            Ok(Ok(Parsed::Header)) => continue,
-            Ok(Ok(Parsed::Row { stamp, values })) => match advance(predictor, place, number, stamp, values, columns) {
-                Ok(tick) => {
-                    place.stamped = parser.stamped();
-                    let passed = tick.map_or(0, |tick| tick.passed());
-                    gaps += usize::from(passed > 0);
-                    if passed > 0 && gaps <= GAPS {
-                        let more = if gaps == GAPS { "; no more of them is said" } else { "" };
-                        remark!("line:{number}: its stamp passes over {passed} samples, of which no line tells{more}");
-                    }
-                    // What is not known of the horizon ends no stream: the sample was taken.
-                    match predictor.predict(&mut forecast) {
-                        Ok(()) => {
-                            text.clear();
-                            for (place, value) in forecast.point.iter().enumerate() {
-                                use std::fmt::Write as _;
-                                let comma = if place == 0 { "" } else { "," };
-                                write!(text, "{comma}{value}").expect("writing to a string");
-                            }
-                            text.push('\n');
-                            output.write_all(text.as_bytes())?;
-                            output.flush()?;
-                        }
-                        Err(error) => remark!("line:{number}: no forecast: {error}"),
-                    }
-                    if let Some(path) = arguments.usage.as_ref().filter(|_| predictor.samples().is_multiple_of(USAGE_EVERY)) {
-                        write_usage(path, predictor).unwrap_or_else(|error| remark!("{error}"));
-                    }
-                    continue;
-                }
-                // A broken stream has no next sample, and no state to keep.
-                Err(CliError::Model(error)) if predictor.check_whole().is_err() => {
-                    return Err(CliError::Line { line: number, source: error });
-                }
-                Err(CliError::Model(error)) => format!("line:{number}: {error}"),
-                Err(error) => error.to_string(),
-            },
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("line:{number}: expected UTF-8, found other bytes"),
-        };
-        remark!("{problem}");
+        let taken = lines.take(&mut lock(), &line, number);
+        // Nobody waits for a slow reader but the next line.
+        match taken {
+            Ok(true) => {
+                output.write_all(lines.text.as_bytes())?;
+                output.flush()?;
+            }
+            Ok(false) => {}
+            Err(Refused::Line(problem)) => remark!("{problem}"),
+            Err(Refused::Stream(error)) => return Err(error),
+        }
     }
     Ok(())
 }

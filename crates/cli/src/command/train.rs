@@ -99,8 +99,8 @@ struct Metrics {
     peak_memory_bytes: Option<u64>,
     /// The most bytes of values that lay in mapped files at once.
     peak_mapped_bytes: u64,
-    /// Samples through the network a second of training.
-    tokens_per_second: f64,
+    /// Samples through the network a second of training; none where nothing was left to train.
+    tokens_per_second: Option<f64>,
     parameters: usize,
     active_parameters: usize,
     /// Those of the linear expert.
@@ -182,6 +182,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     tested.extend(baselines);
     let test = judge.scores(&tested);
     _ = table::show(&test, "test", data.columns.len());
+    table::behind(&test).into_iter().for_each(|line| _ = say!("{line}"));
     let share = forecaster.network_share().iter().map(|&share| f64::from(share)).sum::<f64>() / run.model.horizon as f64;
     _ = say!("the linear expert's share of the point forecast: {:.1}%", 100.0 * (1.0 - share));
     let expert_usage = forecaster.network().mixtures().iter().map(|mixture| mixture.live_usage().read()).collect();
@@ -211,7 +212,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         skipped_steps: trainer.skipped(),
         expert_usage,
     };
-    pictures(&forecaster, &data, ridges.best(), run.data.season, &out)?;
+    // What is shipped alone is no baseline to itself.
+    let other = ridges.named().into_iter().find(|(name, _)| !(forecaster.is_linear_alone() && *name == ridges.name()));
+    pictures(&forecaster, &data, other, run.data.season, &out)?;
     metrics.peak_memory_bytes = peak_memory();
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;
     write_atomically(&out.join("metrics.json"), json.as_bytes())?;

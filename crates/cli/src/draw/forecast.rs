@@ -1,7 +1,7 @@
-//! A forecast: history, truth, median, bands and baseline, one panel a column.
+//! A forecast: history, truth, point forecast, bands and baseline, one panel a column.
 
-use super::{Area, BLUE, GREY, INK, ORANGE, pieces, short, text, write};
-use crate::error::CliError;
+use super::{Area, BLUE, GREY, INK, MOST_SERIES, ORANGE, fit, label, of_all, pieces, short, text, write};
+use crate::{error::CliError, table::count};
 use foretoken_model::{Forecast, Forecaster};
 use plotters::prelude::*;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl Picture<'_> {
 
 /// Writes the picture.
 pub fn draw(picture: &Picture<'_>, path: &Path) -> Result<(), CliError> {
-    let columns = picture.history.len() as u32;
+    let columns = picture.history.len().min(MOST_SERIES) as u32;
     write(path, (WIDTH, TOP + PANEL * columns + BOTTOM), |area| {
         let (head, rest) = area.split_vertically(TOP);
         legend(picture, &head)?;
@@ -50,7 +50,11 @@ pub fn draw(picture: &Picture<'_>, path: &Path) -> Result<(), CliError> {
 fn legend(picture: &Picture<'_>, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let steps = picture.steps();
     let from = &picture.stamps[picture.history[0].len()];
-    area.draw(&Text::new(format!("Forecast of {steps} samples from {from}"), (16, 12), text(20, INK)))?;
+    area.draw(&Text::new(
+        format!("Forecast of {} from {from}{}", count(steps as u64, "sample"), of_all(picture.history.len())),
+        (16, 12),
+        text(20, INK),
+    ))?;
     let mut x = 16;
     let mut entry = |name: &str, colour: RGBColor, band: Option<f64>| -> Result<(), Box<dyn std::error::Error>> {
         if let Some(strength) = band {
@@ -66,7 +70,7 @@ fn legend(picture: &Picture<'_>, area: &Area<'_>) -> Result<(), Box<dyn std::err
     if picture.truth.is_some() {
         entry("truth", INK, None)?;
     }
-    entry("median", BLUE, None)?;
+    entry("forecast", BLUE, None)?;
     for (index, (low, high)) in bands(&picture.forecaster.config().quantiles).into_iter().enumerate() {
         let levels = &picture.forecaster.config().quantiles;
         entry(
@@ -104,7 +108,7 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
         let (low, high) = ends.unwrap_or((value, value));
         Some((low.min(value), high.max(value)))
     });
-    area.draw(&Text::new(picture.forecaster.columns()[index].name.clone(), (82, 8), text(15, INK)))?;
+    area.draw(&Text::new(fit(&picture.forecaster.columns()[index].name, 120), (82, 8), text(15, INK)))?;
     // Nothing to draw has no axis.
     let Some((low, high)) = ends else { return Ok(()) };
     let margin = 0.06 * (high - low).max(1e-9 * high.abs().max(1.0));
@@ -115,6 +119,7 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
         .x_label_area_size(24)
         .y_label_area_size(62)
         .build_cartesian_2d(0.0..(start + steps - 1) as f64, low - margin..high + margin)?;
+    let value = |value: &f64| label(*value, high - low, high.abs().max(low.abs()));
     let stamp = |place: &f64| picture.stamps.get(place.round() as usize).map_or(String::new(), |stamp| short(stamp).into());
     chart
         .configure_mesh()
@@ -125,12 +130,17 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
         .x_labels(8)
         .y_labels(4)
         .x_label_formatter(&stamp)
+        .y_label_formatter(&value)
         .label_style(text(12, INK))
         .draw()?;
     // The newest sample is where the forecast's lines begin.
     let from = |values: &mut dyn Iterator<Item = f64>| -> Vec<(f64, f64)> {
-        let ahead = values.enumerate().map(|(step, value)| ((start + step) as f64, value));
-        std::iter::once(((start - 1) as f64, history[start - 1])).chain(ahead).collect()
+        let ahead: Vec<(f64, f64)> = values.enumerate().map(|(step, value)| ((start + step) as f64, value)).collect();
+        let newest = ((start - 1) as f64, history[start - 1]);
+        std::iter::once(newest)
+            .filter(|_| ahead.first().is_some_and(|(_, value)| value.is_finite()))
+            .chain(ahead.iter().copied())
+            .collect()
     };
     for (low, high) in bands(&config.quantiles) {
         let edge = |level: usize| from(&mut quantiles.chunks_exact(count).map(|q| q[level]));
@@ -155,8 +165,15 @@ fn column(picture: &Picture<'_>, index: usize, area: &Area<'_>) -> Result<(), Bo
     Ok(())
 }
 
+/// Half of the dash that a sample between gaps is drawn as.
+const DASH: f64 = 0.3;
+
 /// A line over what is finite, a piece of it between gaps each.
 fn line(points: impl IntoIterator<Item = (f64, f64)>, style: ShapeStyle) -> Vec<PathElement<(f64, f64)>> {
     let points: Vec<(f64, f64)> = points.into_iter().collect();
-    pieces(&points).map(|piece| PathElement::new(piece, style)).collect()
+    let path = |piece: &[(f64, f64)]| match piece {
+        [(place, value)] => vec![(place - DASH, *value), (place + DASH, *value)],
+        piece => piece.to_vec(),
+    };
+    pieces(&points).map(|piece| PathElement::new(path(piece), style)).collect()
 }

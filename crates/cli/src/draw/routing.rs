@@ -1,6 +1,6 @@
 //! Routing: which expert spoke when, one strip an expert, the stronger the colour the larger its gate weight.
 
-use super::{Area, GREY, INK, PALETTE, pieces, short, text, text_left_of, write};
+use super::{Area, GREY, INK, MOST_SERIES, PALETTE, fit, of_all, pieces, short, text, text_left_of, write};
 use crate::{error::CliError, routing::Timeline};
 use plotters::prelude::*;
 use std::path::Path;
@@ -14,6 +14,8 @@ const STRIP: i32 = 13;
 const GAP: i32 = 22;
 const HEAD: i32 = 34;
 const FOOT: i32 = 30;
+/// Characters of a name that there is room for.
+const NAME: usize = 18;
 /// Shades of a colour.
 const SHADES: f64 = 12.0;
 
@@ -25,11 +27,13 @@ pub fn draw(
     stamps: &[String],
     path: &Path,
 ) -> Result<(), CliError> {
+    let all = names.len();
+    let names = &names[..all.min(MOST_SERIES)];
     let column = |timeline: &Timeline| SIGNAL + STRIP * timeline.experts.len() as i32 + GAP;
     let panel = |timeline: &Timeline| HEAD + FOOT + column(timeline) * names.len() as i32;
     let height = TOP + timelines.iter().map(panel).sum::<i32>().max(HEAD);
     write(path, (WIDTH as u32, height as u32), |area| {
-        area.draw(&Text::new("Which expert spoke when".to_string(), (16, 12), text(20, INK)))?;
+        area.draw(&Text::new(format!("Which expert spoke when{}", of_all(all)), (16, 12), text(20, INK)))?;
         let note = "strength of colour: gate weight · line: the signal · right: share of the gate weight over all samples shown";
         area.draw(&Text::new(note.to_string(), (16, 40), text(13, GREY)))?;
         if timelines.is_empty() {
@@ -66,12 +70,15 @@ fn strips(
     top: i32,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let rows = signal.len();
-    area.draw(&Text::new(name.to_string(), (16, top + 14), text(14, INK)))?;
+    area.draw(&Text::new(fit(name, NAME), (16, top + 14), text(14, INK)))?;
     let (low, high) = signal.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
     let height = |value: f64| top + 40 - (36.0 * (value - low) / (high - low).max(1e-12)) as i32;
     let points: Vec<(usize, f64)> = signal.iter().copied().enumerate().collect();
     for piece in pieces(&points) {
-        let line: Vec<(i32, i32)> = piece.iter().map(|&(row, value)| (place(row, rows), height(value))).collect();
+        let mut line: Vec<(i32, i32)> = piece.iter().map(|&(row, value)| (place(row, rows), height(value))).collect();
+        if let [(x, y)] = line[..] {
+            line.push((x + 1, y));
+        }
         area.draw(&PathElement::new(line, INK.mix(0.8).stroke_width(1)))?;
     }
     let present = signal.iter().filter(|value| !value.is_nan()).count();

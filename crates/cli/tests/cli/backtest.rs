@@ -24,7 +24,8 @@ fn backtest_repeats_the_scores_of_training() {
     let metrics = json(&folder.join("out/metrics.json"));
     for name in ["model", "network", "ridge", "seasonal-naive"] {
         let row = table.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{name} in {table}"));
-        let mse = format!("{:.4}", metrics["test"][name]["mse"].as_f64().unwrap());
+        let mse = metrics["test"][name]["mse"].as_f64().unwrap();
+        let mse = if mse < 1e-4 { format!("{mse:.3e}") } else { format!("{mse:.4}") };
         assert!(row.contains(&mse), "{row} lacks {mse}");
     }
     assert!(table.contains("173 windows of 2 columns"), "{table}");

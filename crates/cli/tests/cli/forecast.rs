@@ -126,6 +126,20 @@ fn flat_columns_are_left_out_and_wild_values_are_no_measurements() {
         let point: f64 = line.split(',').nth(2).unwrap().parse().unwrap();
         assert!((point - value(300 + step)).abs() < 2.0, "{step}: {line}");
     }
+    // An incident that lasts is no glitch: the forecast goes on after it, where the file ends.
+    let incident = |row: usize| if row >= 280 { 400.0 + value(row) } else { value(row) };
+    let lines = (0..300).map(|row| format!("{row},{},web-{}\n", incident(row), row % 3)).collect::<String>();
+    std::fs::write(folder.join("incident.csv"), format!("step,load,host\n{lines}")).unwrap();
+    let output = foretoken(&["forecast", "incident.csv", "--horizon", "10", "--minutes", "0"], folder);
+    let (forecast, told) = (stdout(&output), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(told.contains("left out, since they hold no numbers: host") && !told.contains("have no value"), "{told}");
+    assert!(forecast.lines().nth(1).unwrap().starts_with("300,load,"), "{forecast}");
+    // One wild value at the end is made missing, and has a place all the same.
+    let lines = (0..300).map(|row| format!("{row},{}\n", if row == 299 { 9999.0 } else { value(row) })).collect::<String>();
+    std::fs::write(folder.join("end.csv"), format!("step,load\n{lines}")).unwrap();
+    let output = foretoken(&["forecast", "end.csv", "--horizon", "10", "--minutes", "0"], folder);
+    let forecast = stdout(&output);
+    assert!(forecast.lines().nth(1).unwrap().starts_with("300,load,"), "{forecast}");
     let flat = (0..300).map(|row| format!("{row},7.5\n")).collect::<String>();
     std::fs::write(folder.join("flat.csv"), format!("step,flat\n{flat}")).unwrap();
     let words = ["flat.csv", "expected a column whose values vary over the training rows, found flat"];

@@ -192,3 +192,14 @@ fn numbers_that_mean_missing_are_missing_in_streams_too() {
     assert!(error.starts_with("line:102: column `load`: expected a finite number, found `-9999`"), "{error}");
     assert_eq!(stdout(&refused).lines().count(), 100);
 }
+
+#[test]
+fn a_header_of_another_order_ends_the_stream() {
+    let folder = TRAINED.path();
+    for header in ["time,oil temperature,load", "oil temperature,load", "time,load,humidity"] {
+        let output = with_input(&["stream", "out"], folder, format!("{header}\n0,1,2\n").as_bytes());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{header}");
+        assert!(error.contains("line:1: expected the columns load, oil temperature in this order"), "{error}");
+    }
+}

@@ -55,6 +55,31 @@ fn doubled_stamps_are_merged_or_the_last_wins() {
 }
 
 #[test]
+fn the_newest_first_is_turned_round() {
+    check(
+        "t,a,b\n4,5,1\n2,6,2\n1,7,\n",
+        "",
+        "1 7,-; 2 6,2; 3 -,-; 4 5,1",
+        "Reordered 2 :3; Gap 1 :2; Inserted 1 :2; Missing b 1 :4",
+    );
+    check(
+        "t,a,f\n2024-01-03,,3\n2024-01-02,2,2\n2024-01-02,2,2\n2024-01-01,1,1\n",
+        "future = [\"f\"]",
+        "2024-01-01 1,1; 2024-01-02 2,2; 2024-01-03 -,3",
+        "Reordered 3 :3; Duplicate 1 :4",
+    );
+    // The hour that a clock had twice, told apart.
+    check(
+        "t,a\n2020-10-25 03:00:00+01:00,4\n2020-10-25 02:00:00+01:00,3\n2020-10-25 02:00:00+02:00,2\n2020-10-25 01:00:00+02:00,1\n",
+        "",
+        "2020-10-25 01:00:00+02:00 1; 2020-10-25 02:00:00+02:00 2; 2020-10-25 02:00:00+01:00 3; 2020-10-25 03:00:00+01:00 4",
+        "Reordered 3 :3",
+    );
+    // Of two rows with one stamp the later line stays, as it does elsewhere.
+    check("t,a\n3,1\n2,8\n2,6\n1,7\n0,5\n", "", "0 5; 1 7; 2 6; 3 1", "Reordered 4 :3; Conflict 1 :4");
+}
+
+#[test]
 fn gaps_get_rows() {
     check("t,a\n0,1\n2,2\n4,3\n10,4\n", "", "0 1; 2 2; 4 3; 6 -; 8 -; 10 4", "Gap 1 :5; Inserted 2 :5");
     check(
@@ -190,6 +215,23 @@ fn the_finest_form_is_the_files() {
 }
 
 #[test]
+fn months_go_on_as_months() {
+    goes_on(&["2023-10", "2023-11", "2023-12"], "1 mo", ["2024-01", "2024-02"]);
+    goes_on(&["2021-01", "2022-01", "2023-01"], "1 y", ["2024-01", "2025-01"]);
+    goes_on(&["2023-10", "2023-11-01", "2023-12"], "1 mo", ["2024-01-01", "2024-02-01"]);
+    check("t,a\n2000-01,1\n2000-02,2\n2000-04,3\n", "", "2000-01 1; 2000-02 2; 2000-03 -; 2000-04 3", "Gap 1 :4; Inserted 1 :4");
+    check(
+        "t,a\n2024-3-24 23:00,1\n2024-3-25 0:00,2\n2024-3-25 2:00,3\n",
+        "",
+        "2024-3-24 23:00 1; 2024-3-25 0:00 2; 2024-03-25 01:00 -; 2024-3-25 2:00 3",
+        "Gap 1 :4; Inserted 1 :4",
+    );
+    let months = ["2023-12", "2024-01"].map(String::from);
+    let year = calendar_of(&months, crate::CalendarFeature::DayOfYear);
+    assert_eq!((year[1], year[2]), (0.0, (std::f64::consts::TAU * (31.0 / 366.0)).sin()));
+}
+
+#[test]
 fn integers_that_are_dates_go_on_as_dates() {
     goes_on(&["20240229", "20240301", "20240302"], "1 d", ["20240303", "20240304"]);
     goes_on(&["20240628", "20240629", "20240630", "20240701"], "1 d", ["20240702", "20240703"]);
@@ -222,7 +264,7 @@ fn integers_that_are_dates_go_on_as_dates() {
 }
 
 #[test]
-fn days_of_local_clocks_are_regular_where_their_offset_changes() {
+fn days_of_local_clocks_are_regular() {
     let of = |stamps: &[(&str, &str)], time: &str| {
         let of = |(day, offset): &(&str, &str)| format!("2024-{day}{time}{offset}");
         stamps.iter().map(of).collect::<Vec<String>>()
@@ -241,11 +283,11 @@ fn days_of_local_clocks_are_regular_where_their_offset_changes() {
         [("03-21", "Z"), ("03-22", "Z"), ("03-25", "Z"), ("03-26", "Z"), ("03-27", "Z"), ("03-28", "Z"), ("03-29", "Z")];
     let workdays = [&workdays[..], &[("04-01", "+01:00"), ("04-02", "+01:00")]].concat();
     on(&workdays, "T09:00:00", "1 workday", ["2024-04-03T09:00:00+01:00", "2024-04-04T09:00:00+01:00"]);
-    // Others stay in UTC: one offset, hours, and days of UTC.
+    // Others are written in UTC: one offset, hours, and days of UTC.
     on(&days[..3], " 00:00:00", "1 d", ["2024-03-31 23:00:00+00:00", "2024-04-01 23:00:00+00:00"]);
     let utc = ["2024-03-30 01:00:00+01:00", "2024-03-31 01:00:00+01:00", "2024-04-01 02:00:00+02:00"];
     goes_on(&utc, "1 d", ["2024-04-02 00:00:00+00:00", "2024-04-03 00:00:00+00:00"]);
-    // The calendar is that of UTC, as it is of stamps that arrive one by one.
+    // The calendar is the same of stamps that are kept as texts.
     let stamps = of(&days, " 00:00:00");
     let (signal, ..) = after(&stamps.iter().map(String::as_str).collect::<Vec<_>>());
     let calendar = |stamps: &Stamps| crate::calendar(stamps, 2, &[crate::CalendarFeature::HourOfDay], false).expect("times");
@@ -258,6 +300,59 @@ fn days_of_local_clocks_are_regular_where_their_offset_changes() {
          2024-04-03T00:00+02:00 4,7",
         "Reordered a 1 :3; Gap a 1 :5; Inserted a 1 :5",
     );
+}
+
+/// What a feature of the calendar is for these stamps and two more, however they are kept.
+fn calendar_of(stamps: &[String], feature: crate::CalendarFeature) -> Vec<f64> {
+    let rows: String = stamps.iter().map(|stamp| format!("{stamp},1\n")).collect();
+    let (signal, _) = read_bytes(format!("t,a\n{rows}").as_bytes(), "").expect("reads");
+    let of = |stamps: &Stamps| crate::calendar(stamps, 2, &[feature], false).expect("times")[0].values[0].to_vec();
+    let values = of(&signal.stamps);
+    assert_eq!(values, of(&Stamps::from(stamps.to_vec())), "{stamps:?}");
+    values
+}
+
+#[test]
+fn what_counts_by_the_local_clock_has_its_calendar() {
+    let weekend = |stamps: &[String]| calendar_of(stamps, crate::CalendarFeature::Weekend);
+    // From Friday, 29 March 2024, on; the clocks change on Sunday.
+    for (winter, summer) in
+        [("+01:00", "+02:00"), ("+05:30", "+05:30"), ("-05:00", "-04:00"), ("-05:00", "-05:00"), ("Z", "+01:00")]
+    {
+        let day = |day: u32, offset: &str| format!("2024-{:02}-{:02}T00:00:00{offset}", 3 + day / 32, day % 32 + day / 32);
+        let days: Vec<String> = (29..32).map(|of| day(of, winter)).chain((32..37).map(|of| day(of, summer))).collect();
+        assert_eq!(weekend(&days), [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0], "{days:?}");
+        assert!(calendar_of(&days, crate::CalendarFeature::HourOfDay).iter().all(|sine| *sine == 0.0), "{days:?}");
+    }
+    let months = ["2023-11-01 00:00:00+01:00", "2023-12-01 00:00:00+01:00", "2024-01-01 00:00:00+01:00"].map(String::from);
+    let year = calendar_of(&months, crate::CalendarFeature::DayOfYear);
+    assert_eq!((year[2], year[4]), (0.0, (std::f64::consts::TAU * (60.0 / 366.0)).sin()));
+    // Hours stay in UTC, and so do days of UTC.
+    let hours = ["2024-03-30T00:00:00+05:30", "2024-03-30T01:00:00+05:30"].map(String::from);
+    assert_eq!(weekend(&hours), [0.0; 4]);
+    let twice = ["2020-10-25 02:00:00+02:00", "2020-10-25 02:00:00+01:00"].map(String::from);
+    let hour = |hour: f64| (std::f64::consts::TAU * (hour / 24.0)).sin();
+    assert_eq!(calendar_of(&twice, crate::CalendarFeature::HourOfDay), [0.0, 1.0, 2.0, 3.0].map(hour));
+    let utc = ["2024-03-29T23:00:00-01:00", "2024-03-31T00:00:00Z", "2024-04-01T02:00:00+02:00"].map(String::from);
+    assert_eq!(weekend(&utc), [1.0, 1.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn workdays_are_those_of_the_local_clock() {
+    // Thursday, 4 January 2024; in UTC Mondays begin on Sundays.
+    let days = ["04", "05", "08", "09", "10", "11", "12", "15"].map(|day| format!("2024-01-{day}T00:00:00+05:30"));
+    goes_on(&days.each_ref().map(String::as_str), "1 workday", ["2024-01-15T18:30:00Z", "2024-01-16T18:30:00Z"]);
+    assert_eq!(calendar_of(&days, crate::CalendarFeature::Weekend), [0.0; 10]);
+    // In the evening, west of UTC.
+    let days = days.map(|day| day.replace("T00:00:00+05:30", " 21:00:00-05:00"));
+    goes_on(&days.each_ref().map(String::as_str), "1 workday", ["2024-01-17 02:00:00+00:00", "2024-01-18 02:00:00+00:00"]);
+    let (signal, ..) = after(&days.each_ref().map(String::as_str));
+    assert!(signal.stamps.are_workdays());
+    // A holiday is written as what follows is.
+    let text: String = days.iter().filter(|day| !day.contains("-10")).map(|day| format!("{day},1\n")).collect();
+    let (rows, audit) = shown(&format!("t,a\n{text}"), "");
+    assert!(rows.contains("2024-01-09 21:00:00-05:00 1; 2024-01-11 02:00:00+00:00 -; 2024-01-11 21:00:00-05:00 1"), "{rows}");
+    assert_eq!(audit, "Gap 1 :6; Inserted 1 :6");
 }
 
 #[test]
@@ -298,12 +393,101 @@ fn outliers_are_reported_or_masked() {
 }
 
 #[test]
+fn few_outliers_are_masked_and_many_are_kept_unless_they_are_all_the_same() {
+    let of = |outliers: &[&str]| {
+        let last = outliers.iter().enumerate().map(|(row, value)| format!("{},{value},1\n", 400 + row)).collect::<String>();
+        format!("t,a,b\n{}{last}", (0..400).map(|row| format!("{row},{0},{0}\n", row % 10)).collect::<String>())
+    };
+    let few = |outliers: &[&str]| shown(&of(outliers), "outliers = \"few\"");
+    for (outliers, audit) in [
+        (&["1000"][..], "Masked a 1 :402"),
+        (&["1000", "1001"], "Outlier a 2 :402"),
+        (&["-9999", "-9999"], "Masked a 2 :402"),
+        (&["-9999", "1000", "-9999"], "Outlier a 3 :402"),
+        (&["1"], ""),
+    ] {
+        let (signal, found) = few(outliers);
+        assert_eq!(found, audit, "{outliers:?}");
+        let value = if audit.starts_with("Masked") { "-" } else { outliers[0] };
+        assert!(signal.contains(&format!("; 400 {value},1")), "{signal}");
+    }
+    // Each column by itself.
+    let text = of(&["1000"]).replace("\n7,7,7\n8,8,8\n", "\n7,7,1000\n8,8,1001\n");
+    assert_eq!(shown(&text, "outliers = \"few\"").1, "Outlier b 2 :9; Masked a 1 :402");
+}
+
+#[test]
+fn a_value_that_was_masked_was_observed() {
+    let rows = (0..100).map(|row| format!("{row},{}\n", row % 10)).collect::<String>();
+    for outliers in ["mask", "few"] {
+        let options = format!("outliers = \"{outliers}\"");
+        let text = format!("t,a\n{rows}100,1000\n");
+        let (signal, _) = read_bytes(text.as_bytes(), &options).expect("reads");
+        assert_eq!((signal.observed_len(), signal.len()), (101, 101));
+        // Before rows that have none.
+        let (signal, _) =
+            read_bytes(format!("{text}101,\n102,-1\n").as_bytes(), &format!("{options}\nmissing = [-1]")).expect("reads");
+        assert_eq!((signal.observed_len(), signal.len()), (101, 103));
+        let known = text.replace('\n', ",1\n") + "101,,1\n";
+        let (signal, _) =
+            read_bytes(known.replacen(",1\n", ",f\n", 1).as_bytes(), &format!("{options}\nfuture = [\"f\"]")).expect("reads");
+        assert_eq!((signal.observed_len(), signal.len()), (101, 102));
+        // What goes along is no value of a series.
+        let past: String = (0..100).map(|row| format!("{row},{0},{0}\n", row % 10)).collect();
+        let (signal, audit) =
+            read_bytes(format!("t,a,p\n{past}100,,1000\n").as_bytes(), &format!("{options}\npast = [\"p\"]")).expect("reads");
+        assert_eq!((signal.observed_len(), signal.len(), audit.total(FindingKind::Masked)), (100, 101, 1));
+    }
+    // Ends meet where the last value was, masked or not.
+    let long: String = (0..100).map(|row| format!("a,{row},{0}\nb,{row},{0}\n", row % 10)).collect();
+    let (signal, _) = read_bytes(
+        format!("unique_id,ds,y\n{long}a,100,1000\nb,100,5\n").as_bytes(),
+        "format = \"long\"\nalign = \"end\"\noutliers = \"mask\"",
+    )
+    .expect("reads");
+    assert_eq!((signal.observed_len(), signal.len()), (101, 101));
+    assert_eq!((signal.columns[0][99], signal.columns[1][99], signal.columns[1][100]), (9.0, 9.0, 5.0));
+}
+
+#[test]
 fn wide_columns_are_chosen_by_name() {
     let text = "t,a,b,note\n1,5,6,x\n2,7,8,y\n";
     check(text, "columns = [\"b\", \"a\"]", "1 6,5; 2 8,7", "");
     check(text, "columns = [\"b\"]\npast = [\"a\"]", "1 6,5; 2 8,7", "");
     check("date,0,OT\n1,5,6\n", "", "1 5,6", "");
     check("date,0,1\n1,5,6\n", "columns = [\"1\"]", "1 6", "");
+}
+
+fn numeric(text: &str, options: &str) -> Result<(Vec<String>, Vec<String>), DataError> {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("written");
+    numeric_columns(file.path(), &toml::from_str(options).expect("options"))
+}
+
+#[test]
+fn columns_of_text_are_told_from_those_of_numbers() {
+    let text = "t,a,note,b,heat,none,c\n1,5,x,,TRUE,,x\n2,6,y,,FALSE,NA,inf\n3,x,,-9,true,nan,7e3\n";
+    let of = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<String>>();
+    for (options, numbers, others) in [
+        ("", &["a", "b", "none", "c"][..], &["note", "heat"][..]),
+        ("missing = [-9]", &["a", "b", "none", "c"], &["note", "heat"]),
+        ("past = [\"a\"]\nfuture = [\"heat\"]", &["b", "none", "c"], &["note"]),
+        ("columns = [\"note\", \"c\", \"a\"]", &["a", "c"], &["note"]),
+        ("format = \"long\"\nid = \"note\"\ntime = \"t\"\ntarget = \"heat\"", &[], &["heat"]),
+    ] {
+        assert_eq!(numeric(text, options).expect("reads"), (of(numbers), of(others)), "{options}");
+    }
+    // A column whose fields say nothing but inf is none of numbers.
+    assert_eq!(numeric("t,a,b\n1,inf,2\n", "").expect("reads"), (of(&["b"]), of(&["a"])));
+    assert_eq!(numeric("t,a\n", "").expect("reads"), (of(&["a"]), of(&[])));
+    for (text, options, expected) in [
+        ("t,a,b\n1,2\n", "", ":2: expected 3 fields, found 2"),
+        ("t,a\n1,2\n", "columns = [\"b\"]", "expected a column `b`, found a"),
+        ("t,a\n1,2\n", "past = [\"a\"]", "expected at least one target column, found none"),
+    ] {
+        let error = numeric(text, options).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]
@@ -375,6 +559,26 @@ fn bytes_that_are_not_utf8_are_latin1() {
 }
 
 #[test]
+fn files_in_utf16_are_named() {
+    let of = |mark: &[u8], bytes: fn(u16) -> [u8; 2]| {
+        let text = "t,a\n1,2\n".encode_utf16().flat_map(bytes);
+        read_bytes(&[mark, &text.collect::<Vec<u8>>()].concat(), "").expect_err("no UTF-8").to_string()
+    };
+    for error in [of(b"\xff\xfe", u16::to_le_bytes), of(b"\xfe\xff", u16::to_be_bytes)] {
+        assert!(error.ends_with(": expected UTF-8, found UTF-16, by its byte order mark"), "{error}");
+    }
+    for error in [of(b"", u16::to_le_bytes), of(b"", u16::to_be_bytes)] {
+        assert!(error.ends_with(": expected UTF-8, found NUL bytes, as UTF-16 has them"), "{error}");
+    }
+}
+
+#[test]
+fn a_header_may_begin_with_a_hash() {
+    check("#t,a\n1,5\n2,6\n", "", "1 5; 2 6", "");
+    check("#unique_id,ds,y\na,1,5\na,2,6\n", "format = \"long\"\nid = \"#unique_id\"", "1 5; 2 6", "");
+}
+
+#[test]
 fn every_fault_is_named_with_its_place() {
     let long = "format = \"long\"";
     for (text, options, expected) in [
@@ -385,7 +589,28 @@ fn every_fault_is_named_with_its_place() {
         ("t,a\n1,2,3\n", "", ":2: expected 2 fields, found 3"),
         ("t,a\n1,x\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `x`"),
         ("t,a\n1,inf\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
-        ("t,a\n2,1\n1,1\n", "", ":3: column `t`: expected a stamp not before the one above, found `1`"),
+        (
+            "t,a\n1,1\n2,1\n1,1\n",
+            "",
+            ":4: column `t`: expected a stamp not before the one above (rows are out of order, or a clock was put back: stamps with an",
+        ),
+        (
+            "t,a\n3,1\n3,1\n2,1\n1,1\n2,1\n",
+            "",
+            ":6: column `t`: expected a stamp not after the one above, as those before it go back (rows are out of order",
+        ),
+        (
+            "date,hour,load\n2024-01-01,0,5\n2024-01-01,1,6\n2024-01-02,0,7\n2024-01-02,1,8\n2024-01-03,0,9\n",
+            "",
+            ": expected one row a stamp, found 4 of 5 rows with the stamp of another and different values, the first on line 3: time \
+             may lie in more than one column",
+        ),
+        ("year,month,x\n2024,2,5\n2024,1,6\n2023,2,7\n2023,1,8\n", "", "found 4 of 4 rows with the stamp of another"),
+        (
+            "unique_id,ds,y\na,1,5\nb,1,5\na,1,6\nb,1,6\nb,2,7\n",
+            long,
+            "found 4 of 5 rows with the stamp of another and different values, the first on line 4",
+        ),
         ("t,a\n2,1\n2020-01-01,1\n", "", ":3: column `t`: expected a date"),
         (
             "t,a\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00Z,1\n",
@@ -399,6 +624,18 @@ fn every_fault_is_named_with_its_place() {
         ("t,a\n2020-01-01 00:00:00.5,1\n", "", ":2: column `t`: expected a date"),
         ("t;a\n1;2\n", "", "expected fields separated by commas, found semicolons and no comma on line 1"),
         ("t\ta b\n1\t2\n", "", "expected fields separated by commas, found tabs and no comma on line 1"),
+        ("t,a,\n1,2,\n", "", "neither empty nor doubled, found `` as column 3, the last: the lines end in a comma"),
+        ("t,,b\n1,2,\n", "", "neither empty nor doubled, found `` as column 2"),
+        (
+            "# from, here\nt,a,b\n1,2,3\n",
+            "",
+            "expected a header with column names, and no comment above it, found `# from,here` on line 1",
+        ),
+        ("\n# here\nt,a\n1,2\n", "", "found `# here` on line 2"),
+        ("# from, here\nt,a\n1,2\n", "", "found `# from,here` on line 1"),
+        ("# from; here\n# there\nt,a\n1,2\n", "", "found `# from; here` on line 1"),
+        ("# here\n", "", "found `# here` on line 1"),
+        ("#t;a\n1;2\n", "", "expected fields separated by commas, found semicolons and no comma on line 1"),
         ("t\n1\n", "", "expected a stamp column and at least one value column, found 1 column"),
         ("\u{1f}\u{8b}", "", "at least one value column"),
         ("t,a\n1,1\n", "columns = [\"b\"]", "expected a column `b`, found a"),

@@ -58,6 +58,7 @@ impl MixtureEngine {
                 }
             }
         }
+        usage.iter().for_each(|usage| usage.settle());
     }
 
     /// What the rows of an expert's calls are: all of them, or those dealt to it.
