@@ -47,7 +47,7 @@ const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nex
 pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliError> {
     let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = Path::new("runs").join(format!("{name}-{horizon}"));
-    let options = ReadOptions { format: format(data)?, outliers: Outliers::Few, ..ReadOptions::default() };
+    let options = ReadOptions { format: format(data)?, outliers: Outliers::Glitches, ..ReadOptions::default() };
     if folder.join("model.safetensors").exists() {
         check_kept(&folder, data, &options)?;
         remark!("{}: trained before, used again; delete it to train anew", folder.display());
@@ -277,7 +277,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
     let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());
     Ok(format!(
         "# Made by `foretoken forecast` for {horizon} steps, {rows} rows of {} series{EVERY}{step}\n\n\
-         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\nread = {{ {format}outliers = \"few\" }}\n\
+         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\nread = {{ {format}outliers = \"glitches\" }}\n\
          columns = {columns}\n\n\
          [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.08\nscaler = {{ window = {lookback} }}\n\
          {linear}\n\

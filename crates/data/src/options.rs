@@ -57,9 +57,10 @@ pub enum Outliers {
     Report,
     /// They are counted and made missing.
     Mask,
-    /// They are counted, and made missing in columns that have few: at most one in a thousand values, rounded up, or more that all are one number, which means
-    /// that there is none. What is more than a glitch, as an incident that lasts or a job that runs every Sunday, stays.
-    Few,
+    /// They are counted, and made missing in columns where they are glitches: scattered, or at most one in a thousand values, rounded up, or all one number, which
+    /// means that there is none. An incident that lasts, or a job that runs every Sunday, is signal: where more than half of the gaps between outliers are
+    /// alike they stay.
+    Glitches,
 }
 
 /// What series of a long file have in common.
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(options, expected);
         assert_eq!(toml::from_str::<ReadOptions>(&toml::to_string(&options).expect("writes")).expect("parses"), options);
         assert!(toml::from_str::<ReadOptions>("targets = []").is_err());
-        for (text, outliers) in [("report", Outliers::Report), ("mask", Outliers::Mask), ("few", Outliers::Few)] {
+        for (text, outliers) in [("report", Outliers::Report), ("mask", Outliers::Mask), ("glitches", Outliers::Glitches)] {
             let options: ReadOptions = toml::from_str(&format!("outliers = \"{text}\"")).expect(text);
             assert_eq!(options.outliers, outliers);
         }

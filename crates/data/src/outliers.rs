@@ -27,13 +27,18 @@ pub(crate) fn bounds(values: impl Iterator<Item = f64>, factor: f64) -> (f64, f6
     }
 }
 
-/// Where outliers are few, at most one in so many values is one.
+/// At most one in so many values is a glitch, whatever lies between them.
 const FEW: usize = 1000;
 
-/// Whether these outliers of so many values are few, or all the same.
-pub(crate) fn are_few(outliers: impl Iterator<Item = f64> + Clone, values: usize) -> bool {
-    let first = outliers.clone().next();
-    outliers.clone().count() <= values.div_ceil(FEW) || outliers.clone().all(|value| Some(value) == first)
+/// Whether outliers, by row, of so many values are glitches: few, all one number, or scattered. In a run, or on a schedule, more than half of the gaps
+/// between them are alike.
+pub(crate) fn are_glitches(outliers: &[(usize, f64)], values: usize) -> bool {
+    let mut gaps: Vec<usize> = outliers.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    gaps.sort_unstable();
+    let commonest = gaps.chunk_by(|gap, next| gap == next).map(<[usize]>::len).max().unwrap_or(0);
+    outliers.len() <= values.div_ceil(FEW)
+        || outliers.windows(2).all(|pair| pair[0].1 == pair[1].1)
+        || 2 * commonest <= gaps.len()
 }
 
 #[cfg(test)]
@@ -41,16 +46,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_are_one_in_a_thousand_or_all_the_same() {
-        for (outliers, values, expected) in [
+    fn glitches_are_few_or_one_number_or_scattered() {
+        let of = |rows: &[usize], value: &dyn Fn(usize) -> f64| rows.iter().map(|row| (*row, value(*row))).collect::<Vec<_>>();
+        let (own, one): (&dyn Fn(usize) -> f64, &dyn Fn(usize) -> f64) = (&|row| row as f64, &|_| -9999.0);
+        let run: Vec<usize> = (955..1000).collect();
+        let sundays: Vec<usize> = (0..17).map(|week| 15 + 168 * week).collect();
+        for (rows, values, expected) in [
             (&[][..], 0, true),
-            (&[9.0], 1, true),
-            (&[9.0, 8.0], 1000, false),
-            (&[9.0, 8.0], 1001, true),
-            (&[9.0, 8.0, 9.0], 2000, false),
-            (&[9.0, 9.0, 9.0], 3, true),
+            (&[4], 10, true),
+            (&[4, 5], 1001, true),
+            (&[4, 5, 6], 1000, false),
+            (&run, 1000, false),
+            (&sundays, 3000, false),
+            // Half of the gaps are alike, and one more.
+            (&[1, 2, 3, 9, 40], 1000, true),
+            (&[1, 2, 3, 4, 40], 1000, false),
+            (&[100, 131, 570, 602, 777, 912, 1500, 1508, 2400], 3000, true),
         ] {
-            assert_eq!(are_few(outliers.iter().copied(), values), expected, "{outliers:?} of {values}");
+            assert_eq!(are_glitches(&of(rows, own), values), expected, "{rows:?} of {values}");
+            assert!(are_glitches(&of(rows, one), values), "{rows:?} of {values}");
         }
     }
 

@@ -194,9 +194,11 @@ impl<'a> Track<'a> {
             let mask = match options.outliers {
                 Outliers::Report => false,
                 Outliers::Mask => true,
-                Outliers::Few => {
+                Outliers::Glitches => {
                     let present = values.iter().filter(|value| !value.is_nan()).count();
-                    outliers::are_few(values.iter().copied().filter(is_outlier), present)
+                    let all: Vec<(usize, f64)> =
+                        values.iter().copied().enumerate().filter(|(_, value)| is_outlier(value)).collect();
+                    outliers::are_glitches(&all, present)
                 }
             };
             for (row, value) in values.iter_mut().enumerate().filter(|(_, value)| is_outlier(value)) {

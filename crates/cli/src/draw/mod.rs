@@ -83,7 +83,7 @@ pub fn fit(name: &str, most: usize) -> String {
 
 /// Labels of an axis whose values span so much, in as few digits as tell them apart.
 pub fn label(value: f64, span: f64, largest: f64) -> String {
-    if largest >= 1e6 || largest < 1e-3 {
+    if !(1e-3..1e6).contains(&largest) {
         return format!("{value:.2e}");
     }
     let decimals = (1.0 - span.max(1e-9).log10().floor()).clamp(0.0, 5.0) as usize;

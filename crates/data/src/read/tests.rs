@@ -393,12 +393,12 @@ fn outliers_are_reported_or_masked() {
 }
 
 #[test]
-fn few_outliers_are_masked_and_many_are_kept_unless_they_are_all_the_same() {
+fn glitches_are_masked_and_what_lasts_is_kept_unless_it_is_all_one_number() {
     let of = |outliers: &[&str]| {
         let last = outliers.iter().enumerate().map(|(row, value)| format!("{},{value},1\n", 400 + row)).collect::<String>();
         format!("t,a,b\n{}{last}", (0..400).map(|row| format!("{row},{0},{0}\n", row % 10)).collect::<String>())
     };
-    let few = |outliers: &[&str]| shown(&of(outliers), "outliers = \"few\"");
+    let glitches = |outliers: &[&str]| shown(&of(outliers), "outliers = \"glitches\"");
     for (outliers, audit) in [
         (&["1000"][..], "Masked a 1 :402"),
         (&["1000", "1001"], "Outlier a 2 :402"),
@@ -406,20 +406,20 @@ fn few_outliers_are_masked_and_many_are_kept_unless_they_are_all_the_same() {
         (&["-9999", "1000", "-9999"], "Outlier a 3 :402"),
         (&["1"], ""),
     ] {
-        let (signal, found) = few(outliers);
+        let (signal, found) = glitches(outliers);
         assert_eq!(found, audit, "{outliers:?}");
         let value = if audit.starts_with("Masked") { "-" } else { outliers[0] };
         assert!(signal.contains(&format!("; 400 {value},1")), "{signal}");
     }
     // Each column by itself.
     let text = of(&["1000"]).replace("\n7,7,7\n8,8,8\n", "\n7,7,1000\n8,8,1001\n");
-    assert_eq!(shown(&text, "outliers = \"few\"").1, "Outlier b 2 :9; Masked a 1 :402");
+    assert_eq!(shown(&text, "outliers = \"glitches\"").1, "Outlier b 2 :9; Masked a 1 :402");
 }
 
 #[test]
 fn a_value_that_was_masked_was_observed() {
     let rows = (0..100).map(|row| format!("{row},{}\n", row % 10)).collect::<String>();
-    for outliers in ["mask", "few"] {
+    for outliers in ["mask", "glitches"] {
         let options = format!("outliers = \"{outliers}\"");
         let text = format!("t,a\n{rows}100,1000\n");
         let (signal, _) = read_bytes(text.as_bytes(), &options).expect("reads");
