@@ -58,7 +58,12 @@ pub fn again(
     }
     let expert = run.model.linear.as_ref().zip(expert);
     let expert = expert.map(|(options, ridge)| judge.expert_again(options, ridge)).transpose()?;
-    let report = |step| {
+    let mut begun = false;
+    let report = |step: StepReport| {
+        // Of more rows than before: an epoch may have more steps.
+        if !std::mem::replace(&mut begun, true) {
+            bar.inc_length(trainer.best_epoch() * step.steps);
+        }
         show(bar, &step);
         if asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Factors beyond this are not a calibration but a model that does not fit.
-const LARGEST_FACTOR: f32 = 1e3;
+pub const LARGEST_FACTOR: f32 = 1e3;
 /// How much a level learns from the one on the other side, S above: below a half, so that its own share beyond decides in the end. On errors of 16 months
 /// of ETT with rates twice as high coverage is nearer to its level by a fifth, at the same quantile loss.
 const SHARED: f64 = 0.45;

@@ -100,11 +100,14 @@ impl ModelError {
         Self::Syntax { place: String::new(), reason: reason.to_string() }
     }
 
-    /// A [`ModelError::Syntax`] from TOML's, which draws its place over several lines: the line's number and the reason.
+    /// A [`ModelError::Syntax`] from TOML's, which draws its place over several lines: the line's number, the key whose value it is, and the reason.
     pub fn toml(text: &str, error: &toml::de::Error) -> Self {
         let reason = error.message().trim().replace('\n', " ");
         match error.span() {
-            Some(span) => Self::Syntax { place: format!("line {}", text[..span.start].matches('\n').count() + 1), reason },
+            Some(span) => {
+                let key = key(&text[..span.start]).map_or(String::new(), |key| format!(", `{key}`"));
+                Self::Syntax { place: format!("line {}{key}", text[..span.start].matches('\n').count() + 1), reason }
+            }
             None => Self::syntax(reason),
         }
     }
@@ -128,4 +131,10 @@ fn wanted(found: f64) -> String {
         true => format!("a value within {LARGEST_STANDARDISED:e} deviations of the mean"),
         false => "a finite value".into(),
     }
+}
+
+/// The key in front of a value, where TOML was read up to it.
+pub(crate) fn key(before: &str) -> Option<&str> {
+    let own = before.rsplit(['\n', '{', ',']).next()?;
+    Some(own.split_once('=')?.0.trim()).filter(|key| !key.is_empty())
 }

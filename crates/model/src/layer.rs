@@ -6,6 +6,7 @@
 
 use crate::{
     ModelError,
+    error::key,
     plain::{PlainPass, PlainState, Sample},
     trace::{Replay, Trace},
     weights::Layout,
@@ -39,7 +40,11 @@ impl LayerConfig {
     /// Reads the options into the kind's own type.
     pub fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, ModelError> {
         let text = self.options.to_string();
-        toml::from_str(&text).map_err(|error| ModelError::syntax(format!("{}: {}", self.kind, error.message())))
+        toml::from_str(&text).map_err(|error| {
+            let key = error.span().and_then(|span| key(&text[..span.start]));
+            let key = key.map_or(String::new(), |key| format!(", `{key}`"));
+            ModelError::syntax(format!("{}{key}: {}", self.kind, error.message()))
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use distrs::{Normal, StudentsT};
 use foretoken_kernels::thinned::place_of;
 use foretoken_model::{
     Beside, Forecaster, ModelError,
-    conformal::{Calibration, Held},
+    conformal::{Calibration, Held, LARGEST_FACTOR},
     predictor::Parts,
     stretch::MOST_APART,
 };
@@ -40,8 +40,6 @@ const FEWEST_A_SIDE: f64 = 30.0;
 /// By how much more than a half of a column's truths lie to one side where the point forecast is not its median; as many standard errors of that share besides.
 const OFF: f64 = 0.15;
 const ERRORS: f64 = 3.0;
-/// A model whose errors are so many times its distances is not calibrated but wrong.
-const LARGEST_FACTOR: f64 = 1e3;
 
 /// A block of steps, and what was seen of them.
 #[derive(Clone)]
@@ -81,58 +79,9 @@ pub fn calibrate(
     let horizon = forecaster.config().horizon;
     let levels = &forecaster.blueprint().levels;
     let (count, middle) = levels.shape();
-    let windows = rows.len().saturating_sub(1) * columns.len();
-    let stride = windows.div_ceil(MOST_WINDOWS).max(1);
-    let mut blocks = Vec::new();
-    let mut start = 0;
-    while start < horizon {
-        let end = (2 * start).max(start + 4).min(horizon);
-        let taken = (windows / stride).max(1) * (end - start);
-        blocks.push(Block {
-            steps: start..end,
-            stride: taken.div_ceil(MOST_ERRORS).max(1),
-            errors: Vec::new(),
-            distances: vec![Vec::new(); count],
-        });
-        start = end;
-    }
-    let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
-    let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && is_wanted(row + 1 - rows.start, stride);
-    let add = |blocks: &mut [Block], turn: usize, row: usize, column: usize, parts: &Parts| {
-        for block in blocks {
-            // Windows take turns among the steps, in no order of the columns.
-            let first = block.steps.start + place_of(turn, block.stride, 0);
-            for step in (first..block.steps.end.min(rows.end - row - 1)).step_by(block.stride) {
-                let truth = forecaster.columns()[column].standardise(history[column][row + 1 + step]);
-                let quantiles = &parts.combined[step * count..][..count];
-                if truth.is_nan() {
-                    continue;
-                }
-                let error = (truth - quantiles[middle]) as f32;
-                let late = 2 * (row + 1) > rows.start + rows.end;
-                block.errors.push(Seen { column: column as u32, step: step as u32, error, late });
-                let away = quantiles.iter().map(|quantile| (quantile - quantiles[middle]).abs() as f32);
-                block.distances.iter_mut().zip(away).for_each(|(distances, away)| distances.push(away));
-            }
-        }
-    };
-    let mut groups: Vec<(usize, Vec<Block>)> = (0..columns.len().min(MOST_APART)).map(|group| (group, blocks.clone())).collect();
-    let sinks = groups.iter_mut().map(|(turn, blocks)| {
-        |row: usize, column: usize, parts: &Parts| {
-            *turn += 1;
-            add(blocks, *turn, row, column, parts);
-        }
-    });
-    held_back(forecaster, beside)?.advance_many_apart(&history, wanted, &mut sinks.collect::<Vec<_>>())?;
-    for (_, group) in &groups {
-        for (block, more) in blocks.iter_mut().zip(group) {
-            block.errors.extend_from_slice(&more.errors);
-            block.distances.iter_mut().zip(&more.distances).for_each(|(distances, more)| distances.extend_from_slice(more));
-        }
-    }
-    drop(groups);
-    let there = |column: &&[f64]| column[rows.start..].iter().filter(|value| !value.is_nan()).count() as f64;
-    let present: Vec<f64> = history.iter().map(there).collect();
+    let mut blocks = gather(forecaster, columns, beside, &rows)?;
+    let there = |column: &&[f64]| column[rows.clone()].iter().filter(|value| !value.is_nan()).count() as f64;
+    let present: Vec<f64> = columns.iter().map(there).collect();
     if blocks[0].errors.is_empty() || count == 1 {
         return Ok(None);
     }
@@ -187,12 +136,73 @@ pub fn calibrate(
         (0..horizon).flat_map(|step| (0..count).map(move |level| at(step, level))).collect()
     };
     let mut of_network = by_step(&|step, level| (1.0 - part) * f64::from(factors_qh[level][step]));
-    of_network.iter_mut().for_each(|factor| *factor = factor.min(LARGEST_FACTOR as f32));
+    of_network.iter_mut().for_each(|factor| *factor = factor.min(LARGEST_FACTOR));
     let calibration = Calibration::new(of_network, factors_c, horizon, levels)?;
     let calibration = if centres_ch.is_empty() { calibration } else { calibration.off_centre(centres_ch)? };
     let Some(Rest { sizes_ch, distances_qh }) = rest else { return Ok(Some(calibration)) };
     let distances_hq = by_step(&|step, level| part * f64::from(factors_qh[level][step]) * f64::from(distances_qh[level][step]));
     calibration.beside(Held { distances_hq, sizes_ch }).map(Some)
+}
+
+/// Errors on `rows` and distances of the levels, by blocks of steps.
+fn gather(
+    forecaster: &Arc<Forecaster>,
+    columns: &[&[f64]],
+    beside: &Beside<'_>,
+    rows: &Range<usize>,
+) -> Result<Vec<Block>, ModelError> {
+    let horizon = forecaster.config().horizon;
+    let (count, middle) = forecaster.blueprint().levels.shape();
+    let windows = rows.len().saturating_sub(1) * columns.len();
+    let stride = windows.div_ceil(MOST_WINDOWS).max(1);
+    let mut blocks = Vec::new();
+    let mut start = 0;
+    while start < horizon {
+        let end = (2 * start).max(start + 4).min(horizon);
+        let taken = (windows / stride).max(1) * (end - start);
+        blocks.push(Block {
+            steps: start..end,
+            stride: taken.div_ceil(MOST_ERRORS).max(1),
+            errors: Vec::new(),
+            distances: vec![Vec::new(); count],
+        });
+        start = end;
+    }
+    let history: Vec<&[f64]> = columns.iter().map(|column| &column[..rows.end]).collect();
+    let wanted = |row: usize| row + 1 >= rows.start && row + 1 < rows.end && is_wanted(row + 1 - rows.start, stride);
+    let add = |blocks: &mut [Block], turn: usize, row: usize, column: usize, parts: &Parts| {
+        for block in blocks {
+            // Windows take turns among the steps, in no order of the columns.
+            let first = block.steps.start + place_of(turn, block.stride, 0);
+            for step in (first..block.steps.end.min(rows.end - row - 1)).step_by(block.stride) {
+                let truth = forecaster.columns()[column].standardise(history[column][row + 1 + step]);
+                let quantiles = &parts.combined[step * count..][..count];
+                if truth.is_nan() {
+                    continue;
+                }
+                let error = (truth - quantiles[middle]) as f32;
+                let late = 2 * (row + 1) > rows.start + rows.end;
+                block.errors.push(Seen { column: column as u32, step: step as u32, error, late });
+                let away = quantiles.iter().map(|quantile| (quantile - quantiles[middle]).abs() as f32);
+                block.distances.iter_mut().zip(away).for_each(|(distances, away)| distances.push(away));
+            }
+        }
+    };
+    let mut groups: Vec<(usize, Vec<Block>)> = (0..columns.len().min(MOST_APART)).map(|group| (group, blocks.clone())).collect();
+    let sinks = groups.iter_mut().map(|(turn, blocks)| {
+        |row: usize, column: usize, parts: &Parts| {
+            *turn += 1;
+            add(blocks, *turn, row, column, parts);
+        }
+    });
+    held_back(forecaster, beside)?.advance_many_apart(&history, wanted, &mut sinks.collect::<Vec<_>>())?;
+    for (_, group) in &groups {
+        for (block, more) in blocks.iter_mut().zip(group) {
+            block.errors.extend_from_slice(&more.errors);
+            block.distances.iter_mut().zip(&more.distances).for_each(|(distances, more)| distances.extend_from_slice(more));
+        }
+    }
+    Ok(blocks)
 }
 
 /// By block and column, how far from the point forecasts the median of the truths lies, where that is beyond doubt, else 0. Blocks of more steps, of which fewer
@@ -254,7 +264,7 @@ fn shrunk(seen: impl Iterator<Item = (u32, f64)>, rows: &[f64]) -> Vec<f64> {
     let known: Vec<f64> = sums.iter().filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count).collect();
     let all = known.iter().sum::<f64>() / known.len().max(1) as f64;
     let of = |(&(sum, count), rows): (&(f64, f64), &f64)| match count > 0.0 && all > 0.0 {
-        true => ((rows * sum / count + ROWS * all) / ((rows + ROWS) * all)).min(LARGEST_FACTOR),
+        true => ((rows * sum / count + ROWS * all) / ((rows + ROWS) * all)).min(f64::from(LARGEST_FACTOR)),
         false => 1.0,
     };
     sums.iter().zip(rows).map(of).collect()
@@ -317,7 +327,7 @@ impl Block {
         let inside = if symmetric { (2.0 * at - 1.0).abs() } else { at.max(1.0 - at) };
         let rank = (((ratios.len() + 1) as f64 * inside).ceil() as usize).clamp(1, ratios.len()) - 1;
         let (_, at, _) = ratios.select_nth_unstable_by(rank, f32::total_cmp);
-        f64::from(*at).clamp(0.0, LARGEST_FACTOR)
+        f64::from(at.clamp(0.0, LARGEST_FACTOR))
     }
 }
 

@@ -165,7 +165,6 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let shipped = trainer.ship()?;
     ship::tell(&shipped);
     let bar = fit::bar("once more on training and validation rows, ");
-    bar.set_length(trainer.best_epoch() * trainer.steps_an_epoch());
     let asked = || interrupt.signal().is_some();
     let shipped = fit::again(&run, &trainer, &judge, ridges.expert.as_ref(), shipped, &bar, asked)?;
     bar.finish_and_clear();

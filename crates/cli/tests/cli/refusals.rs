@@ -55,6 +55,9 @@ fn a_bad_run_is_named_with_its_field() {
     check("epochs = 3", "epoch = 3", &["line 20", "unknown field `epoch`", "epochs"]);
     check("epochs = 3", "epochs = 0", &["train.epochs", "at least 1"]);
     check("epochs = 3", "epochs = ", &["line 20"]);
+    check("epochs = 3", "epochs = 1.5", &["line 20, `epochs`: invalid type", "floating point `1.5`"]);
+    check("window = 48 }", "window = true }", &["line 11, `window`: invalid type"]);
+    check("states = 4", "states = 4.5", &["model.layers.0.experts.0: s4d, `states`: invalid type"]);
     check("horizon = 8", "horizons = 8", &["line 8", "horizons"]);
     check("burn_in = 8", "burn_in = 18446744073709551615", &["train.burn_in", "burn_in + positions <= window (64)"]);
     check(
