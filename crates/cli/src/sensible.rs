@@ -40,18 +40,18 @@ const WINDOW: usize = 32;
 /// Each of the two blocks.
 const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nexperts = [{ type = \"swiglu\", hidden = 128 }, { type = \"s4d\", states = 8 }]\n\n";
 
-/// The folder of a model for this file and horizon: the one trained before, or a new one.
+/// The folder of a model for this file and horizon: the one trained before, or a new one, and whether it is that.
 ///
 /// # Errors
 /// A model of another file of this name, or of this one when it had another step; what reading and training refuse.
-pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliError> {
+pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<(PathBuf, bool), CliError> {
     let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = Path::new("runs").join(format!("{name}-{horizon}"));
     let options = ReadOptions { format: format(data)?, outliers: Outliers::Glitches, ..ReadOptions::default() };
     if folder.join("model.safetensors").exists() {
         check_kept(&folder, data, &options)?;
         remark!("{}: trained before, used again; delete it to train anew", folder.display());
-        return Ok(folder);
+        return Ok((folder, false));
     }
     let numeric = numeric(data, &options, true)?;
     let (mut signal, mut audit) = read_series(data, &options, numeric.as_deref())?;
@@ -94,7 +94,7 @@ pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<PathBuf, CliEr
     }
     interrupt.over();
     match status.success() {
-        true => Ok(folder),
+        true => Ok((folder, true)),
         false => Err(CliError::file(&path, "expected a run that trains, found the error above")),
     }
 }

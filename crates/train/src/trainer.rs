@@ -438,8 +438,9 @@ impl<'a> Trainer<'a> {
                 self.progress.epoch_loss += f64::from(found.loss);
                 self.learn(found, rate);
             }
-            Err(error @ ModelError::NotFinite { .. }) => {
-                let error = error.under(&format!("step {} (epoch {}), {}", step + 1, epoch + 1, self.named(&windows)));
+            Err(ModelError::NotFinite { place }) => {
+                let place = format!("step {} (epoch {}), {}: {place}", step + 1, epoch + 1, self.named(&windows));
+                let error = ModelError::NotFinite { place };
                 tracing::error!(%error, "loss or gradient is not finite");
                 if self.config.not_finite == NotFinite::Stop {
                     return Err(error);

@@ -158,11 +158,11 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let path = arguments.data.as_ref().unwrap_or(&arguments.first);
     // What could not be written is known before anything is trained.
     writable(&[&arguments.out, &arguments.svg], &[path, &arguments.first])?;
-    let model = match (&arguments.data, horizon) {
+    let (model, is_new) = match (&arguments.data, horizon) {
         (Some(_), _) if arguments.minutes.is_some() => {
             return Err(CliError::file(&arguments.first, "expected no --minutes where there is a model, found one"));
         }
-        (Some(_), _) => arguments.first.clone(),
+        (Some(_), _) => (arguments.first.clone(), false),
         (None, Some(horizon)) => crate::sensible::model(path, horizon, arguments.minutes.unwrap_or(MINUTES))?,
         (None, None) => {
             return Err(CliError::file(
@@ -178,7 +178,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         return Err(CliError::file(&model, format!("expected a horizon of at most {longest}, the model's, found {steps}")));
     }
     let (signal, audit) = read_for(&model, path, &forecaster)?;
-    if !audit.is_clean() {
+    // Its training has told of it.
+    if !audit.is_clean() && !is_new {
         remark!("{}", table::audit(&audit));
     }
     let rows = signal.observed_len();

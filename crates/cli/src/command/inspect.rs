@@ -32,7 +32,7 @@ pub struct Arguments {
     model: PathBuf,
     /// A CSV or Parquet file with the model's series: shows the experts' usage over it, and the routing of its last rows.
     data: Option<PathBuf>,
-    /// Rows, at the end of the data, of the routing timeline, of the comparison with `--regime` and of the audit.
+    /// Rows, at the end of the data, of the routing timeline (in text at most the last 192), of the comparison with `--regime` and of the audit.
     #[arg(long, default_value_t = 96, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     last: usize,
     /// Draw the routing timeline here.
