@@ -56,6 +56,9 @@ struct Header {
 
 /// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between. A link leads to its file; into what is
 /// no file, a pipe or a device, they are written as they are.
+///
+/// # Errors
+/// A file that cannot be written; what was there is whole.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let io = |source| ModelError::Io { path: path.into(), source };
     if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
@@ -77,6 +80,9 @@ fn folder(path: &Path) -> &Path {
 }
 
 /// A file without a name beside `path`, for what is written in parts; [`publish`] gives it the name.
+///
+/// # Errors
+/// A folder that takes no file.
 pub fn begin(path: &Path) -> Result<NamedTempFile, ModelError> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(UNPUBLISHED);
@@ -87,6 +93,9 @@ pub fn begin(path: &Path) -> Result<NamedTempFile, ModelError> {
 }
 
 /// Removes from `folder` what processes that were killed while they wrote have left there.
+///
+/// # Errors
+/// A folder that cannot be read, or a file that cannot be removed.
 pub fn sweep(folder: &Path) -> Result<(), ModelError> {
     let io = |source| ModelError::Io { path: folder.into(), source };
     for entry in std::fs::read_dir(folder).map_err(io)? {
@@ -99,6 +108,9 @@ pub fn sweep(folder: &Path) -> Result<(), ModelError> {
 }
 
 /// Gives a file of [`begin`] its name, once all of it is on the disk.
+///
+/// # Errors
+/// A file that cannot be synced, or that its name cannot be given to.
 pub fn publish(file: NamedTempFile, path: &Path) -> Result<(), ModelError> {
     let io = |source| ModelError::Io { path: path.into(), source };
     let real = real(path);
@@ -166,6 +178,9 @@ impl Forecaster {
     }
 
     /// Writes the weights file. A failed write leaves an old file whole.
+    ///
+    /// # Errors
+    /// A value that the header cannot hold, or a file that cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let tensors = self.tensors();
         let problem = |error: safetensors::SafeTensorError| ModelError::File { path: path.into(), problem: error.to_string() };

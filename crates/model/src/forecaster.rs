@@ -149,6 +149,9 @@ pub struct Blueprint {
 
 impl Blueprint {
     /// Checks a configuration and lays its weights out.
+    ///
+    /// # Errors
+    /// The field that cannot be, with what was expected and what was found.
     pub fn new(config: &ForecasterConfig, registry: &Registry) -> Result<Self, ModelError> {
         let horizon = positive("horizon", config.horizon)?;
         let (taps, width) = (positive("taps", config.taps)?, positive("width", config.width)?);
@@ -209,6 +212,9 @@ impl std::fmt::Debug for Forecaster {
 impl Forecaster {
     /// Puts a forecaster together. `weights` is an arena of the blueprint's layout; `linear` must be there exactly if the
     /// configuration has a linear expert; `network_share_h` is one number in 0..=1 a step of the horizon.
+    ///
+    /// # Errors
+    /// A part that does not fit the blueprint, or a number that cannot be.
     pub fn new(
         blueprint: Blueprint,
         columns: Vec<Column>,

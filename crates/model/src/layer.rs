@@ -38,6 +38,9 @@ impl LayerConfig {
     }
 
     /// Reads the options into the kind's own type.
+    ///
+    /// # Errors
+    /// An unknown option, or a value of another type, by its name.
     pub fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, ModelError> {
         let text = self.options.to_string();
         toml::from_str(&text).map_err(|error| {
@@ -103,6 +106,9 @@ impl Registry {
     }
 
     /// Builds a layer from `input` to `output` values a sample.
+    ///
+    /// # Errors
+    /// A kind that is not registered, or an option that cannot be.
     pub fn build(
         &self,
         config: &LayerConfig,
@@ -210,10 +216,16 @@ pub trait Engine: Send + Sync {
     fn scratch(&self, rows: usize, streams: usize) -> Need;
 
     /// Inference: any number of samples of any number of streams; a step is a run of one. Allocates nothing for small calls.
+    ///
+    /// # Errors
+    /// A router's score, or what a layer computed, that is not finite; the state is neither before nor after then.
     fn run(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], scratch: &mut Scratch<'_>) -> Result<(), ModelError>;
 
     /// Training: the same values, and what [`Engine::backward`] needs of them. A pass may start from any state; gradients do not reach
     /// into it.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], with the place by name.
     fn forward(&self, rows: Rows<'_>, state: &mut State, y_nd: &mut [f32], pass: &mut Pass) -> Result<Saved, ModelError>;
 
     /// Gradients: `dx_nd` is overwritten; the weights' are added to `gradient`, an arena of the layout's length.
@@ -452,6 +464,9 @@ impl Nudge {
 }
 
 /// An error that names `place`, if a value is NaN or infinite.
+///
+/// # Errors
+/// The place, where one is.
 pub fn all_finite(place: &str, values: &[f32]) -> Result<(), ModelError> {
     // By pieces, so that the compiler can look at many values at once.
     let finite = |values: &[f32]| values.iter().fold(true, |finite, value| finite & value.is_finite());

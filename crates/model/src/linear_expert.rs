@@ -183,6 +183,9 @@ pub struct LinearExpert {
 
 impl LinearExpert {
     /// Packs `weights` for so many columns, or says what is wrong with them.
+    ///
+    /// # Errors
+    /// A wrong number of weights, or one that is not finite.
     pub fn new(weights: LinearWeights, options: &LinearConfig, horizon: usize, columns: usize) -> Result<Self, ModelError> {
         let inputs = options.inputs();
         let own = options.own_lookback().unwrap_or(0) * horizon;

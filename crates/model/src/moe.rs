@@ -30,11 +30,17 @@ impl Default for MoeConfig {
 
 impl MoeConfig {
     /// Reads a configuration from TOML; unknown keys are errors.
+    ///
+    /// # Errors
+    /// An unknown key, or a value of another type, with its line.
     pub fn from_toml(text: &str) -> Result<Self, ModelError> {
         toml::from_str(text).map_err(|error| ModelError::toml(text, &error))
     }
 
     /// Writes the configuration as TOML.
+    ///
+    /// # Errors
+    /// A value that TOML has no word for.
     pub fn to_toml(&self) -> Result<String, ModelError> {
         toml::to_string(self).map_err(ModelError::syntax)
     }
@@ -63,6 +69,9 @@ pub struct MixtureOfExperts {
 
 impl MixtureOfExperts {
     /// A mixture with fresh weights; the same seed gives the same ones.
+    ///
+    /// # Errors
+    /// An option that cannot be, by its path.
     pub fn new(config: &MoeConfig, seed: u64) -> Result<Self, ModelError> {
         let (layer, layout) = Self::build(config)?;
         let weights = layout.initialise(seed);
@@ -70,6 +79,9 @@ impl MixtureOfExperts {
     }
 
     /// A mixture with these weights, an arena of [`MixtureOfExperts::layout`].
+    ///
+    /// # Errors
+    /// As [`MixtureOfExperts::new`], or a wrong number of weights.
     pub fn from_weights(config: &MoeConfig, weights: Vec<f32>) -> Result<Self, ModelError> {
         let (layer, layout) = Self::build(config)?;
         if weights.len() != layout.len() {

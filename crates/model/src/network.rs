@@ -39,6 +39,9 @@ pub struct Network {
 
 impl Network {
     /// Names, shapes and initialises everything.
+    ///
+    /// # Errors
+    /// An option of a layer that cannot be, by its path.
     pub fn build(
         registry: &Registry,
         layers: &[LayerConfig],
@@ -105,6 +108,9 @@ impl Network {
     }
 
     /// Scales the steps of its layers, see [`Layer::resample`].
+    ///
+    /// # Errors
+    /// A layer whose steps are not in time.
     pub fn resample(&self, arena: &mut [f32], factor: f32) -> Result<(), ModelError> {
         self.stack.resample(arena, factor)
     }
@@ -283,6 +289,9 @@ impl NetworkEngine {
 
     /// Training: quantiles `[position][horizon][levels]` at the rows `positions`, with the covariates `[position][horizon][known]`. Gradients do not
     /// reach into `state`.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
     pub fn forward(
         &self,
         heard: Heard<'_>,

@@ -20,6 +20,9 @@ pub struct Levels {
 
 impl Levels {
     /// Checks the levels.
+    ///
+    /// # Errors
+    /// Levels that do not rise between 0 and 1, or without 0.5 among them.
     pub fn new(levels: &[f64]) -> Result<Self, ModelError> {
         let sorted = levels.windows(2).all(|pair| pair[0] < pair[1]) && levels.iter().all(|&level| level > 0.0 && level < 1.0);
         let middle = levels.iter().position(|&level| level == 0.5);

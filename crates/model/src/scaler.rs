@@ -57,6 +57,9 @@ pub const SEASONS: usize = 8;
 
 impl ScalerConfig {
     /// Checks the options.
+    ///
+    /// # Errors
+    /// The option that cannot be.
     pub fn check(&self) -> Result<(), ModelError> {
         positive("window", self.window)?;
         if self.floor.is_finite() && self.floor >= SMALLEST_FLOOR {

@@ -183,6 +183,9 @@ impl Layout {
     }
 
     /// Collects an arena from named tensors; every weight must be there with its shape, and nothing else.
+    ///
+    /// # Errors
+    /// The first tensor that is missing, of another shape or not finite, or how many there are too many.
     pub fn collect<'a>(
         &self,
         count: usize,
@@ -223,6 +226,9 @@ pub fn fan_in(inputs: usize) -> Init {
 const LARGEST: usize = 1 << 20;
 
 /// Checks a width or a count that must be positive.
+///
+/// # Errors
+/// Zero, or more than a million.
 pub fn positive(field: &str, value: usize) -> Result<usize, ModelError> {
     match value {
         0 => Err(ModelError::config(field, "at least 1", 0)),

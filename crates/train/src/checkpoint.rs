@@ -78,6 +78,9 @@ pub(crate) fn checksum<'a>(progress: &str, arenas: impl Iterator<Item = &'a [u8]
 
 impl Checkpoint {
     /// Writes the checkpoint; the old one stays whole until the new one is.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let problem = |error: safetensors::SafeTensorError| ModelError::File { path: path.into(), problem: error.to_string() };
         let arenas: Vec<Vec<u8>> = self

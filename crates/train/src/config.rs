@@ -138,6 +138,9 @@ const MOST_PREFETCHED: usize = 4096;
 
 impl TrainConfig {
     /// Checks the options.
+    ///
+    /// # Errors
+    /// The option that cannot be.
     pub fn check(&self) -> Result<(), ModelError> {
         for (field, value) in [
             ("epochs", self.epochs),

@@ -30,6 +30,9 @@ impl Default for Sampling {
 
 impl Sampling {
     /// Checks the options.
+    ///
+    /// # Errors
+    /// The option that cannot be.
     pub fn check(&self) -> Result<(), ModelError> {
         let sound = |value: f64| value.is_finite() && value >= 0.0;
         if !sound(self.power) {

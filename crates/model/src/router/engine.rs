@@ -120,6 +120,9 @@ impl RouterEngine {
     }
 
     /// Chooses without noise. `floats` and `counters` are the streams' state: the evidence and the last choices move on.
+    ///
+    /// # Errors
+    /// A score that is not finite, or a forced choice that is not there.
     pub fn route<'a>(
         &self,
         rows: Rows<'_>,
@@ -149,6 +152,9 @@ impl RouterEngine {
     }
 
     /// Chooses as training does, with noise if the strategy has it and the pass trains.
+    ///
+    /// # Errors
+    /// As [`RouterEngine::route`].
     pub fn forward(
         &self,
         rows: Rows<'_>,
