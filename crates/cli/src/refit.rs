@@ -94,22 +94,19 @@ impl Refit<'_> {
         left: u64,
     ) -> Result<(Arc<Forecaster>, String), CliError> {
         let mut trainer = fit::trainer(self.run, self.path, judge.data(), judge.ranges(), ridges.expert.as_ref())?;
-        if self.alone {
-            let alone =
-                trainer.linear_alone()?.ok_or_else(|| CliError::file(self.path, "model.linear: expected one, found none"))?;
-            let shipped = Shipped { forecaster: alone, selected: None, unshipped: None, gain: None };
-            let again =
-                fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar, || false)?.expect("nobody asked");
-            return Ok((again.forecaster, "the linear expert alone".into()));
-        }
-        let done = bar.position();
-        let steps = trainer.steps_an_epoch() * self.run.train.epochs as u64;
-        bar.set_length(done + left * steps);
-        let mut watch = Progress { bar, mse: f64::NAN };
-        fit::train(&mut trainer, &mut watch)?;
-        let shipped = Shipped { forecaster: Arc::new(trainer.best()?), selected: None, unshipped: None, gain: None };
-        let again = fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar, || false)?.expect("nobody asked");
-        Ok((again.forecaster, format!("validation MSE {:.4}", watch.mse)))
+        let (forecaster, what) = if self.alone {
+            let alone = trainer.linear_alone()?;
+            let alone = alone.ok_or_else(|| CliError::file(self.path, "model.linear: expected one, found none"))?;
+            (alone, "the linear expert alone".into())
+        } else {
+            bar.set_length(bar.position() + left * trainer.steps_an_epoch() * self.run.train.epochs as u64);
+            let mut watch = Progress { bar, mse: f64::NAN };
+            fit::train(&mut trainer, &mut watch)?;
+            (Arc::new(trainer.best()?), format!("validation MSE {}", table::figure(watch.mse)))
+        };
+        let shipped = Shipped { forecaster, selected: None, unshipped: None, gain: None };
+        let again = fit::again(self.run, &trainer, judge, ridges.expert.as_ref(), shipped, bar, || false)?;
+        Ok((again.expect("nobody asked for an end").forecaster, what))
     }
 }
 

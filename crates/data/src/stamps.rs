@@ -1,18 +1,19 @@
 //! Time stamps: integers, dates, civil date-times and those with an offset from UTC, kept in the form they came in. What follows a date with
 //! slashes is written with dashes. One stamp does not tell whether an integer is a date, or whether days are those of local clocks: [`settled`].
 
-use crate::{
-    compact,
-    grid::{self, Grid, Unit},
-    local,
-};
+mod of_signal;
+
+pub use of_signal::Stamps;
+pub(crate) use of_signal::settled;
+
+use crate::{compact, local};
 use jiff::{
     Timestamp,
     civil::{Date, DateTime},
     fmt::temporal::Pieces,
 };
 use serde::{Deserialize, Serialize};
-use std::{cmp::Ordering, collections::BTreeMap, ops::Range};
+use std::cmp::Ordering;
 
 /// What a stamp must be.
 pub(crate) const STAMP: &str =
@@ -21,8 +22,6 @@ pub(crate) const STAMP: &str =
 pub(crate) const LARGEST: u64 = 1 << 61;
 /// Seconds.
 pub(crate) const DAY: i64 = 86_400;
-/// Integers below it are no seconds since 1970: it is the third of March 1973.
-const SECONDS: i64 = 100_000_000;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A stamp's time: seconds since 1970, of a civil time or in UTC, or the integer itself.
@@ -283,207 +282,6 @@ pub fn write(ticks: i64, form: Form) -> Option<String> {
     })
 }
 
-/// The stamps of a signal. Those of a regular grid are written when they are asked for; texts in another form are kept.
-#[derive(Clone, Debug)]
-pub struct Stamps(Kind);
-
-#[derive(Clone, Debug)]
-enum Kind {
-    Written(Vec<String>),
-    Regular { grid: Grid, first: i64, form: Form, len: usize, odd: BTreeMap<usize, Box<str>> },
-}
-
-impl Stamps {
-    /// `len` positions of a grid from `first` on, `odd` those of other texts; none where one would be beyond the year 9999.
-    pub(crate) fn regular(grid: Grid, first: i64, len: usize, form: Form, odd: BTreeMap<usize, Box<str>>) -> Option<Self> {
-        for position in [first, first.checked_add(len as i64)? - 1] {
-            write(grid.ticks(position)?, form)?;
-        }
-        Some(Self(Kind::Regular { grid, first, form, len, odd }))
-    }
-
-    /// The numbers from 0 on.
-    pub(crate) fn counted(len: usize) -> Self {
-        Self(Kind::Regular { grid: Grid::counting(), first: 0, form: Form::Integer, len, odd: BTreeMap::new() })
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        match &self.0 {
-            Kind::Written(stamps) => stamps.len(),
-            Kind::Regular { len, .. } => *len,
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The stamp of a row.
-    pub fn at(&self, row: usize) -> String {
-        assert!(row < self.len(), "row {row} of {}", self.len());
-        match &self.0 {
-            Kind::Written(stamps) => stamps[row].clone(),
-            Kind::Regular { odd, form, .. } => match odd.get(&row) {
-                Some(text) => text.to_string(),
-                None => self.ticks(row).and_then(|ticks| write(ticks, *form)).unwrap_or_default(),
-            },
-        }
-    }
-
-    /// Those of some rows.
-    pub fn slice(&self, rows: Range<usize>) -> Vec<String> {
-        rows.map(|row| self.at(row)).collect()
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = String> + '_ {
-        (0..self.len()).map(|row| self.at(row))
-    }
-
-    /// The `count` stamps after the first `rows`, on their grid and in their form; `+1`, `+2`, … where there is none, which one time alone does not
-    /// tell, or beyond the year 9999.
-    pub fn after(&self, rows: usize, count: usize) -> Vec<String> {
-        let next = match &self.0 {
-            Kind::Written(stamps) => {
-                written_next(&stamps[..rows]).and_then(|(grid, next, form)| on_grid(&grid, next, count, form))
-            }
-            Kind::Regular { grid, first, form, .. } => {
-                first.checked_add(rows as i64).and_then(|position| on_grid(grid, position, count, *form))
-            }
-        };
-        next.unwrap_or_else(|| (1..=count).map(|ahead| format!("+{ahead}")).collect())
-    }
-
-    /// Months from row to row, where they are regular by the calendar.
-    pub fn months(&self) -> Option<i64> {
-        match &self.0 {
-            Kind::Regular { grid: Grid { unit: Unit::Month, step, .. }, .. } => Some(*step),
-            _ => None,
-        }
-    }
-
-    /// Whether rows are Mondays to Fridays.
-    pub fn are_workdays(&self) -> bool {
-        matches!(&self.0, Kind::Regular { grid: Grid { unit: Unit::Workday, .. }, .. })
-    }
-
-    /// Whether stamps count rows, one by one or in any steps, which tells of no time. Integers that begin at 10⁸ or later with other steps than 1 may be
-    /// seconds since 1970.
-    pub fn are_counts(&self) -> bool {
-        match &self.0 {
-            Kind::Regular { grid, first, .. } if grid.unit == Unit::Count => {
-                grid.step <= 1 || grid.ticks(*first).is_some_and(|ticks| ticks < SECONDS)
-            }
-            _ => false,
-        }
-    }
-
-    /// Seconds since 1970, of a civil time, in UTC or of local clocks where their days are regular, or the integer itself; none
-    /// of what is neither.
-    pub(crate) fn ticks(&self, row: usize) -> Option<i64> {
-        match &self.0 {
-            Kind::Written(stamps) => parse(&stamps[row]).map(|time| time.ticks),
-            Kind::Regular { grid, first, .. } => grid.ticks(first.checked_add(row as i64)?),
-        }
-    }
-
-    /// The civil times of the rows, and of those after them: by the local clock where that is what counts, else in UTC where stamps have an offset; integers
-    /// have none, but for those that are dates.
-    pub(crate) fn civil(&self) -> Box<dyn Fn(usize) -> Option<DateTime> + '_> {
-        match &self.0 {
-            Kind::Regular { form: Form::Integer, .. } => Box::new(|_| None),
-            Kind::Regular { grid, len, .. } => {
-                Box::new(|row| if row < *len || grid.goes_on() { civil(self.ticks(row)?) } else { None })
-            }
-            Kind::Written(stamps) => {
-                let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
-                let local = times.is_some_and(|times| settled(&times).1.is_local());
-                let next = written_next(stamps);
-                Box::new(move |row| match (stamps.get(row), &next) {
-                    (Some(stamp), _) => parse_civil(stamp, local),
-                    (None, Some((grid, next, form))) if grid.goes_on() => {
-                        let ticks = grid.ticks(next.checked_add((row - stamps.len()) as i64)?)?;
-                        if *form == Form::Integer { compact_civil(ticks) } else { civil(ticks) }
-                    }
-                    _ => None,
-                })
-            }
-        }
-    }
-}
-
-/// Stamps that tell how those go on that are on no grid yet.
-const LATEST: usize = 64;
-
-/// The grid that some texts are on, the position after them, and the form that they go on in.
-fn written_next(stamps: &[String]) -> Option<(Grid, i64, Form)> {
-    let latest = &stamps[stamps.len().saturating_sub(LATEST)..];
-    let times: Vec<Time> = latest.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
-    let (ticks, form) = settled(&times);
-    let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
-    let grid = Grid::fit(unit, step, &[&ticks]);
-    let (last, _) = grid.position(*ticks.last()?);
-    Some((grid, last.checked_add(1)?, form))
-}
-
-/// The ticks of times in order, as the grid takes them, and the form that they go on in: the finest of theirs, that of compact
-/// dates or of local clocks.
-pub(crate) fn settled(times: &[Time]) -> (Vec<i64>, Form) {
-    let ticks: Vec<i64> = times.iter().map(|time| time.ticks).collect();
-    let form = times.iter().map(|time| time.form).reduce(Form::finest).unwrap_or(Form::Integer);
-    let settled = match form.clock() {
-        Clock::Integer if times.iter().all(|time| time.plain) => {
-            compact::dates(&[vec![&ticks]]).map(|(mut dates, form)| (dates.remove(0), form))
-        }
-        Clock::Utc => local::days(times, &ticks),
-        _ => None,
-    };
-    settled.unwrap_or((ticks, form))
-}
-
-/// `count` positions of a grid from one on, in a form; none where its step is unknown.
-fn on_grid(grid: &Grid, first: i64, count: usize, form: Form) -> Option<Vec<String>> {
-    if !grid.goes_on() {
-        return None;
-    }
-    (0..count as i64).map(|ahead| write(grid.ticks(first.checked_add(ahead)?)?, form)).collect()
-}
-
-/// The civil time of a stamp, `local` or in UTC where it has an offset; integers have none, but for compact dates.
-fn parse_civil(stamp: &str, local: bool) -> Option<DateTime> {
-    let time = parse(stamp)?;
-    match time.form {
-        Form::Integer => compact_civil(time.ticks),
-        _ => civil(time.ticks.checked_add(if local { time.offset.into() } else { 0 })?),
-    }
-}
-
-/// The civil time of an integer that is a date.
-fn compact_civil(number: i64) -> Option<DateTime> {
-    civil(compact::seconds(number)?.1)
-}
-
-impl Default for Stamps {
-    fn default() -> Self {
-        Self(Kind::Written(Vec::new()))
-    }
-}
-
-impl From<Vec<String>> for Stamps {
-    fn from(stamps: Vec<String>) -> Self {
-        Self(Kind::Written(stamps))
-    }
-}
-
-/// As they are written.
-impl PartialEq for Stamps {
-    fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().eq(other.iter())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -631,56 +429,5 @@ mod tests {
             assert!(time.is_none_or(|time| time.is_whole() && !time.plain), "{stamp}");
             assert_eq!(time.and_then(|time| write(time.ticks, time.form)).as_deref(), expected, "{stamp}");
         }
-    }
-
-    fn check<const N: usize>(stamps: [&str; N], expected: [&str; 2]) {
-        let stamps: Vec<String> = stamps.map(String::from).into();
-        let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
-        if let Some((ticks, form)) = times.map(|times| settled(&times)) {
-            let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
-            let grid = Grid::fit(unit, step, &[&ticks]);
-            let first = grid.position(ticks[0]).0;
-            let regular = Stamps::regular(grid, first, N, form, BTreeMap::new()).expect("before the year 10000");
-            assert_eq!(regular.after(N, 2), expected);
-        }
-        assert_eq!(Stamps::from(stamps).after(N, 2), expected);
-    }
-
-    #[test]
-    fn stamps_go_on_in_their_form() {
-        check(["2016-12-31 22:00:00", "2016-12-31 23:00:00"], ["2017-01-01 00:00:00", "2017-01-01 01:00:00"]);
-        check(["2016-02-27", "2016-02-28"], ["2016-02-29", "2016-03-01"]);
-        check(["2016-02-28T23:40:00", "2016-02-28T23:50:00"], ["2016-02-29T00:00:00", "2016-02-29T00:10:00"]);
-        check(["2016-02-28T23:40:00Z", "2016-02-28T23:50:00Z"], ["2016-02-29T00:00:00Z", "2016-02-29T00:10:00Z"]);
-        check(
-            ["2016-02-28 23:40:00+00:00", "2016-02-28 23:50:00+00:00"],
-            ["2016-02-29 00:00:00+00:00", "2016-02-29 00:10:00+00:00"],
-        );
-        check(
-            ["2020-10-25 02:00:00+02:00", "2020-10-25 02:00:00+01:00"],
-            ["2020-10-25 02:00:00+00:00", "2020-10-25 03:00:00+00:00"],
-        );
-        check(["2016-02-28 23:40", "2016-02-28 23:50"], ["2016-02-29 00:00", "2016-02-29 00:10"]);
-        check(["2016/2/28 23:40", "2016/2/28 23:50"], ["2016-02-29 00:00", "2016-02-29 00:10"]);
-        check(["7", "9"], ["11", "13"]);
-        check(["2019-11-30", "2019-12-31"], ["2020-01-31", "2020-02-29"]);
-        check(["2019-10-01", "2019-11-01", "2019-12-01"], ["2020-01-01", "2020-02-01"]);
-        check(["2019-07-01", "2019-10-01"], ["2020-01-01", "2020-04-01"]);
-        check(["2018-01-01", "2019-01-01"], ["2020-01-01", "2021-01-01"]);
-        check(["2019-11-30", "2019-11-30 12:00", "2019-12-01"], ["2019-12-01 12:00", "2019-12-02 00:00"]);
-        check(["2023-10", "2023-11", "2023-12"], ["2024-01", "2024-02"]);
-        check(["2023-04", "2023-07"], ["2023-10", "2024-01"]);
-        check(["2023-10", "2023-11-01", "2023-12"], ["2024-01-01", "2024-02-01"]);
-        check(["2024-3-24 23:00", "2024-3-25 0:00"], ["2024-03-25 01:00", "2024-03-25 02:00"]);
-        check(["20240228", "20240229", "20240301"], ["20240302", "20240303"]);
-        check(
-            ["2024-02-29T00:00+01:00", "2024-03-31T00:00+01:00", "2024-04-30T00:00+02:00"],
-            ["2024-05-31T00:00:00+02:00", "2024-06-30T00:00:00+02:00"],
-        );
-        check(["monday", "tuesday"], ["+1", "+2"]);
-        // One stamp has no step, and numbers are counted.
-        check(["2024-01-01 05:00:00"], ["+1", "+2"]);
-        check(["2024-01-01", "2024-01-01"], ["+1", "+2"]);
-        check(["7"], ["8", "9"]);
     }
 }

@@ -175,11 +175,6 @@ impl Predictor {
         self.along.tell(self.forecaster.covariates(), beside)
     }
 
-    /// Forgets what it was told is known of the next `rows` samples, which never come: the sample that follows is of the row behind them.
-    pub fn pass_over(&mut self, rows: usize) {
-        self.along.pass_over(self.forecaster.covariates(), rows);
-    }
-
     /// Forgets everything; choices that are forced begin anew.
     pub fn reset(&mut self) {
         self.broken = false;
@@ -326,6 +321,20 @@ impl Predictor {
         let done = self.advance(sample);
         if done.is_err() && !self.broken {
             self.along.untell_past(past.len());
+        }
+        done
+    }
+
+    /// The same after `rows` samples that never come: what is known of them is forgotten, and the sample is of the row behind them.
+    ///
+    /// # Errors
+    /// As [`Predictor::advance_beside`]; nothing is taken or forgotten.
+    pub fn advance_after(&mut self, rows: usize, sample: &[f64], past: &[f64]) -> Result<(), ModelError> {
+        let before = (rows > 0).then(|| self.along.clone());
+        self.along.pass_over(self.forecaster.covariates(), rows);
+        let done = self.advance_beside(sample, past);
+        if let (Err(_), Some(before)) = (&done, before) {
+            self.along = before;
         }
         done
     }

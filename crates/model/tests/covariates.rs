@@ -175,6 +175,32 @@ const STEP: f32 = 1e-2;
 const GRADIENT: f32 = 3e-3;
 
 #[test]
+fn samples_that_never_come_take_what_is_known_of_them_along() {
+    // Forecasts that wait for their samples were given before, with what was known then.
+    let config = ForecasterConfig { adaptive: None, ..with_covariates() };
+    let (forecaster, data) = (Arc::new(forecaster_of(&config, 1)), Data::new(ROWS));
+    let sample = |row: usize| [value(0, row), value(1, row)];
+    let past = |row: usize| [wave(0, row), wave(1, row)];
+    let [mut gap, mut told] = [(); 2].map(|()| Predictor::new(forecaster.clone()));
+    gap.tell(&data.rows(0..0, 0..ROWS)).unwrap();
+    // The other stream was never told of three rows.
+    told.tell(&data.rows(0..0, 0..10)).unwrap();
+    told.tell(&data.rows(0..0, 13..ROWS)).unwrap();
+    for row in 0..10 {
+        gap.advance_after(0, &sample(row), &past(row)).unwrap();
+        told.advance_beside(&sample(row), &past(row)).unwrap();
+    }
+    // A sample that is refused takes nothing along.
+    let before = gap.snapshot().unwrap();
+    gap.advance_after(3, &[f64::NAN, 0.0], &past(13)).unwrap_err();
+    gap.advance_after(ROWS, &sample(13), &past(13)).unwrap_err();
+    assert!(gap.snapshot().unwrap() == before);
+    gap.advance_after(3, &sample(13), &past(13)).unwrap();
+    told.advance_beside(&sample(13), &past(13)).unwrap();
+    assert!(gap.snapshot().unwrap() == told.snapshot().unwrap());
+}
+
+#[test]
 fn the_heads_do_what_their_definition_says_and_their_gradients_agree() {
     let config = with_covariates();
     let blueprint = Blueprint::new(&config, &Registry::default()).unwrap();

@@ -8,7 +8,7 @@ use crate::{
     say::remark,
     table::count,
 };
-use foretoken_data::{Clock, DataError, LineParser, Outliers, Parsed, Tick, order, read_known};
+use foretoken_data::{CalendarFeature, Clock, DataError, LineParser, Outliers, Parsed, Tick, order, read_known};
 use foretoken_model::{Beside, Forecast, Predictor, Snapshot, file::write_atomically};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -103,7 +103,12 @@ fn write_usage(path: &Path, predictor: &Predictor) -> Result<(), CliError> {
 }
 
 /// Tells the stream what is known ahead.
-fn tell_known(predictor: &mut Predictor, place: &mut Place, arguments: &Arguments) -> Result<(), CliError> {
+fn tell_known(
+    predictor: &mut Predictor,
+    place: &mut Place,
+    arguments: &Arguments,
+    features: &[CalendarFeature],
+) -> Result<(), CliError> {
     let covariates = predictor.forecaster().covariates().clone();
     let names = || covariates.known.iter().map(|covariate| covariate.name.clone());
     let path = match &arguments.known {
@@ -120,8 +125,7 @@ fn tell_known(predictor: &mut Predictor, place: &mut Place, arguments: &Argument
             return Err(CliError::file(&arguments.model, problem));
         }
     };
-    let (_, features) = reading(&arguments.model)?;
-    let found = read_known(path, &names().collect::<Vec<_>>(), &features)?;
+    let found = read_known(path, &names().collect::<Vec<_>>(), features)?;
     if let Some(waiting) = &mut place.known {
         if let (Some(last), Some(first)) = (waiting.back(), found.stamps.first())
             && order(first, last).is_some_and(Ordering::is_le)
@@ -161,8 +165,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         Some(path) => restore(&mut predictor, path)?,
         None => Place { known: Some(VecDeque::new()), ..Place::default() },
     };
-    tell_known(&mut predictor, &mut place, arguments)?;
-    if reading(&arguments.model)?.0.outliers != Outliers::Report {
+    let (options, features) = reading(&arguments.model)?;
+    tell_known(&mut predictor, &mut place, arguments, &features)?;
+    if options.outliers != Outliers::Report {
         remark!("values far from the others, which the run makes missing as outliers, are taken as they are");
     }
     // What cannot be written is known before the first sample.
@@ -176,7 +181,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         // Nothing is taken after what was kept.
         std::mem::forget(live);
     })?;
-    let followed = follow(&live, arguments);
+    let followed = follow(&live, arguments, &options.missing);
     // However it ended: a reader that left takes no state with it.
     let live = live.lock().unwrap_or_else(PoisonError::into_inner);
     followed.and(live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref()))
@@ -212,13 +217,7 @@ fn advance(
 ) -> Result<Option<Tick>, CliError> {
     let tick = stamp.map(|stamp| place.clock.look(stamp, line)).transpose()?;
     let passed = stamp.map_or(Ok(0), |stamp| place.passed(stamp, line))?;
-    let before = if passed > 0 { Some(predictor.snapshot()?) } else { None };
-    predictor.pass_over(passed);
-    let done = predictor.advance_beside(&values[..columns], &values[columns..]);
-    if let (Err(_), Some(before)) = (&done, before) {
-        predictor.restore(&before)?;
-    }
-    done?;
+    predictor.advance_after(passed, &values[..columns], &values[columns..])?;
     if let Some(known) = &mut place.known {
         known.drain(..(passed + 1).min(known.len()));
     }
@@ -300,8 +299,8 @@ impl Lines<'_> {
     }
 }
 
-/// Forecasts after every line, until there are no more.
-fn follow(live: &Mutex<Live>, arguments: &Arguments) -> Result<(), CliError> {
+/// Forecasts after every line, until there are no more; the numbers `missing` mean that a value is.
+fn follow(live: &Mutex<Live>, arguments: &Arguments, missing: &[f64]) -> Result<(), CliError> {
     let lock = || live.lock().unwrap_or_else(PoisonError::into_inner);
     let (forecaster, forecast, stamped) = {
         let Live { predictor, place } = &*lock();
@@ -311,7 +310,7 @@ fn follow(live: &Mutex<Live>, arguments: &Arguments) -> Result<(), CliError> {
     let columns = names.len();
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
-    let parser = parser.settled(stamped).meaning(&reading(&arguments.model)?.0.missing);
+    let parser = parser.settled(stamped).meaning(missing);
     let mut lines = Lines { arguments, parser, columns, forecast, text: String::new(), gaps: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
