@@ -13,7 +13,7 @@ pub enum CliError {
     Data(#[from] DataError),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{0}")]
+    #[error("standard input or output: {0}")]
     Output(#[from] std::io::Error),
     #[error("line:{line}: {source}")]
     Line { line: u64, source: ModelError },

@@ -160,9 +160,14 @@ impl<'a> Judge<'a> {
     }
 
     /// A ridge, fitted on training rows of some series, the data's own first, its strengths picked on validation rows of those.
-    fn fit(&self, series: &[&Values], inputs: Inputs, folds: usize) -> Result<Ridge, EvalError> {
+    fn fit(&self, series: &[&Values], inputs: Inputs, cuts: &[usize], folds: usize) -> Result<Ridge, EvalError> {
         let (own, Ranges { train, validation, .. }) = (self.data.columns.len(), &self.ranges);
-        Ridge::fit(series, own, train, validation, inputs, &self.horizons, folds)
+        Ridge::fit(series, own, train, validation, inputs, cuts, folds)
+    }
+
+    /// The steps that a linear expert's blocks end at: its own, or the horizons that are scored.
+    fn cuts(&self, options: &LinearConfig) -> Vec<usize> {
+        if options.cuts.is_empty() { self.horizons.clone() } else { [&options.cuts[..], &[self.horizon()]].concat() }
     }
 
     /// What the linear expert learns from.
@@ -185,13 +190,21 @@ impl<'a> Judge<'a> {
     pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
         let Some(options) = linear else { return Ok(None) };
         let (columns, Ranges { train, validation, .. }) = (&self.data.standardised, &self.ranges);
-        let series = self.all_series();
-        let fit = |_: usize, inputs: Inputs| self.fit(&series, inputs, options.folds);
-        let own = |shared: &Ridge| Own::fit(columns, train, validation, shared, &self.horizons);
+        let (series, cuts) = (self.all_series(), self.cuts(options));
+        let fit = |_: usize, inputs: Inputs| self.fit(&series, inputs, &cuts, options.folds);
+        let own = |shared: &Ridge| Own::fit(columns, train, validation, shared, &cuts);
         let structural = |of: &StructuralConfig| self.structural(of, train);
-        let last = (validation.end + 1).saturating_sub(self.horizon());
-        let square = |ridge: &Ridge| ridge.mean_square(columns, validation.start..last.max(validation.start));
-        let share = |ridges: &Ridge, structural: &Ridge| structural_share(square(ridges), square(structural));
+        // One share for all steps, unless they are told apart.
+        let blocks = if options.cuts.is_empty() { vec![self.horizon()] } else { cuts.clone() };
+        let share = |ridges: &Ridge, structural: &Ridge| {
+            let starts = std::iter::once(0).chain(blocks.iter().copied());
+            let of_block = |(start, &end): (usize, &usize)| {
+                let origins = validation.start..(validation.end + 1).saturating_sub(end).max(validation.start);
+                let square = |ridge: &Ridge| ridge.mean_square(columns, origins.clone(), &(start..end));
+                vec![structural_share(square(ridges), square(structural)); end - start]
+            };
+            starts.zip(&blocks).flat_map(of_block).collect()
+        };
         whole(options, fit, own, structural, share).map(Some).map_err(|error| self.named(error))
     }
 
@@ -199,7 +212,7 @@ impl<'a> Judge<'a> {
     /// rows alone say, all of one moment, counts half (Pesaran & Timmermann, Selection of estimation window in the presence of breaks, 2007).
     pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
         let (rows, series) = (self.ranges.train.start..self.ranges.validation.end, self.all_series());
-        let (columns, cuts) = (&self.data.standardised, &self.horizons);
+        let (columns, cuts) = (&self.data.standardised, &self.cuts(options));
         let picked = |place: usize| &expert.strengths[place * cuts.len()..][..cuts.len()];
         let fit = |place: usize, inputs: Inputs| Ridge::fit_with(&series, &rows, inputs, cuts, picked(place));
         let own = |shared: &Ridge| {
@@ -207,7 +220,7 @@ impl<'a> Judge<'a> {
             Own::fit_with(columns, &rows, shared, cuts, strengths)
         };
         let structural = |of: &StructuralConfig| self.structural(of, &rows);
-        let again = whole(options, fit, own, structural, |_, _| expert.share).map_err(|error| self.named(error))?;
+        let again = whole(options, fit, own, structural, |_, _| expert.share_h.clone()).map_err(|error| self.named(error))?;
         Ok(again.halfway_to(expert))
     }
 
@@ -218,7 +231,7 @@ impl<'a> Judge<'a> {
     /// The ridge baseline; none where the rows are too few for it.
     pub fn ridge(&self) -> Result<Option<Ridge>, CliError> {
         let own: Vec<&Values> = self.data.standardised.iter().collect();
-        match self.fit(&own, Inputs::samples(LinearConfig::default().lookback), 0) {
+        match self.fit(&own, Inputs::samples(LinearConfig::default().lookback), &self.horizons, 0) {
             Ok(ridge) => Ok(Some(ridge)),
             Err(error @ (EvalError::TooShort { .. } | EvalError::Missing { .. })) => {
                 // A training goes on where nobody reads.
@@ -426,7 +439,7 @@ fn whole(
     fit: impl Fn(usize, Inputs) -> Result<Ridge, EvalError>,
     own: impl Fn(&Ridge) -> Result<Own, EvalError>,
     structural: impl Fn(&StructuralConfig) -> Result<Own, EvalError>,
-    share: impl Fn(&Ridge, &Ridge) -> f64,
+    share: impl Fn(&Ridge, &Ridge) -> Vec<f64>,
 ) -> Result<Ridge, EvalError> {
     let inputs = members(linear);
     let members = inputs.iter().enumerate().map(|(place, &inputs)| fit(place, inputs));
@@ -440,14 +453,15 @@ fn whole(
             None => fit(members.len(), own_inputs)?,
         };
         let own = own(&shared)?;
-        expert = expert.beside(Ridge { own: Some(own), ..shared }, 0.5);
+        let half_h = vec![0.5; shared.horizon];
+        expert = expert.beside(Ridge { own: Some(own), ..shared }, half_h);
     }
     if let Some(options) = &linear.structural {
         let maps = structural(options)?;
         let level = Ridge::level(maps.lookback, expert.horizon);
         let maps = Ridge { own: Some(maps), ..level };
-        let share = share(&expert, &maps);
-        expert = expert.beside(maps, share);
+        let share_h = share(&expert, &maps);
+        expert = expert.beside(maps, share_h);
     }
     Ok(match linear.reversion {
         Some(time) => expert.reverting(time),

@@ -271,7 +271,12 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         );
         String::new()
     } else {
-        format!("linear = {{ lookback = {lookback}{} }}\n", structural(signal, &seasons, lookback, horizon))
+        // Near steps ask for other strengths than far ones.
+        let mut cuts = vec![1, horizon / 6];
+        cuts.dedup();
+        cuts.retain(|cut| (1..horizon).contains(cut));
+        let structural = structural(signal, &seasons, lookback, horizon);
+        format!("linear = {{ lookback = {lookback}, cuts = {cuts:?}{structural} }}\n")
     };
     let format = if options.format == Format::Long { "format = \"long\", " } else { "" };
     let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());

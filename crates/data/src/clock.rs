@@ -12,13 +12,15 @@ const SECOND: i128 = 1_000_000_000;
 const DAYS: i128 = DAY as i128 * SECOND;
 /// A day when clocks go forward.
 const SHORT_DAY: i128 = DAYS - 3600 * SECOND;
+/// Longer differences in turn, alike to an eighth, that a step gives way to.
+const AGAIN: u32 = 3;
 const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 
 /// What a live stream knows of its stamps. It looks at one, and takes it if its sample was taken.
 ///
-/// The step is the smallest difference so far, and what passed is the difference in steps, to the nearest, less one. Where that
-/// would be a guess nothing passed: before there are two stamps, among stamps that are text, and where the smallest difference is
-/// 28 to 31 days, a month's. From a Friday to a Monday two days passed, until two weekends were passed over, the one that is
+/// The step is the smallest difference so far, until [`AGAIN`] longer ones that are alike followed one another: then it is theirs, since one stamp that came
+/// early or late made it too short. What passed is the difference in steps, to the nearest, less one. Where that would be a guess nothing passed: before there
+/// are two stamps, among stamps that are text, and where the step is 28 to 31 days, a month's. An empty stamp says nothing. From a Friday to a Monday two days passed, until two weekends were passed over, the one that is
 /// looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates
 /// (`20240131`) as long as all of them can be, with as many digits. Stamps with an offset count in UTC; where the offset changes
 /// and whole days of their clocks lie between them, those are counted.
@@ -49,8 +51,11 @@ enum State {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Pace {
     last: Time,
-    /// The smallest difference, in nanoseconds; integers count seconds.
+    /// The step, in nanoseconds; integers count seconds.
     step: Option<i128>,
+    /// The smallest of the longer differences in turn that are alike, and how many there are.
+    #[serde(default)]
+    longer: (i128, u32),
     /// Fridays with a Monday after them.
     weekends: usize,
     /// Whether there was a Saturday or a Sunday.
@@ -82,6 +87,7 @@ impl Clock {
             _ => stamps::parse(stamp),
         };
         let (passed, state) = match (self.0, time) {
+            (State::Fresh, None) if stamp.trim().is_empty() => (0, State::Fresh),
             (State::Fresh | State::Text, None) => (0, State::Text),
             (State::Fresh, Some(time)) => (0, State::Stamped(Pace::new(time), date(time, None).map(Pace::new))),
             (State::Stamped(pace, dates), Some(time)) if time.form.clock() == pace.last.form.clock() => {
@@ -117,7 +123,7 @@ fn nanoseconds(time: Time) -> i128 {
 
 impl Pace {
     fn new(first: Time) -> Self {
-        Self { last: first, step: None, weekends: 0, on_weekends: is_on_weekend(first) }
+        Self { last: first, step: None, longer: (0, 0), weekends: 0, on_weekends: is_on_weekend(first) }
     }
 
     fn has_days(&self) -> bool {
@@ -154,9 +160,20 @@ impl Pace {
 
     fn after(&self, next: Time) -> Self {
         let difference = self.difference(next);
+        let (step, longer) = match self.step {
+            Some(step) if difference > step + step / 8 => {
+                let (least, count) = self.longer;
+                let alike = count > 0 && (difference - least).abs() <= least / 8;
+                let longer = if alike { (least.min(difference), count + 1) } else { (difference, 1) };
+                if longer.1 < AGAIN || self.are_workdays(next) { (step, longer) } else { (longer.0, (0, 0)) }
+            }
+            Some(step) => (step.min(difference), (0, 0)),
+            None => (difference, (0, 0)),
+        };
         Self {
             last: next,
-            step: Some(self.step.map_or(difference, |step| step.min(difference))),
+            step: Some(step),
+            longer,
             weekends: self.weekends + usize::from(self.passes_weekend(next)),
             on_weekends: self.on_weekends || is_on_weekend(next),
         }
@@ -233,6 +250,14 @@ mod tests {
     }
 
     #[test]
+    fn one_late_stamp_makes_no_step() {
+        // The third came 20 late: the next ones pass over one each, until it is known that they do not.
+        check(&["0", "60", "140", "180", "240", "300", "360", "420", "600"], &[0, 0, 0, 0, 1, 1, 1, 0, 2]);
+        // Gaps that are no two alike leave the step.
+        check(&["0", "1", "2", "5", "9", "12", "16"], &[0, 0, 0, 2, 3, 2, 3]);
+    }
+
+    #[test]
     fn a_stamp_that_was_not_taken_changes_nothing() {
         let mut clock = Clock::default();
         for stamp in ["0", "10"] {
@@ -289,7 +314,8 @@ mod tests {
     #[test]
     fn text_is_taken_in_order() {
         check(&["monday", "tuesday", "monday", "7", "2024-01-01", "5"], &[0; 6]);
-        check(&["", "1", "9"], &[0; 3]);
+        // Nothing settles nothing.
+        check(&["", "1", "2", "9"], &[0, 0, 0, 6]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use crate::{
     CalendarFeature, DataError, Signal, Stamps, calendar,
     grid::{self, Grid},
     number,
-    stamps::{self, Form, Time},
+    read::KNOWN,
+    stamps::{self, Form, Time, difference},
     table::{Field, Header, Rows, Table, fault},
 };
 use std::{borrow::Cow, path::Path};
@@ -17,6 +18,7 @@ use std::{borrow::Cow, path::Path};
 pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
     let table = Table::open(path)?;
     let header = table.header();
+    header.check_values(path)?;
     let names = header.names[1..].to_vec();
     let (mut columns, mut written) = (vec![Vec::new(); names.len()], Vec::new());
     let all: Vec<usize> = (0..header.names.len()).collect();
@@ -66,31 +68,44 @@ pub struct Known {
 }
 
 /// Reads covariates known ahead by `names`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
-/// columns are passed over. Stamps that are no dates, times or integers, or have fractions of a second, are taken in the order they are in.
+/// columns are passed over. Stamps that are no dates, times or integers, or have fractions of a second, are taken in the order they are in. Of a file that
+/// begins among the rows that were known before, of the stamps `before`, or earlier, those are passed over. A number of `missing` is not known.
 ///
 /// # Errors
-/// As [`read_wide`], each with the file; a name that is neither; a stamp that is not the one after the stamp above, so that what is known would be of another
-/// sample.
-pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -> Result<Known, DataError> {
+/// As [`read_wide`], each with the file; a name that is neither; a stamp that is not the one after the stamp above, or after what was known before, so that
+/// what is known would be of another sample.
+pub fn read_known(
+    path: &Path,
+    names: &[String],
+    features: &[CalendarFeature],
+    missing: &[f64],
+    before: &[String],
+) -> Result<Known, DataError> {
     let table = Table::open(path)?;
     let header = table.header();
     let days = calendar(&Stamps::default(), 0, features, false)?;
     let ours = |name: &&String| days.iter().any(|feature| feature.name == **name);
     let columns = names.iter().filter(|name| !ours(name)).map(|name| Ok((name, header.place(path, name, 1)?)));
     let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;
-    let (mut stamps, mut times, mut values) = (Vec::new(), Vec::new(), vec![Vec::new(); columns.len()]);
+    let (mut stamps, mut values) = (before.to_vec(), vec![Vec::new(); columns.len()]);
+    let mut times: Vec<(u64, Option<Time>)> = before.iter().map(|stamp| (0, stamps::parse(stamp))).collect();
+    let is_known = |stamp: &str| before.last().and_then(|last| difference(stamp, last)).is_some_and(|later| later <= 0);
     let places: Vec<usize> = std::iter::once(0).chain(columns.iter().map(|(_, place)| *place)).collect();
     let mut lines = table.rows(&places)?;
     while let Some(line) = lines.advance()? {
+        if stamps.len() == before.len() && is_known(&lines.field(0).text()) {
+            continue;
+        }
         for ((_, place), values) in columns.iter().zip(&mut values) {
             let field = lines.field(*place);
-            values.push(field.finite_or_truth().ok_or_else(|| header.field(line, *place, number::NUMBER, field))?);
+            let value = field.finite_or_truth().filter(|value| !missing.contains(value));
+            values.push(value.ok_or_else(|| header.field(line, *place, KNOWN, field))?);
         }
         stamps.push(lines.field(0).text().into_owned());
         times.push((line, lines.field(0).time()));
     }
     in_utf8(path, &*lines)?;
-    check_steps(header, &stamps, &times)?;
+    check_steps(header, &stamps, &times, before.len())?;
     let calendar = calendar(&stamps.clone().into(), 0, features, false).map_err(|error| match error {
         DataError::Calendar { number, found } => {
             fault(path, "a date or a date and time for the calendar", format!("`{found}` as stamp {number}"))
@@ -99,13 +114,14 @@ pub fn read_known(path: &Path, names: &[String], features: &[CalendarFeature]) -
     })?;
     let mut of = |name: &String| match columns.iter().position(|(column, _)| *column == name) {
         Some(place) => std::mem::take(&mut values[place]),
-        None => calendar.iter().find(|own| own.name == *name).map_or(Vec::new(), |own| own.values[0].to_vec()),
+        None => calendar.iter().find(|own| own.name == *name).map_or(Vec::new(), |own| own.values[0][before.len()..].to_vec()),
     };
-    Ok(Known { values: names.iter().map(&mut of).collect(), stamps })
+    Ok(Known { values: names.iter().map(&mut of).collect(), stamps: stamps.split_off(before.len()) })
 }
 
-/// Refuses stamps that go back, stay or leave one out. `times` are their lines and what they say; where the first says nothing, none is looked at.
-fn check_steps(header: &Header, stamps: &[String], times: &[(u64, Option<Time>)]) -> Result<(), DataError> {
+/// Refuses stamps that go back, stay or leave one out, from row `new` on. `times` are their lines and what they say; where the first says nothing, none is
+/// looked at.
+fn check_steps(header: &Header, stamps: &[String], times: &[(u64, Option<Time>)], new: usize) -> Result<(), DataError> {
     let Some(&(_, Some(first))) = times.first() else { return Ok(()) };
     let refused =
         |row: usize, expected: Cow<'static, str>| Err(header.field(times[row].0, 0, expected, Field::Text(&stamps[row])));
@@ -128,12 +144,10 @@ fn check_steps(header: &Header, stamps: &[String], times: &[(u64, Option<Time>)]
     let (unit, step) = grid::step_past(&[vec![&ticks]], form != Form::Integer, 1);
     let grid = Grid::fit(unit, step, &[&ticks]);
     let place = |row: usize| grid.position(ticks[row]).0;
-    let Some(row) = (1..ticks.len()).find(|&row| place(row) != place(row - 1) + 1) else { return Ok(()) };
+    let Some(row) = (new.max(1)..ticks.len()).find(|&row| place(row) != place(row - 1) + 1) else { return Ok(()) };
+    let above = if row == new { "what is known already" } else { "the one above" };
     let next = Some(place(row - 1) + 1).filter(|_| step > 0).and_then(|next| stamps::write(grid.ticks(next)?, form));
-    refused(
-        row,
-        next.map_or("a stamp later than the one before".into(), |next| format!("{next}, a step after the one above").into()),
-    )
+    refused(row, next.map_or("a stamp later than the one before".into(), |next| format!("{next}, a step after {above}").into()))
 }
 
 #[cfg(test)]
@@ -146,13 +160,13 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(b"t,x,heat\n2024-01-05,a,3\n2024-01-06,b,4.5\n").expect("written");
         let names = ["weekend".to_string(), "heat".into()];
-        let known = read_known(file.path(), &names, &[CalendarFeature::Weekend]).expect("reads");
+        let known = read_known(file.path(), &names, &[CalendarFeature::Weekend], &[], &[]).expect("reads");
         assert_eq!(
             known,
             Known { stamps: vec!["2024-01-05".into(), "2024-01-06".into()], values: vec![vec![0.0, 1.0], vec![3.0, 4.5]] }
         );
         for (names, expected) in [(["rain"], "expected a column `rain`"), (["x"], ":2: column `x`: expected a finite number")] {
-            let error = read_known(file.path(), &names.map(String::from), &[]).expect_err("refused").to_string();
+            let error = read_known(file.path(), &names.map(String::from), &[], &[], &[]).expect_err("refused").to_string();
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -161,15 +175,34 @@ mod tests {
     fn the_calendar_of_what_is_known_is_that_of_its_clock() {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(b"t,x\n2024-03-30T00:00+01:00,1\n2024-03-31T00:00+01:00,2\n2024-04-01T00:00+02:00,3\n").expect("written");
-        let known = read_known(file.path(), &["weekend".to_string()], &[CalendarFeature::Weekend]).expect("reads");
+        let known = read_known(file.path(), &["weekend".to_string()], &[CalendarFeature::Weekend], &[], &[]).expect("reads");
         assert_eq!(known.values, [[1.0, 1.0, 0.0]]);
+    }
+
+    #[test]
+    fn what_was_known_before_is_passed_over_and_gone_on_from() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(b"t,x\n2024-03-30T00:00+01:00,1\n2024-03-31T00:00+01:00,2\n2024-04-01T00:00+02:00,3\n").expect("written");
+        let names = ["weekend".to_string(), "x".into()];
+        let after = |before: &[&str]| {
+            let before: Vec<String> = before.iter().map(ToString::to_string).collect();
+            read_known(file.path(), &names, &[CalendarFeature::Weekend], &[], &before)
+        };
+        // One day alone tells of no local clock.
+        let known = after(&["2024-03-30T00:00+01:00", "2024-03-31T00:00+01:00"]).expect("reads");
+        assert_eq!((known.stamps, known.values), (vec!["2024-04-01T00:00+02:00".to_string()], vec![vec![0.0], vec![3.0]]));
+        assert_eq!(after(&["2024-04-01T00:00+02:00"]).expect("reads").stamps, [""; 0]);
+        assert_eq!(after(&["2024-03-28T00:00+01:00", "2024-03-29T00:00+01:00"]).expect("reads").stamps.len(), 3);
+        let error = after(&["2024-03-27T00:00+01:00", "2024-03-28T00:00+01:00"]).expect_err("a gap").to_string();
+        let expected = ", a step after what is known already, found `2024-03-30T00:00+01:00`";
+        assert!(error.contains(":2: column `t`: expected 2024-03-29T00:00") && error.ends_with(expected), "{error}");
     }
 
     fn known(text: &str, features: &[CalendarFeature]) -> Result<Vec<Vec<f64>>, (String, String)> {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("written");
         let name = file.path().display().to_string();
-        let known = read_known(file.path(), &["x".to_string()], features);
+        let known = read_known(file.path(), &["x".to_string()], features, &[-9999.0], &[]);
         known.map(|known| known.values).map_err(|error| (name, error.to_string()))
     }
 
@@ -177,6 +210,12 @@ mod tests {
     fn stamped(stamps: &[&str]) -> String {
         let lines = stamps.iter().enumerate().map(|(row, stamp)| format!("{stamp},{row}\n"));
         "t,x\n".to_string() + &lines.collect::<String>()
+    }
+
+    #[test]
+    fn what_is_missing_is_not_known() {
+        let (_, error) = known("t,x\n1,2\n2,-9999\n", &[]).expect_err("refused");
+        assert!(error.ends_with(&format!(":3: column `x`: expected {KNOWN}, found `-9999`")), "{error}");
     }
 
     #[test]
@@ -189,8 +228,8 @@ mod tests {
             (&["7", "7"], 3, "a stamp later than the one before", "7"),
             (&["2024-01-01 00:00", "2024-01-01 01:00", "2024-01-01 03:00"], 4, "2024-01-01 02:00, a step", "2024-01-01 03:00"),
             (&["2024-01-31", "2024-02-29", "2024-04-30"], 4, "2024-03-31, a step", "2024-04-30"),
-            (&["2024-01-01", "2024-01-02", "x"], 4, "a date, a date and time, or an integer", "x"),
-            (&["2024-01-01", "2"], 3, "a date, a date and time, or an integer", "2"),
+            (&["2024-01-01", "2024-01-02", "x"], 4, "a month, a date, a date and time to the second, or an integer", "x"),
+            (&["2024-01-01", "2"], 3, "a month, a date, a date and time to the second, or an integer", "2"),
             (&["20240629", "20240630", "20240702"], 4, "20240701, a step", "20240702"),
             (&["2024-02-01", "2024-02-01 01:00", "2024-02-01 03:00"], 4, "2024-02-01 02:00, a step", "2024-02-01 03:00"),
             // Mondays are not a step after Saturdays.
@@ -269,7 +308,7 @@ mod tests {
             ("date,a\n1,2\n1,3\n", ":3: column `date`: expected a stamp later"),
             ("date,a\r\n1,2\r\n\r\n2,three\r\n", ":4: column `a`"),
             ("\u{feff}date,a\n1,2\n\n\n2,three\n", ":5: column `a`"),
-            ("date,a\n1,2\nnoon,3\n", ":3: column `date`: expected a date"),
+            ("date,a\n1,2\nnoon,3\n", ":3: column `date`: expected a month, a date"),
             ("date,a\n2016-07-01 00:00,2\n2016-07-01T01:00Z,3\n", ":3: column `date`: expected a date"),
         ] {
             let error = read(text).expect_err(text).to_string();

@@ -38,5 +38,5 @@ pub use read::{column_names, numeric_columns, read};
 pub use scale::{Standardiser, mean_and_deviation};
 pub use signal::{Covariate, Signal, Static};
 pub use split::{Ranges, Split};
-pub use stamps::{Stamps, order};
+pub use stamps::{Stamps, difference, is_stamp};
 pub use values::Values;

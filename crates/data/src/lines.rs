@@ -59,7 +59,8 @@ impl LineParser {
     /// The same, where these numbers mean that a value is missing, as in [`crate::ReadOptions::missing`].
     #[must_use]
     pub fn meaning(self, missing: &[f64]) -> Self {
-        Self { meaning: missing.to_vec(), ..self }
+        // As they are, and as single precision has them.
+        Self { meaning: missing.iter().flat_map(|&value| [value, f64::from(value as f32)]).collect(), ..self }
     }
 
     /// The same, where it is settled before whether lines have stamps.
@@ -85,7 +86,11 @@ impl LineParser {
         let line = if first { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
         let fields = Fields::of(line, &mut self.quoted, &mut self.field);
         let stamped = match is_stamped(fields.count(), self.names.len(), self.stamped, number) {
-            Err(_) if first && fields.are_names() => return Err(other_header(&self.names, fields.iter(), number)),
+            Err(_) if first && fields.are_names() => {
+                let stamp = (self.stamped == Some(true)).then(|| "a stamp".to_string());
+                let expected: Vec<String> = stamp.into_iter().chain(self.names.iter().cloned()).collect();
+                return Err(other_header(&expected, fields.iter(), number));
+            }
             stamped => stamped?,
         };
         let stamp = if stamped { fields.iter().next() } else { None };
@@ -96,13 +101,16 @@ impl LineParser {
             self.stamped = Some(stamped);
             return Ok(Parsed::Header);
         }
-        if first && named() && values().all(|field| !is_number(field)) {
+        // One word where a stream goes on may as well be a sample that is none.
+        let may_be_names = fields.count() > 1 || self.stamped.is_none();
+        if first && named() && may_be_names && values().all(|field| !is_number(field)) {
             return Err(other_header(&self.names, values(), number));
         }
         for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
             let (value, expected) =
                 if self.missing { (finite_or_missing(text), NUMBER_OR_MISSING) } else { (finite(text), NUMBER) };
-            let value = value.filter(|value| self.missing || !self.meaning.contains(value));
+            let means_missing = value.is_some_and(|value| self.meaning.contains(&value));
+            let (value, expected) = if means_missing && !self.missing { (None, PRESENT) } else { (value, expected) };
             *slot = value.ok_or_else(|| DataError::Field {
                 source_name: "line".into(),
                 line: number,
@@ -110,7 +118,7 @@ impl LineParser {
                 expected: expected.into(),
                 found: text.into(),
             })?;
-            if self.meaning.contains(slot) {
+            if means_missing {
                 *slot = f64::NAN;
             }
         }
@@ -121,6 +129,8 @@ impl LineParser {
         Ok(Parsed::Row { stamp, values: &self.values })
     }
 }
+
+const PRESENT: &str = "a number that does not mean a missing value";
 
 /// What is wrong with a header of these fields.
 fn other_header<'a>(names: &[String], fields: impl Iterator<Item = &'a str>, line: u64) -> DataError {
@@ -289,6 +299,18 @@ mod tests {
     }
 
     #[test]
+    fn a_word_where_a_stream_goes_on_is_a_bad_row() {
+        let mut parser = LineParser::new(&names(1)).settled(Some(false));
+        let error = parser.parse("ERR", 1).expect_err("no number");
+        assert!(!matches!(error, DataError::Header { .. }), "{error:?}");
+        parser.parse("1", 2).expect("a row");
+        let error = LineParser::new(&names(1)).parse("ERR", 1).expect_err("a header");
+        assert!(matches!(error, DataError::Header { .. }), "{error:?}");
+        let error = LineParser::new(&names(2)).settled(Some(true)).parse("a,b", 1).expect_err("no stamp").to_string();
+        assert_eq!(error, "line:1: expected the columns a stamp, a, b in this order, found a, b");
+    }
+
+    #[test]
     fn a_blank_line_is_a_missing_sample_of_one_column_without_stamps() {
         let blank = |parser: &mut LineParser| match parser.parse("\n", 9) {
             Ok(Parsed::Row { stamp: None, values: [value] }) => assert!(value.is_nan()),
@@ -377,7 +399,11 @@ mod tests {
         let parsed = parser.parse("-9999.0,1", 1).expect("a row");
         assert!(matches!(parsed, Parsed::Row { stamp: None, values: [a, 1.0] } if a.is_nan()), "{parsed:?}");
         let error = LineParser::new(&names(2)).meaning(&[-9999.0]).parse("1,-9999", 3).expect_err("missing").to_string();
-        assert_eq!(error, "line:3: column `b`: expected a finite number, found `-9999`");
+        assert_eq!(error, "line:3: column `b`: expected a number that does not mean a missing value, found `-9999`");
+        // What a file in single precision says.
+        let mut parser = LineParser::with_missing(&names(2)).meaning(&[-999.9]);
+        let parsed = parser.parse("-999.9000244140625,-999.9", 1).expect("a row");
+        assert!(matches!(parsed, Parsed::Row { stamp: None, values: [a, b] } if a.is_nan() && b.is_nan()), "{parsed:?}");
     }
 
     #[test]

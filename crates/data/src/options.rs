@@ -114,6 +114,12 @@ impl ReadOptions {
         if let Some(found) = doubled(&roles) {
             return Err(DataError::Option { key: "past, future", expected, found });
         }
+        let long = Self::default();
+        let names = [("time", &self.time, &long.time), ("target", &self.target, &long.target)];
+        if let Some((key, found, _)) = names.iter().find(|(_, name, default)| self.format == Format::Wide && name != default) {
+            let expected = "none with a wide file, whose first column has the stamps and whose others are targets";
+            return Err(DataError::Option { key, expected, found: format!("`{found}`") });
+        }
         if (self.format, self.align) == (Format::Wide, Align::End) {
             return Err(DataError::Option { key: "align", expected: "`stamp` with a wide file", found: "`end`".into() });
         }

@@ -30,12 +30,12 @@ pub(crate) fn bounds(values: impl Iterator<Item = f64>, factor: f64) -> (f64, f6
 /// At most one in so many values is a glitch, whatever lies between them.
 const FEW: usize = 1000;
 
-/// Whether outliers, by row, of so many values are glitches: few, all one number, or scattered. In a run, or on a schedule, more than half of the gaps
+/// Whether outliers, by place on their grid, of so many values are glitches: few, all one number, or scattered. In a run, or on a schedule, more than half of the gaps
 /// between them are alike.
-pub(crate) fn are_glitches(outliers: &[(usize, f64)], values: usize) -> bool {
-    let mut gaps: Vec<usize> = outliers.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+pub(crate) fn are_glitches(outliers: &[(i64, f64)], values: usize) -> bool {
+    let mut gaps: Vec<i64> = outliers.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     gaps.sort_unstable();
-    let commonest = gaps.chunk_by(|gap, next| gap == next).map(<[usize]>::len).max().unwrap_or(0);
+    let commonest = gaps.chunk_by(|gap, next| gap == next).map(<[i64]>::len).max().unwrap_or(0);
     outliers.len() <= values.div_ceil(FEW)
         || outliers.windows(2).all(|pair| pair[0].1 == pair[1].1)
         || 2 * commonest <= gaps.len()
@@ -47,10 +47,10 @@ mod tests {
 
     #[test]
     fn glitches_are_few_or_one_number_or_scattered() {
-        let of = |rows: &[usize], value: &dyn Fn(usize) -> f64| rows.iter().map(|row| (*row, value(*row))).collect::<Vec<_>>();
-        let (own, one): (&dyn Fn(usize) -> f64, &dyn Fn(usize) -> f64) = (&|row| row as f64, &|_| -9999.0);
-        let run: Vec<usize> = (955..1000).collect();
-        let sundays: Vec<usize> = (0..17).map(|week| 15 + 168 * week).collect();
+        let of = |rows: &[i64], value: &dyn Fn(i64) -> f64| rows.iter().map(|row| (*row, value(*row))).collect::<Vec<_>>();
+        let (own, one): (&dyn Fn(i64) -> f64, &dyn Fn(i64) -> f64) = (&|row| row as f64, &|_| -9999.0);
+        let run: Vec<i64> = (955..1000).collect();
+        let sundays: Vec<i64> = (0..17).map(|week| 15 + 168 * week).collect();
         for (rows, values, expected) in [
             (&[][..], 0, true),
             (&[4], 10, true),

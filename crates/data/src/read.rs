@@ -11,7 +11,7 @@ use crate::{
     grid::{self, Grid},
     local,
     number::NUMBER_OR_MISSING,
-    stamps::{self, Clock, DAY, Form, LARGEST},
+    stamps::{self, Clock, DAY, Form, LARGEST, STAMP},
     statics,
     table::{self, Field, Header, Table},
     track::{Track, bounded, check_stamps, groups, regularise},
@@ -24,10 +24,9 @@ use std::{
 
 /// Values of a signal in memory at most, 2 GiB: long series with little in common would fill any memory with missing values.
 const CELLS: u64 = 1 << 28;
-const STAMP: &str = "a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, the year in front, an offset from UTC included";
 const NOT_BEFORE: &str = "a stamp not before the one above (rows are out of order, or a clock was put back: stamps with an offset from UTC tell the hours apart)";
 const NOT_AFTER: &str = "a stamp not after the one above, as those before it go back (rows are out of order, or a clock was put back: stamps with an offset from UTC tell the hours apart)";
-const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known for the future";
+pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate is known for the future";
 
 /// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
 ///
@@ -98,7 +97,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
 /// # Errors
 /// An unreadable file or a bad header.
 pub fn column_names(path: &Path) -> Result<Vec<String>, DataError> {
-    Ok(Table::open(path)?.header().names.clone())
+    let table = Table::open(path)?;
+    table.header().check_values(path)?;
+    Ok(table.header().names.clone())
 }
 
 /// What the columns of a file are.
@@ -114,6 +115,7 @@ struct Roles {
 
 impl Roles {
     fn find(path: &Path, header: &Header, options: &ReadOptions) -> Result<Self, DataError> {
+        header.check_values(path)?;
         let wide = options.format == Format::Wide;
         let place = |name: &String| header.place(path, name, usize::from(wide));
         let places = |names: &[String]| names.iter().map(place).collect::<Result<Vec<_>, _>>();

@@ -13,11 +13,9 @@ use jiff::{
     fmt::temporal::Pieces,
 };
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 
 /// What a stamp must be.
-pub(crate) const STAMP: &str =
-    "a date, a date and time, or an integer, in the form of the first, the year in front, an offset from UTC included";
+pub(crate) const STAMP: &str = "a month, a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, the year in front, an offset from UTC included";
 /// Integer stamps stay below this, so that differences of them are integers, too.
 pub(crate) const LARGEST: u64 = 1 << 61;
 /// Seconds.
@@ -167,13 +165,20 @@ pub fn parse(stamp: &str) -> Option<Time> {
     Some(Time { ticks: since.as_secs(), nanoseconds: since.subsec_nanos(), offset: 0, form, plain: is_plain(stamp, form) })
 }
 
-/// Which of two stamps is the later one, however each is written; `None` where that is not known, of different texts or of kinds that are not the same.
-pub fn order(stamp: &str, other: &str) -> Option<Ordering> {
+/// Whether a text is a stamp: a date, a time or an integer.
+pub fn is_stamp(text: &str) -> bool {
+    parse(text).is_some()
+}
+
+/// Nanoseconds from another stamp to this one, however each is written, integers as seconds; `None` where that is not known, of different texts or of kinds
+/// that are not the same.
+pub fn difference(stamp: &str, other: &str) -> Option<i128> {
     if stamp == other {
-        return Some(Ordering::Equal);
+        return Some(0);
     }
     let (one, other) = (parse(stamp)?, parse(other)?);
-    (one.form.clock() == other.form.clock()).then(|| (one.ticks, one.nanoseconds).cmp(&(other.ticks, other.nanoseconds)))
+    let nanoseconds = |time: Time| i128::from(time.ticks) * 1_000_000_000 + i128::from(time.nanoseconds);
+    (one.form.clock() == other.form.clock()).then(|| nanoseconds(one) - nanoseconds(other))
 }
 
 /// Seconds that the clock of a stamp is ahead of UTC.
@@ -289,17 +294,17 @@ mod tests {
     #[test]
     fn stamps_are_in_order_however_they_are_written() {
         for (one, other, expected) in [
-            ("2024-01-01 01:00", "2024/1/1 1:00", Some(Ordering::Equal)),
-            ("2024-01-01T01:00:00Z", "2024-01-01 02:00:00+02:00", Some(Ordering::Greater)),
-            ("2024-01-01", "2024-01-01 00:00:00.5", Some(Ordering::Less)),
-            ("9", "10", Some(Ordering::Less)),
-            ("noon", "noon", Some(Ordering::Equal)),
+            ("2024-01-01 01:00", "2024/1/1 1:00", Some(0)),
+            ("2024-01-01T01:00:00Z", "2024-01-01 02:00:00+02:00", Some(3_600_000_000_000)),
+            ("2024-01-01", "2024-01-01 00:00:00.5", Some(-500_000_000)),
+            ("9", "10", Some(-1_000_000_000)),
+            ("noon", "noon", Some(0)),
             ("noon", "night", None),
             ("2024-01-01", "20240101", None),
             ("2024-01-01 00:00", "2024-01-01 00:00Z", None),
         ] {
-            assert_eq!(order(one, other), expected, "{one} and {other}");
-            assert_eq!(order(other, one), expected.map(Ordering::reverse), "{other} and {one}");
+            assert_eq!(difference(one, other), expected, "{one} and {other}");
+            assert_eq!(difference(other, one), expected.map(|nanoseconds| -nanoseconds), "{other} and {one}");
         }
     }
 
@@ -350,8 +355,8 @@ mod tests {
         for stamp in ["2016-00", "2016-13", "2016_07", "2016-7 ", "216-007", "+016-07", "2016-0x", "-016-07", "2016-W1"] {
             assert_eq!(parse(stamp), None, "{stamp}");
         }
-        assert_eq!(order("2016-07", "2016-07-01"), Some(Ordering::Equal));
-        assert_eq!(order("2016-07", "2016-08"), Some(Ordering::Less));
+        assert_eq!(difference("2016-07", "2016-07-01"), Some(0));
+        assert!(difference("2016-07", "2016-08") < Some(0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::Path;
 pub(crate) fn read(path: &Path, id: &str, series: &[String]) -> Result<Vec<Static>, DataError> {
     let table = Table::open(path)?;
     let header = table.header();
+    header.check_values(path)?;
     let id = header.place(path, id, 0)?;
     let columns = || (0..header.names.len()).filter(|&column| column != id);
     let mut rows: Vec<Option<Vec<f64>>> = vec![None; series.len()];

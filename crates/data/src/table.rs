@@ -172,11 +172,8 @@ impl Table {
 
 impl Header {
     /// # Errors
-    /// Fewer than two names, or names that are empty or doubled.
+    /// Names that are empty or doubled.
     pub fn new(path: &Path, names: Vec<String>) -> Result<Self, DataError> {
-        if names.len() < 2 {
-            return Err(fault(path, "a stamp column and at least one value column", format!("{} column", names.len())));
-        }
         let mut known = std::collections::HashSet::new();
         for (index, name) in names.iter().enumerate().skip(1) {
             if name.is_empty() || !known.insert(name) {
@@ -185,6 +182,17 @@ impl Header {
             }
         }
         Ok(Self { names, source_name: path.display().to_string() })
+    }
+
+    /// Refuses a file of stamps alone.
+    ///
+    /// # Errors
+    /// Fewer than two names.
+    pub fn check_values(&self, path: &Path) -> Result<(), DataError> {
+        match self.names.len() {
+            0 | 1 => Err(fault(path, "a stamp column and at least one value column", format!("{} column", self.names.len()))),
+            _ => Ok(()),
+        }
     }
 
     /// Where a column stands; the stamp column of a wide file, the first, is `from` 0.

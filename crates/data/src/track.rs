@@ -196,8 +196,9 @@ impl<'a> Track<'a> {
                 Outliers::Mask => true,
                 Outliers::Glitches => {
                     let present = values.iter().filter(|value| !value.is_nan()).count();
-                    let all: Vec<(usize, f64)> =
-                        values.iter().copied().enumerate().filter(|(_, value)| is_outlier(value)).collect();
+                    let places = self.ticks.iter().copied();
+                    let all: Vec<(i64, f64)> =
+                        places.zip(values.iter().copied()).filter(|(_, value)| is_outlier(value)).collect();
                     outliers::are_glitches(&all, present)
                 }
             };

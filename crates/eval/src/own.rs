@@ -307,7 +307,7 @@ mod tests {
         let (shared, own) = fitted(&columns, 12, Some(10.0));
         let longer = Ridge::fit(&columns, columns.len(), &(0..300), &(300..400), Inputs::samples(20), &[2, 4], 0).expect("fits");
         let whole = Ridge { own: Some(own), ..shared };
-        let both = longer.clone().beside(whole.clone(), 0.5);
+        let both = longer.clone().beside(whole.clone(), vec![0.5; whole.horizon]);
         let missing = vec![f64::NAN; 400];
         assert!(whole.forecast(3, &missing, 340..342).iter().all(|value| value.is_nan()), "no window, no forecast");
         let at = |ridge: &Ridge| ridge.forecast(3, &columns[3], 340..341);
@@ -322,7 +322,7 @@ mod tests {
         // Others beside them, that look further back than the first and no further than the ridge.
         let maps = crate::structural(&columns, &(0..300), &[16], &[5], &[4]).expect("maps");
         let alone = Ridge { own: Some(maps), ..Ridge::level(16, 4) };
-        let all = both.clone().beside(alone.clone(), 2.0 / 3.0);
+        let all = both.clone().beside(alone.clone(), vec![2.0 / 3.0; alone.horizon]);
         for step in 0..4 {
             let mean = (at(&both)[step] + 2.0 * at(&alone)[step]) / 3.0;
             assert!((at(&all)[step] - mean).abs() < SAME, "{step}");

@@ -104,8 +104,8 @@ pub struct Ridge {
     pub strengths: Vec<f64>,
     /// What each column's own map adds, if they have any.
     pub own: Option<Own>,
-    /// The share of the last one that it is the mean with ([`Ridge::beside`]).
-    pub share: f64,
+    /// The shares, one a step, of the last one that it is the mean with ([`Ridge::beside`]); empty without one.
+    pub share_h: Vec<f64>,
 }
 
 /// Sums over windows.
@@ -380,7 +380,7 @@ impl Ridge {
             bias_h: Vec::with_capacity(horizon),
             strengths: fitted.iter().flat_map(|(_, block)| block.strengths.clone()).collect(),
             own: None,
-            share: 0.0,
+            share_h: Vec::new(),
         };
         for (start, block) in &fitted {
             let rows = whole.weights_lh.chunks_exact_mut(horizon).zip(block.weights_lh.chunks_exact(block.horizon));
@@ -415,7 +415,7 @@ impl Ridge {
                 bias_h: (0..horizon).map(|j| bias(j) as f32).collect(),
                 strengths: vec![strength],
                 own: None,
-                share: 0.0,
+                share_h: Vec::new(),
             }
         };
         Ok(STRENGTHS.iter().map(of).collect())
@@ -445,7 +445,7 @@ impl Ridge {
     /// The same with a return to the mean of all samples so far: of step `h` a share of 1 − exp(−h/`time`) is that mean, with the profile's shape on it if
     /// there is one. A forecast far ahead, fitted on few years, knows its level less well than that mean does.
     pub fn reverting(self, time: f64) -> Self {
-        let Self { inputs, horizon, mut weights_lh, mut bias_h, strengths, own, share: of_own } = self;
+        let Self { inputs, horizon, mut weights_lh, mut bias_h, strengths, own, share_h } = self;
         let share = |step: usize| (1.0 - (-((step + 1) as f64) / time).exp()) as f32;
         weights_lh.chunks_exact_mut(horizon).for_each(|row| {
             row.iter_mut().enumerate().for_each(|(step, weight)| *weight *= 1.0 - share(step));
@@ -461,13 +461,21 @@ impl Ridge {
         }
         weights_lh.extend((0..horizon).map(share));
         let own = own.map(|own| own.scaled(horizon, |step| 1.0 - share(step)));
-        Self { inputs: Inputs { level: true, ..inputs }, horizon, weights_lh, bias_h, strengths, own, share: of_own }
+        Self { inputs: Inputs { level: true, ..inputs }, horizon, weights_lh, bias_h, strengths, own, share_h }
     }
 
     /// The mean of the window, whatever it is.
     pub fn level(lookback: usize, horizon: usize) -> Self {
         let (weights_lh, bias_h) = (vec![0.0; lookback * horizon], vec![0.0; horizon]);
-        Self { inputs: Inputs::samples(lookback), horizon, weights_lh, bias_h, strengths: Vec::new(), own: None, share: 0.0 }
+        Self {
+            inputs: Inputs::samples(lookback),
+            horizon,
+            weights_lh,
+            bias_h,
+            strengths: Vec::new(),
+            own: None,
+            share_h: Vec::new(),
+        }
     }
 
     /// The mean of two fits of the same inputs.
@@ -490,18 +498,21 @@ impl Ridge {
         self
     }
 
-    /// The mean with another, which has `share` of it, and of the own maps of both.
+    /// The mean with another, which has `share_h` of it, one a step, and of the own maps of both.
     ///
     /// # Panics
     /// Other horizons, different profiles, or one that looks at the mean of all samples.
-    pub fn beside(mut self, mut other: Self, share: f64) -> Self {
-        let shares = [(&mut self, 1.0 - share), (&mut other, share)];
-        let own = shares.map(|(ridge, share)| ridge.own.take().map(|own| own.scaled(ridge.horizon, |_| share as f32)));
+    pub fn beside(mut self, mut other: Self, share_h: Vec<f64>) -> Self {
+        let rest_h: Vec<f64> = share_h.iter().map(|share| 1.0 - share).collect();
+        let shares = [(&mut self, &rest_h), (&mut other, &share_h)];
+        let own =
+            shares.map(|(ridge, share_h)| ridge.own.take().map(|own| own.scaled(ridge.horizon, |step| share_h[step] as f32)));
         let own = match own {
             [Some(one), Some(other)] => Some(one.sum(other, self.horizon)),
             [one, other] => one.or(other),
         };
-        Self { own, share, ..Self::weighted(&[(1.0 - share, &self), (share, &other)]) }
+        let both = Self::weighted(&[(&rest_h[..], &self), (&share_h[..], &other)]);
+        Self { own, share_h, ..both }
     }
 
     /// The mean of several ridges as one: what each looks at is folded into inputs that hold all of it. All that have a profile have the same.
@@ -509,12 +520,12 @@ impl Ridge {
     /// # Panics
     /// No ridges, different horizons, different profiles, or one that looks at the mean of all samples or has own maps.
     pub fn mean(ridges: &[Self]) -> Self {
-        let share = 1.0 / ridges.len() as f64;
-        Self::weighted(&ridges.iter().map(|ridge| (share, ridge)).collect::<Vec<_>>())
+        let share_h = vec![1.0 / ridges.len() as f64; ridges.first().map_or(0, |ridge| ridge.horizon)];
+        Self::weighted(&ridges.iter().map(|ridge| (&share_h[..], ridge)).collect::<Vec<_>>())
     }
 
-    /// Their mean with these shares.
-    fn weighted(ridges: &[(f64, &Self)]) -> Self {
+    /// Their mean with these shares, one a step each.
+    fn weighted(ridges: &[(&[f64], &Self)]) -> Self {
         let horizon = ridges[0].1.horizon;
         let lookback = ridges.iter().map(|(_, ridge)| ridge.inputs.lookback).max().unwrap_or(0);
         let profile = ridges.iter().find_map(|(_, ridge)| ridge.inputs.profile);
@@ -522,7 +533,7 @@ impl Ridge {
         let inputs = Inputs { lookback, profile, level: false, season };
         let mut weights = vec![0.0; inputs.width() * horizon];
         let mut bias = vec![0.0; horizon];
-        for &(share, ridge) in ridges {
+        for &(share_h, ridge) in ridges {
             let plain = (ridge.inputs.level, ridge.own.is_some());
             assert_eq!((ridge.horizon, plain), (horizon, (false, false)), "one horizon, no level and no own maps yet");
             assert!(ridge.inputs.profile.is_none_or(|own| Some(own) == profile), "one profile");
@@ -533,9 +544,9 @@ impl Ridge {
                 let between = (1.0 - rows().map(|row| f64::from(row[step])).sum::<f64>()) / own as f64;
                 for (at, row) in rows().enumerate() {
                     let (place, more) = if at < own { (lookback - own + at, between) } else { (lookback + at - own, 0.0) };
-                    weights[place * horizon + step] += share * (f64::from(row[step]) + more);
+                    weights[place * horizon + step] += share_h[step] * (f64::from(row[step]) + more);
                 }
-                bias[step] += share * f64::from(ridge.bias_h[step]);
+                bias[step] += share_h[step] * f64::from(ridge.bias_h[step]);
             }
         }
         Self {
@@ -545,13 +556,27 @@ impl Ridge {
             bias_h: bias.into_iter().map(|bias| bias as f32).collect(),
             strengths: ridges.iter().flat_map(|(_, ridge)| ridge.strengths.clone()).collect(),
             own: None,
-            share: 0.0,
+            share_h: Vec::new(),
         }
     }
 
-    /// The mean square of its errors over windows that begin at some of `origins`; none where no window is complete.
-    pub fn mean_square(&self, columns: &[impl AsRef<[f64]> + Sync], origins: Range<usize>) -> Option<f64> {
-        Self::mean_squares(std::slice::from_ref(self), columns, origins, &(0..self.horizon)).map(|squares| squares[0])
+    /// The mean square of its errors at some steps, over windows that begin at some of `origins`; none where no window is complete.
+    pub fn mean_square(&self, columns: &[impl AsRef<[f64]> + Sync], origins: Range<usize>, steps: &Range<usize>) -> Option<f64> {
+        Self::mean_squares(&[self.at(steps)], columns, origins, steps).map(|squares| squares[0])
+    }
+
+    /// The same for some steps of the horizon alone.
+    fn at(&self, steps: &Range<usize>) -> Self {
+        let pick = |rows: &[f32]| rows.chunks_exact(self.horizon).flat_map(|row| &row[steps.clone()]).copied().collect();
+        Self {
+            inputs: self.inputs,
+            horizon: steps.len(),
+            weights_lh: pick(&self.weights_lh),
+            bias_h: self.bias_h[steps.clone()].to_vec(),
+            strengths: Vec::new(),
+            own: self.own.as_ref().map(|own| Own { maps_clh: pick(&own.maps_clh), strengths: Vec::new(), ..*own }),
+            share_h: Vec::new(),
+        }
     }
 
     /// Forecasts of a column from windows of it, less their means, `[window][horizon]`.

@@ -86,9 +86,13 @@ fn folder(path: &Path) -> &Path {
 pub fn begin(path: &Path) -> Result<NamedTempFile, ModelError> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(UNPUBLISHED);
-    // Readable by whom the user's mask lets read, as any file a program writes.
+    // Readable by whom the user's mask lets read, as any file a program writes, or by nobody else than what stands there.
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    {
+        use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+        let before = real(path).metadata().map_or(0o666, |before| before.permissions().mode() & 0o666);
+        builder.permissions(Permissions::from_mode(before));
+    }
     builder.tempfile_in(folder(&real(path))).map_err(|source| ModelError::Io { path: path.into(), source })
 }
 

@@ -157,7 +157,7 @@ impl Blueprint {
         let (taps, width) = (positive("taps", config.taps)?, positive("width", config.width)?);
         config.scaler.check().map_err(|error| error.under("scaler"))?;
         if let Some(linear) = &config.linear {
-            linear.check().map_err(|error| error.under("linear"))?;
+            linear.check(horizon).map_err(|error| error.under("linear"))?;
         }
         if let Some(rate) = config.adaptive {
             crate::conformal::check_rate("adaptive", rate)?;

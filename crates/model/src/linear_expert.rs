@@ -29,6 +29,9 @@ pub struct LinearConfig {
     pub reversion: Option<f64>,
     /// For the fit: parts of the training rows that are held out in turn to pick the ridges' strengths, beside the validation rows; 0 for those alone.
     pub folds: usize,
+    /// For the fit: steps, ascending and below the horizon, up to which the ridges' strengths and the share of structural maps are picked on their own, as those
+    /// beyond the last are; if empty, the strengths by the horizons that are scored, one share for all steps.
+    pub cuts: Vec<usize>,
     /// For the fit: shorter look-backs. The map is the mean of the ridges with each of the look-backs, and of those with the profile beside it, if
     /// there is one.
     pub shorter: Vec<usize>,
@@ -85,11 +88,11 @@ pub struct ProfileConfig {
 }
 
 impl LinearConfig {
-    /// Checks the options.
+    /// Checks the options of an expert for so many steps.
     ///
     /// # Errors
-    /// A look-back, a season or cycles of zero, or a span beyond a million samples.
-    pub fn check(&self) -> Result<(), ModelError> {
+    /// A look-back, a season or cycles of zero, a span beyond a million samples, or cuts that do not rise below the horizon.
+    pub fn check(&self, horizon: usize) -> Result<(), ModelError> {
         positive("lookback", self.lookback)?;
         if let Some(ProfileConfig { season, cycles }) = self.profile {
             positive("season", season).map_err(|error| error.under("profile"))?;
@@ -106,6 +109,14 @@ impl LinearConfig {
         }
         if let Some(reversion) = self.reversion.filter(|reversion| !(1.0..=1e9).contains(reversion)) {
             return Err(ModelError::config("reversion", "a number from 1 to a billion", reversion));
+        }
+        let rising = self.cuts.iter().zip(self.cuts.iter().skip(1).chain([&horizon])).all(|(cut, next)| *cut > 0 && cut < next);
+        if !rising {
+            return Err(ModelError::config(
+                "cuts",
+                format!("steps that rise from 1 to {}", horizon - 1),
+                format!("{:?}", self.cuts),
+            ));
         }
         // What is left of one part is nothing to fit on.
         if self.folds == 1 || self.folds > MOST_FOLDS {
@@ -157,7 +168,16 @@ const MOST_FOLDS: usize = 100;
 
 impl Default for LinearConfig {
     fn default() -> Self {
-        Self { lookback: 512, profile: None, reversion: None, folds: 0, shorter: Vec::new(), own: None, structural: None }
+        Self {
+            lookback: 512,
+            profile: None,
+            reversion: None,
+            folds: 0,
+            cuts: Vec::new(),
+            shorter: Vec::new(),
+            own: None,
+            structural: None,
+        }
     }
 }
 

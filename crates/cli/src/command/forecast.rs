@@ -9,7 +9,9 @@ use crate::{
     table,
 };
 use foretoken_data::{Signal, Values};
-use foretoken_model::{Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts};
+use foretoken_model::{
+    Beside, Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -131,17 +133,45 @@ impl std::fmt::Display for Number {
     }
 }
 
+/// The last row of a series that ended a horizon or more before the last of so many rows.
+fn ended(column: &[f64], rows: usize, horizon: usize) -> Option<usize> {
+    let last = column[..rows].iter().rposition(|value| !value.is_nan())?;
+    (rows - 1 - last >= horizon).then_some(last)
+}
+
+/// Refuses a forecast of so many steps after so many rows where less is known ahead of a series, unless the series has ended.
+fn check_known(signal: &Signal, rows: usize, steps: usize, horizon: usize) -> Result<(), String> {
+    let mut unknown = 0;
+    for covariate in signal.covariates.iter().filter(|covariate| covariate.known) {
+        for (index, (name, column)) in signal.names.iter().zip(&signal.columns).enumerate() {
+            let values = &covariate.values[index.min(covariate.values.len() - 1)];
+            let known = values[rows.min(values.len())..].iter().take(steps).take_while(|value| !value.is_nan()).count();
+            if known == steps {
+                continue;
+            }
+            if ended(column, rows, horizon).is_none() {
+                let expected = table::count(steps as u64, "sample");
+                return Err(format!("series `{name}`: expected `{}` of the next {expected}, found {known}", covariate.name));
+            }
+            unknown += 1;
+        }
+    }
+    if unknown > 0 {
+        remark!("of series that have ended, what is known ahead ends as well: their forecasts take its means");
+    }
+    Ok(())
+}
+
 /// Says what a forecast after so many rows lacks.
 fn remark_on(forecaster: &Forecaster, signal: &Signal, rows: usize) {
     let (horizon, lookback) = (forecaster.config().horizon, forecaster.blueprint().lookback());
     if rows < lookback {
         remark!("the forecast stands on {}, and the model looks back on {lookback}", table::count(rows as u64, "row"));
     }
-    let ended = |(name, column): (&String, &Values)| {
-        let last = column[..rows].iter().rposition(|value| !value.is_nan())?;
-        (rows - 1 - last >= horizon).then(|| format!("{name} (after {})", signal.stamps.at(last)))
+    let after = |(name, column): (&String, &Values)| {
+        ended(column, rows, horizon).map(|last| format!("{name} (after {})", signal.stamps.at(last)))
     };
-    let ended: Vec<String> = signal.names.iter().zip(&signal.columns).filter_map(ended).collect();
+    let ended: Vec<String> = signal.names.iter().zip(&signal.columns).filter_map(after).collect();
     if !ended.is_empty() {
         let more = if ended.len() > NAMED { format!(" and {} more", ended.len() - NAMED) } else { String::new() };
         remark!(
@@ -157,7 +187,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let horizon = arguments.horizon.map(|horizon| horizon as usize);
     let path = arguments.data.as_ref().unwrap_or(&arguments.first);
     // What could not be written is known before anything is trained.
-    writable(&[&arguments.out, &arguments.svg], &[path, &arguments.first])?;
+    let outs = [&arguments.out, &arguments.svg];
+    let replayed = arguments.replay.as_ref().unwrap_or(path);
+    writable(&outs, &[path, &arguments.first, replayed])?;
     let (model, is_new) = match (&arguments.data, horizon) {
         (Some(_), _) if arguments.minutes.is_some() => {
             return Err(CliError::file(&arguments.first, "expected no --minutes where there is a model, found one"));
@@ -171,6 +203,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             ));
         }
     };
+    writable(&outs, &[&model])?;
     let forecaster = load(&model)?;
     let longest = forecaster.config().horizon;
     let steps = horizon.unwrap_or(longest);
@@ -186,8 +219,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if rows < signal.len() && signal.covariates.iter().all(|covariate| !covariate.known) {
         let behind = signal.len() - rows;
         remark!(
-            "the last {behind} rows have no value: the forecast begins after {}, the last that has",
-            signal.stamps.at(rows.max(1) - 1)
+            "the last {behind} rows have no value: the forecast begins after {}",
+            if rows > 0 { format!("{}, the last that has", signal.stamps.at(rows - 1)) } else { "nothing".into() }
         );
     }
     remark_on(&forecaster, &signal, rows);
@@ -198,7 +231,14 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     });
     let replay = replay.transpose()?;
     let mut stream = predictor(&forecaster);
-    stream.tell(&beside(&signal)).map_err(|error| CliError::file(path, error))?;
+    let Beside { past, mut known } = beside(&signal);
+    // Each step has its own row of what is known; those that are not asked for need none, nor does a linear expert alone.
+    let needed = if forecaster.is_linear_alone() { 0 } else { steps };
+    check_known(&signal, rows, needed, longest).map_err(|error| CliError::file(path, error))?;
+    let mut padded: Vec<Vec<f64>> = known.iter().flatten().map(|values| values.to_vec()).collect();
+    padded.iter_mut().for_each(|values| values.resize(values.len().max(rows + longest), f64::NAN));
+    known.iter_mut().flatten().zip(&padded).for_each(|(values, padded)| *values = padded);
+    stream.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))?;
     stream.force(replay).map_err(|error| CliError::file(path, error))?;
     let After { forecast, linear } = after(stream, &signal.slice(0..rows)).map_err(|error| CliError::file(path, error))?;
     let next = signal.stamps.after(rows, longest);
@@ -223,14 +263,23 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
 }
 
-/// Whether results may be written there: not over what is read nor over one another, and into folders that are there.
+/// Whether results may be written there: not over what is read nor over one another, and into folders that are there. Of a model the run beside its weights
+/// is read, too.
 pub fn writable(outs: &[&Option<PathBuf>], read: &[&Path]) -> Result<(), CliError> {
     let outs: Vec<&Path> = outs.iter().copied().flatten().map(PathBuf::as_path).collect();
+    let files = |path: &Path| match path.is_dir() {
+        true => [path.join("model.safetensors"), path.join("run.toml")],
+        false => [path.into(), path.with_file_name("run.toml")],
+    };
+    let read: Vec<PathBuf> = read.iter().copied().flat_map(files).collect();
     for (place, out) in outs.iter().enumerate() {
         if read.iter().any(|read| is_same(out, read)) {
             return Err(CliError::file(out, "expected another file to write to, found one that is read"));
         }
-        if outs[..place].contains(out) {
+        if out.is_dir() {
+            return Err(CliError::file(out, "expected a file to write to, found a folder"));
+        }
+        if outs[..place].iter().any(|before| is_same(before, out)) {
             return Err(CliError::file(out, "expected a file for each result, found one for two"));
         }
         if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {

@@ -8,11 +8,10 @@ use crate::{
     say::remark,
     table::count,
 };
-use foretoken_data::{CalendarFeature, Clock, DataError, LineParser, Outliers, Parsed, Tick, order, read_known};
+use foretoken_data::{CalendarFeature, Clock, DataError, LineParser, Outliers, Parsed, Tick, difference, is_stamp, read_known};
 use foretoken_model::{Beside, Forecast, Predictor, Snapshot, file::write_atomically};
 use serde::{Deserialize, Serialize};
 use std::{
-    cmp::Ordering,
     collections::VecDeque,
     fmt::Write as _,
     io::{BufRead, Read, Write},
@@ -51,8 +50,8 @@ pub struct Arguments {
     #[arg(long)]
     missing: bool,
     /// A CSV or Parquet file with a stamp first and a column for every covariate known ahead, one line a sample and as many more as are known. Where samples
-    /// have stamps each takes the line of its own; else the first line is that of the first sample, or goes on where the snapshot's end. A calendar comes
-    /// from the stamps; other columns are passed over.
+    /// have stamps each takes the line of its own; else the first line is that of the first sample, or goes on where the snapshot's end: lines that a snapshot
+    /// knows already are passed over. A calendar comes from the stamps; other columns are passed over.
     #[arg(long, value_name = "FILE")]
     known: Option<PathBuf>,
 }
@@ -73,25 +72,42 @@ struct Place {
     clock: Clock,
     /// Stamps of what is known ahead, the next sample's first; none where a snapshot does not say.
     known: Option<VecDeque<String>>,
+    /// The stamp of what was known of the last sample.
+    #[serde(default)]
+    last: Option<String>,
 }
 
 impl Place {
-    /// Rows of what is known ahead that a line's stamp passes over.
+    /// Rows of what is known ahead that a line's stamp passes over. It is that of the nearest row, as in a file, and less than half a step off; rows whose
+    /// stamps are text are taken in order.
     fn passed(&self, stamp: &str, line: u64) -> Result<usize, DataError> {
-        let Some(known) = &self.known else { return Ok(0) };
-        // What cannot be compared is taken in order.
-        let later = |row: &String| order(stamp, row).is_some_and(Ordering::is_gt);
-        let passed = known.iter().take_while(|row| later(row)).count();
-        match known.get(passed).map(|row| order(stamp, row)) {
-            Some(None | Some(Ordering::Equal)) => Ok(passed),
-            _ if known.is_empty() => Ok(0),
-            _ => Err(DataError::Field {
-                source_name: "line".into(),
-                line,
-                column: "stamp".into(),
-                expected: format!("a stamp of what is known ahead, {} to {}", known[0], known[known.len() - 1]).into(),
-                found: stamp.into(),
-            }),
+        let Some(known) = self.known.as_ref().filter(|known| !known.is_empty()) else { return Ok(0) };
+        let since = |row: &String| difference(stamp, row);
+        let later = known.iter().take_while(|row| since(row).is_some_and(|since| since > 0)).count();
+        if known.get(later).is_some_and(|row| !is_stamp(row)) {
+            return Ok(later);
+        }
+        let mut rows = self.last.iter().chain(known);
+        let step = rows.next().zip(rows.next()).and_then(|(row, next)| difference(next, row)).unwrap_or(0);
+        let is_near = |row: &usize| {
+            let off = known.get(*row).and_then(since);
+            off.is_some_and(|off| off == 0 || 2 * off.abs() < step)
+        };
+        let nearest = (later.saturating_sub(1)..=later).find(is_near);
+        nearest.ok_or_else(|| DataError::Field {
+            source_name: "line".into(),
+            line,
+            column: "stamp".into(),
+            expected: format!("a stamp of what is known ahead, {} to {}", known[0], known[known.len() - 1]).into(),
+            found: stamp.into(),
+        })
+    }
+
+    /// Goes on behind a sample before which so many rows were passed over.
+    fn take(&mut self, passed: usize) {
+        let Some(known) = &mut self.known else { return };
+        if let Some(last) = known.drain(..(passed + 1).min(known.len())).next_back() {
+            self.last = Some(last);
         }
     }
 }
@@ -108,6 +124,7 @@ fn tell_known(
     place: &mut Place,
     arguments: &Arguments,
     features: &[CalendarFeature],
+    missing: &[f64],
 ) -> Result<(), CliError> {
     let covariates = predictor.forecaster().covariates().clone();
     let names = || covariates.known.iter().map(|covariate| covariate.name.clone());
@@ -125,14 +142,9 @@ fn tell_known(
             return Err(CliError::file(&arguments.model, problem));
         }
     };
-    let found = read_known(path, &names().collect::<Vec<_>>(), features)?;
+    let before: Vec<String> = place.last.iter().chain(place.known.iter().flatten()).cloned().collect();
+    let found = read_known(path, &names().collect::<Vec<_>>(), features, missing, &before)?;
     if let Some(waiting) = &mut place.known {
-        if let (Some(last), Some(first)) = (waiting.back(), found.stamps.first())
-            && order(first, last).is_some_and(Ordering::is_le)
-        {
-            let problem = format!("expected rows after {last}, up to which the snapshot knows, found {first}");
-            return Err(CliError::file(path, problem));
-        }
         waiting.extend(found.stamps);
     }
     let known: Vec<Vec<&[f64]>> = found.values.iter().map(|values| vec![&values[..]]).collect();
@@ -166,13 +178,14 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         None => Place { known: Some(VecDeque::new()), ..Place::default() },
     };
     let (options, features) = reading(&arguments.model)?;
-    tell_known(&mut predictor, &mut place, arguments, &features)?;
+    tell_known(&mut predictor, &mut place, arguments, &features, &options.missing)?;
     if options.outliers != Outliers::Report {
         remark!("values far from the others, which the run makes missing as outliers, are taken as they are");
     }
+    let live = Live { predictor, place, unwritten: None };
     // What cannot be written is known before the first sample.
-    arguments.usage.as_ref().map_or(Ok(()), |path| write_usage(path, &predictor))?;
-    let live = Arc::new(Mutex::new(Live { predictor, place }));
+    live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref())?;
+    let live = Arc::new(Mutex::new(live));
     // A service is stopped by a signal, which may come while it waits for a line.
     let (at_end, paths) = (live.clone(), (arguments.snapshot.clone(), arguments.usage.clone()));
     interrupt::before_the_end(move || {
@@ -184,13 +197,22 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let followed = follow(&live, arguments, &options.missing);
     // However it ended: a reader that left takes no state with it.
     let live = live.lock().unwrap_or_else(PoisonError::into_inner);
-    followed.and(live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref()))
+    match (followed, live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref())) {
+        (Err(error), Err(lost)) if !error.is_closed_pipe() => {
+            remark!("{lost}");
+            Err(error)
+        }
+        (Err(error), Ok(())) => Err(error),
+        (_, kept) => kept,
+    }
 }
 
 /// A stream, and where it stands.
 struct Live {
     predictor: Predictor,
     place: Place,
+    /// The line whose sample was taken, and whose forecast is not written yet.
+    unwritten: Option<u64>,
 }
 
 impl Live {
@@ -201,6 +223,9 @@ impl Live {
             let note = serde_json::to_string(&self.place).map_err(|error| CliError::file(path, error))?;
             let json = Snapshot { note, ..self.predictor.snapshot()? }.to_json().map_err(|error| CliError::file(path, error))?;
             write_atomically(path, json.as_bytes())?;
+            if let Some(line) = self.unwritten {
+                remark!("line:{line}: the snapshot has its sample, and its forecast was not written");
+            }
         }
         counted
     }
@@ -218,9 +243,7 @@ fn advance(
     let tick = stamp.map(|stamp| place.clock.look(stamp, line)).transpose()?;
     let passed = stamp.map_or(Ok(0), |stamp| place.passed(stamp, line))?;
     predictor.advance_after(passed, &values[..columns], &values[columns..])?;
-    if let Some(known) = &mut place.known {
-        known.drain(..(passed + 1).min(known.len()));
-    }
+    place.take(passed);
     if let Some(tick) = tick {
         place.clock.take(tick);
     }
@@ -268,7 +291,7 @@ impl Lines<'_> {
             Err(error @ DataError::Header { .. }) => return Err(Refused::Stream(error.into())),
             Err(error) => return Err(Refused::Line(error.to_string())),
         };
-        let Live { predictor, place } = live;
+        let Live { predictor, place, unwritten } = live;
         let tick = advance(predictor, place, number, stamp, values, self.columns).map_err(|error| match error {
             // A broken stream has no next sample, and no state to keep.
             CliError::Model(error) if predictor.check_whole().is_err() => {
@@ -295,6 +318,7 @@ impl Lines<'_> {
             write!(self.text, "{comma}{}", Number(value)).expect("writing to a string");
         }
         self.text.push('\n');
+        *unwritten = Some(number);
         Ok(true)
     }
 }
@@ -303,7 +327,7 @@ impl Lines<'_> {
 fn follow(live: &Mutex<Live>, arguments: &Arguments, missing: &[f64]) -> Result<(), CliError> {
     let lock = || live.lock().unwrap_or_else(PoisonError::into_inner);
     let (forecaster, forecast, stamped) = {
-        let Live { predictor, place } = &*lock();
+        let Live { predictor, place, .. } = &*lock();
         (predictor.forecaster().clone(), predictor.forecast_buffer(), place.stamped)
     };
     let mut names = super::forecast::names(&forecaster);
@@ -327,6 +351,7 @@ fn follow(live: &Mutex<Live>, arguments: &Arguments, missing: &[f64]) -> Result<
             Ok(true) => {
                 output.write_all(lines.text.as_bytes())?;
                 output.flush()?;
+                lock().unwritten = None;
             }
             Ok(false) => {}
             Err(Refused::Line(problem)) => remark!("{problem}"),

@@ -171,10 +171,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let Some(shipped) = shipped.filter(|_| !asked()) else {
         return Err(interrupted(interrupt.signal().unwrap_or_default(), &trainer, &out));
     };
-    interrupt.over();
     let forecaster = shipped.forecaster.clone();
     write_atomically(&beside, run.to_toml()?.as_bytes())?;
     forecaster.save(&model)?;
+    interrupt.over();
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
     let [mut validated, mut tested] = ship::boards(&shipped, &judge, &validation, &test)?;
     validated.extend(validated_baselines);

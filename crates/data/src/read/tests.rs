@@ -585,7 +585,7 @@ fn every_fault_is_named_with_its_place() {
         ("", "", "empty file"),
         ("t,a\n", "", "expected rows under the header"),
         ("1,2\n2,3\n", "", "expected a header"),
-        ("V1,V2\nH1,5\nH2,6\n", "", ":2: column `V1`: expected a date"),
+        ("V1,V2\nH1,5\nH2,6\n", "", ":2: column `V1`: expected a month, a date"),
         ("t,a\n1,2,3\n", "", ":2: expected 2 fields, found 3"),
         ("t,a\n1,x\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `x`"),
         ("t,a\n1,inf\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
@@ -615,7 +615,7 @@ fn every_fault_is_named_with_its_place() {
         (
             "t,a\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00Z,1\n",
             "",
-            ":3: column `t`: expected a date, a date and time to the second, or an integer of at most 61 bits, in the form of \
+            ":3: column `t`: expected a month, a date, a date and time to the second, or an integer of at most 61 bits, in the form of \
              the first, the year in front, an offset from UTC included, found `2020-01-01 01:00:00Z`",
         ),
         ("t,a\n2020-01-01 00:00:00+01:00,1\n2020-01-01 01:00:00,1\n", "", ":3: column `t`: expected a date"),
