@@ -9,7 +9,7 @@ use crate::{
     say::remark,
 };
 use foretoken_data::{Format, Outliers, ReadOptions, Signal, column_names, numeric_columns};
-use foretoken_eval::{ONE_MISSING_OF, holds_window, seasons, shows_season};
+use foretoken_eval::{ONE_MISSING_OF, holds_window, seasons, shows_longer, shows_season};
 use foretoken_model::file::write_atomically;
 use std::{
     path::{Path, PathBuf},
@@ -251,7 +251,12 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
     }
     let (season, seasons) = seasons_of(signal, train);
     let most = known - horizon - FEWEST_WINDOWS;
-    let lookback = (known / 4).max(2 * season).min((2 * season).max(512)).min(most);
+    // A longer season that the rows show is held, as a week, and a day of the one before it.
+    let week = match seasons[..] {
+        [day, week] if day + week <= LONGEST_MAP && shows_longer(&signal.slice(0..train), day, week) => day + week,
+        _ => 0,
+    };
+    let lookback = (known / 4).max(2 * season).min((2 * season).max(512)).max(week).min(most);
     let taps = lookback.min(MOST_TAPS);
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());

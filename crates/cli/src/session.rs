@@ -80,7 +80,9 @@ impl<'a> Session<'a> {
         let problem = done.as_ref().err().map(ToString::to_string);
         session.note(&Event::End { step: trainer.step(), problem });
         let (rows, seconds) = session.trained;
-        done.map(|()| ((seconds > 0.0).then(|| rows / seconds), session.interrupt))
+        done?;
+        // No screen asks any longer: a second signal ends the process.
+        Ok(((seconds > 0.0).then(|| rows / seconds), Interrupt::listen(false)?))
     }
 
     fn note(&mut self, event: &Event<'_>) {

@@ -309,7 +309,7 @@ mod tests {
             ("date,a\r\n1,2\r\n\r\n2,three\r\n", ":4: column `a`"),
             ("\u{feff}date,a\n1,2\n\n\n2,three\n", ":5: column `a`"),
             ("date,a\n1,2\nnoon,3\n", ":3: column `date`: expected a month, a date"),
-            ("date,a\n2016-07-01 00:00,2\n2016-07-01T01:00Z,3\n", ":3: column `date`: expected a date"),
+            ("date,a\n2016-07-01 00:00,2\n2016-07-01T01:00Z,3\n", ":3: column `date`: expected a month, a date"),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(expected) && !error.contains('\n'), "{text:?}: {error}");

@@ -23,5 +23,5 @@ pub use missing::{ONE_MISSING_OF, holds_window};
 pub use mstl_ets::MstlEts;
 pub use own::Own;
 pub use ridge::{Inputs, Profile, Ridge};
-pub use seasons::{seasons, shows_season};
+pub use seasons::{seasons, shows_longer, shows_season};
 pub use structural::structural;

@@ -257,7 +257,7 @@ mod tests {
     fn a_column_that_is_unlike_the_others_has_a_map_of_its_own() {
         let columns = columns();
         let (shared, own) = fitted(&columns, 2, None);
-        let both = shared.clone().beside(Ridge { own: Some(own.clone()), ..shared.clone() }, 0.5);
+        let both = shared.clone().beside(Ridge { own: Some(own.clone()), ..shared.clone() }, vec![0.5; shared.horizon]);
         assert!(own.strengths.iter().all(|strength| *strength < 1e6), "{:?}", own.strengths);
         assert!(
             error(&both, &columns) < 0.9 * error(&shared, &columns),

@@ -78,6 +78,19 @@ pub fn shows_season(columns: &[&[f64]], season: usize) -> bool {
     season < fewest && mean_autocorrelation(&columns, &[season])[0] >= LEAST_KNOWN.max(ERRORS_KNOWN / (fewest as f64).sqrt())
 }
 
+/// Whether these columns, two and a half of the longer of two seasons at least, are more alike after it than after the shorter.
+#[must_use]
+pub fn shows_longer(columns: &[&[f64]], season: usize, longer: usize) -> bool {
+    let columns = moving(columns, MOST_SAMPLES.max(longer.saturating_mul(FEWEST)));
+    let Some(fewest) = columns.iter().map(Vec::len).min() else { return false };
+    if 2 * fewest < 5 * longer {
+        return false;
+    }
+    let r = mean_autocorrelation(&columns, &[season, longer]);
+    let [shorter, longer] = [(r[0], season), (r[1], longer)].map(|(r, lag)| r * fewest as f64 / (fewest - lag) as f64);
+    longer >= LEAST.max(ERRORS / (fewest as f64).sqrt()).max(shorter + HIGHER)
+}
+
 /// Differences of some of the columns over at most so many samples, of those that move and do not begin late.
 fn moving(columns: &[&[f64]], most_samples: usize) -> Vec<Vec<f64>> {
     let taken = columns.iter().step_by(columns.len().div_ceil(MOST_COLUMNS).max(1));
@@ -173,6 +186,16 @@ mod tests {
         assert_eq!(seasons(&[&day, &flat, &straight, &late, &[f64::NAN; 600]]), [24]);
         assert!(seasons(&[&flat, &straight]).is_empty());
         assert!(seasons(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_week_is_shown_where_days_of_it_differ() {
+        for (rows, week, expected) in
+            [(430, true, true), (430, false, false), (400, true, false), (2000, true, true), (2000, false, false)]
+        {
+            assert_eq!(shows_longer(&[&wandering(rows, 24, week)], 24, 168), expected, "{rows} {week}");
+        }
+        assert!(!shows_longer(&[], 24, 168));
     }
 
     #[test]

@@ -206,7 +206,8 @@ fn gather(
 }
 
 /// By block and column, how far from the point forecasts the median of the truths lies, where that is beyond doubt, else 0. Blocks of more steps, of which fewer
-/// errors are independent, are as far off as the one before them beside the size of their errors.
+/// errors are independent, are as far off as the one before them beside the size of their errors, but no farther than the median of their own: errors of one
+/// side add up to ones of both.
 fn centres(blocks: &[Block], rows: &[f64]) -> Vec<Vec<f64>> {
     let mut ratios = vec![0.0; rows.len()];
     let of_block = |block: &Block| -> Vec<f64> {
@@ -222,11 +223,14 @@ fn centres(blocks: &[Block], rows: &[f64]) -> Vec<Vec<f64>> {
             let mut all = halves.concat();
             let doubt = OFF.max(ERRORS * 0.5 / (rows / block.steps.end as f64).sqrt());
             let size = all.iter().map(|error| f64::from(error.abs())).sum::<f64>() / all.len().max(1) as f64;
-            if size > 0.0 && side(&all).abs() > doubt && sides[0] * sides[1] > OFF * OFF {
-                let half = all.len() / 2;
-                let (_, median, _) = all.select_nth_unstable_by(half, f32::total_cmp);
-                *ratio = f64::from(*median) / size;
+            if all.is_empty() || size == 0.0 {
+                return *ratio * size;
             }
+            let is_off = side(&all).abs() > doubt && sides[0] * sides[1] > OFF * OFF;
+            let half = all.len() / 2;
+            let (_, median, _) = all.select_nth_unstable_by(half, f32::total_cmp);
+            let (least, most) = (f64::from(*median).min(0.0), f64::from(*median).max(0.0));
+            *ratio = if is_off { f64::from(*median) / size } else { ratio.clamp(least / size, most / size) };
             *ratio * size
         };
         errors.into_iter().zip(rows).zip(&mut ratios).map(of_column).collect()

@@ -78,25 +78,38 @@ pub fn names(forecaster: &Forecaster) -> Vec<String> {
 pub struct After {
     pub forecast: Forecast,
     pub linear: Option<Vec<Vec<f64>>>,
+    /// By column, how many of the [`NEWEST`] samples lie below and above the 80% interval that was said of them a step before.
+    pub strays: Vec<[usize; 2]>,
 }
+
+/// Newest samples that are held against what was said of them, and how many to one side tell that the forecast does not follow.
+const NEWEST: usize = 24;
+const STRAYS: usize = 21;
 
 /// What follows the last row of `columns`, which go on from where `stream` is.
 pub fn after(mut stream: Predictor, columns: &[&[f64]]) -> Result<After, CliError> {
     let forecaster = stream.forecaster().clone();
     let last = columns[0].len().saturating_sub(1);
     let mut linear = vec![vec![f64::NAN; forecaster.config().horizon]; columns.len()];
-    let mut spoke = false;
-    let sink = |_, index: usize, parts: &Parts| {
-        if parts.linear_spoke {
-            let column = &forecaster.columns()[index];
+    let (mut spoke, mut strays) = (false, vec![[0; 2]; columns.len()]);
+    let place = |level: f64| forecaster.config().quantiles.iter().position(|quantile| *quantile == level);
+    let interval = place(0.1).zip(place(0.9));
+    let sink = |row: usize, index: usize, parts: &Parts| {
+        let column = &forecaster.columns()[index];
+        if let (true, Some((low, high))) = (row < last, interval) {
+            let next = column.standardise(columns[index][row + 1]);
+            strays[index][0] += usize::from(next < parts.combined[low]);
+            strays[index][1] += usize::from(next > parts.combined[high]);
+        }
+        if row == last && parts.linear_spoke {
             linear[index] = parts.linear.iter().map(|value| column.restore(*value)).collect();
             spoke = true;
         }
     };
-    stream.advance_many(columns, |row| row == last, sink, None)?;
+    stream.advance_many(columns, |row| row + NEWEST >= last, sink, None)?;
     let mut forecast = stream.forecast_buffer();
     stream.predict(&mut forecast)?;
-    Ok(After { forecast, linear: spoke.then_some(linear) })
+    Ok(After { forecast, linear: spoke.then_some(linear), strays })
 }
 
 /// A forecast as long CSV: stamp, column, point, quantiles.
@@ -240,7 +253,17 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     known.iter_mut().flatten().zip(&padded).for_each(|(values, padded)| *values = padded);
     stream.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))?;
     stream.force(replay).map_err(|error| CliError::file(path, error))?;
-    let After { forecast, linear } = after(stream, &signal.slice(0..rows)).map_err(|error| CliError::file(path, error))?;
+    let After { forecast, linear, strays } =
+        after(stream, &signal.slice(0..rows)).map_err(|error| CliError::file(path, error))?;
+    for (name, [below, above]) in signal.names.iter().zip(&strays) {
+        let (count, side) = if below > above { (below, "below") } else { (above, "above") };
+        if *count >= STRAYS {
+            remark!(
+                "{name}: {count} of the newest {NEWEST} values lie {side} the 80% interval that is forecast for each from those before it: \
+                 what follows may, too, as it does not go on as what was learned"
+            );
+        }
+    }
     let next = signal.stamps.after(rows, longest);
     let next = &next[..steps];
     let csv = to_csv(&forecaster, &forecast, next)?;

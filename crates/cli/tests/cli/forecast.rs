@@ -152,6 +152,13 @@ fn a_forecast_is_not_written_over_its_data_nor_into_no_folder() {
     let data = std::fs::read(folder.join("data.csv")).unwrap();
     refused(&["forecast", "out", "data.csv", "--out", "./data.csv"], folder, &["data.csv", "one that is read"]);
     refused(&["forecast", "out", "data.csv", "--svg", "data.csv"], folder, &["data.csv", "one that is read"]);
+    for kept in ["out/model.safetensors", "out/../out/run.toml"] {
+        refused(&["forecast", "out", "data.csv", "--out", kept], folder, &["one that is read"]);
+        refused(&["stream", "out", "--usage", kept], folder, &["one that is read"]);
+    }
+    refused(&["forecast", "out", "data.csv", "--out", "out"], folder, &["expected a file to write to, found a folder"]);
+    let twice = ["backtest", "out", "data.csv", "--json", "new.json", "--parquet", "./new.json"];
+    refused(&twice, folder, &["expected a file for each result, found one for two"]);
     refused(&["forecast", "data.csv", "--horizon", "3", "--out", "no/a.csv"], folder, &["no/a.csv", "expected a folder no"]);
     refused(&["forecast", "out", "data.csv", "--minutes", "1"], folder, &["expected no --minutes where there is a model"]);
     assert!(data == std::fs::read(folder.join("data.csv")).unwrap() && !folder.join("runs").exists());

@@ -123,10 +123,15 @@ fn covariates_are_learned_from_and_have_to_be_known() {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && words.iter().all(|word| error.contains(word)), "{error} lacks one of {words:?}");
     };
-    refused(&["forecast", "out", "data.csv"], &["data.csv", "known covariates of the horizon", "8", "0"]);
+    refused(&["forecast", "out", "data.csv"], &["data.csv", "series `load`: expected `heat` of the next 8 samples, found 0"]);
     std::fs::write(folder.join("known.csv"), heated(740, 8)).unwrap();
     let forecast = stdout(&foretoken(&["forecast", "out", "known.csv"], folder));
     assert!(forecast.lines().nth(1).unwrap().starts_with("2024-01-31T20:00:00Z,load,"), "{forecast}");
+    // Of fewer steps, of fewer hours.
+    std::fs::write(folder.join("three.csv"), heated(740, 3)).unwrap();
+    let three = stdout(&foretoken(&["forecast", "out", "three.csv", "--horizon", "3"], folder));
+    assert!(three.lines().eq(forecast.lines().take(4)), "{three}");
+    refused(&["forecast", "out", "three.csv", "--horizon", "4"], &["`heat` of the next 4 samples, found 3"]);
     // Live: the load and the rain line by line, what is known from the file.
     let lines: Vec<String> = heated(740, 0).lines().map(|line| line.rsplit_once(',').unwrap().0.to_string() + "\n").collect();
     let stream = |lines: &[String], more: &[&str]| {
@@ -136,7 +141,12 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     // A line that is refused leaves nothing of its rain behind.
     let bad = [&lines[..200], &["2024-01-09T08:00:00Z,calm,7\n".into()], &lines[200..300]].concat();
     let first = stream(&bad, &["--known", "known.csv"]);
+    // The same command once more passes over what is known already.
+    std::fs::copy(folder.join("state.json"), folder.join("again.json")).unwrap();
+    let again = ["stream", "out", "--snapshot", "again.json", "--known", "known.csv"];
+    let again = stdout(&with_input(&again, folder, lines[300..].concat().as_bytes()));
     let live = stream(&lines[300..], &[]);
+    assert_eq!(again, live);
     assert_eq!(first.lines().count() + live.lines().count(), 740);
     assert_eq!(bits(live.lines().last().unwrap()), points(&forecast));
     // Of the next sample's horizon one hour is not known: it is taken, and the stream goes on.
@@ -161,8 +171,6 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     let (early, late) = (gap("known.csv"), gap("later.csv"));
     assert_eq!(stdout(&early), stdout(&late));
     assert_eq!(stdout(&early).lines().count(), 726);
-    let mut hours: Vec<String> = heated(740, 8).lines().map(|line| line.to_string() + "\n").collect();
-    hours.drain(400..410);
     let said = String::from_utf8_lossy(&early.stderr).into_owned();
     assert_eq!(said, "line:397: its stamp passes over 10 samples, of which no line tells\n");
     // Of the same gap in a stream that knows nothing of the hours ten rows are passed over by hand: other hours, another forecast.
@@ -175,7 +183,11 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     ));
     let same = by_order.lines().zip(by_stamp.lines()).take_while(|(one, other)| one == other).count();
     assert_eq!(same, 399);
-    // Hours that begin after the first sample are not its own, and a file that begins before the snapshot's end is not what follows.
+    // A clock that is a little late is that of the nearest hour.
+    let tardy = lines[1..4].concat().replace(":00:00Z", ":07:00Z");
+    let tardy = stdout(&with_input(&["stream", "out", "--known", "known.csv"], folder, tardy.as_bytes()));
+    assert!(tardy.lines().eq(by_order.lines().take(3)), "{tardy}");
+    // Hours that begin after the first sample are not its own, and a file that leaves some out is not what follows a snapshot.
     let output = with_input(&["stream", "out", "--known", "later.csv"], folder, lines[..3].concat().as_bytes());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
@@ -184,9 +196,12 @@ fn covariates_are_learned_from_and_have_to_be_known() {
         ),
         "{said}"
     );
+    let hours = heated(740, 20);
+    let lacking: Vec<&str> = hours.lines().take(1).chain(hours.lines().skip(750)).collect();
+    std::fs::write(folder.join("lacking.csv"), lacking.join("\n")).unwrap();
     refused(
-        &["stream", "out", "--snapshot", "state.json", "--known", "known.csv"],
-        &["known.csv", "expected rows after 2024-02-01T03:00:00Z"],
+        &["stream", "out", "--snapshot", "state.json", "--known", "lacking.csv"],
+        &["lacking.csv:2", "expected 2024-02-01T04:00:00Z, a step after what is known already, found `2024-02-01T05:00:00Z`"],
     );
     refused(&["stream", "out", "--snapshot", "known.csv", "--known", "known.csv"], &["known.csv", "one that is read"]);
     let doubled = run.replace("[\"heat\"]", "[\"hour-of-day-sin\"]");

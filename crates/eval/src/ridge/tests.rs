@@ -63,7 +63,7 @@ fn halfway_between_two_fits_is_the_mean_of_their_forecasts() {
     let fit = |rows: Range<usize>| {
         let shared = Ridge::fit(&columns, 2, &rows, &(300..400), Inputs::samples(12), &[6], 0).expect("fits");
         let own = Own::fit_with(&columns, &rows, &shared, &[6], &[1.0]).expect("fits");
-        shared.clone().beside(Ridge { own: Some(own), ..shared }, 0.5).reverting(40.0)
+        shared.clone().beside(Ridge { own: Some(own), ..shared }, vec![0.5; 6]).reverting(40.0)
     };
     let (one, other) = (fit(0..150), fit(0..300));
     let between = other.clone().halfway_to(&one);
@@ -219,15 +219,25 @@ fn its_mean_square_is_that_of_its_forecasts() {
     let columns = [wave(300), wave(330)[30..].to_vec()];
     let ridge = Ridge::fit(&columns, 2, &(0..200), &(200..300), Inputs::samples(8), &[4], 0).expect("fits");
     let own = Own::fit(&columns, &(0..200), &(200..300), &ridge, &[4]).expect("fits");
-    let both = ridge.clone().beside(Ridge { own: Some(own), ..ridge }, 0.25);
-    assert_eq!(both.share, 0.25);
-    let error = |column: usize| {
-        let said = both.forecast(column, &columns[column], 200..290);
-        let truth = (200..290).flat_map(|origin| columns[column][origin..origin + 4].to_vec());
-        said.into_iter().zip(truth).map(|(said, truth)| (said - truth).powi(2)).sum::<f64>()
-    };
-    let expected = (error(0) + error(1)) / (2 * 90 * 4) as f64;
-    let found = both.mean_square(&columns, 200..290).expect("windows");
-    assert!((found - expected).abs() < 1e-6, "{found} {expected}");
-    assert_eq!(both.mean_square(&[[f64::NAN; 300]], 200..290), None);
+    let own = Ridge { own: Some(own), ..ridge.clone() };
+    let share_h = vec![0.25, 0.25, 0.5, 1.0];
+    let both = ridge.clone().beside(own.clone(), share_h.clone());
+    assert_eq!(both.share_h, share_h);
+    let said = |of: &Ridge, column: usize| of.forecast(column, &columns[column], 200..290);
+    let (one, other) = (said(&ridge, 0), said(&own, 0));
+    for (place, said) in said(&both, 0).into_iter().enumerate() {
+        let share = share_h[place % 4];
+        assert!((said - (1.0 - share) * one[place] - share * other[place]).abs() < 1e-5, "step {}", place % 4);
+    }
+    for steps in [0..4, 1..3] {
+        let error = |column: usize| {
+            let truth = (200..290).flat_map(|origin| columns[column][origin..origin + 4].to_vec());
+            let errors = said(&both, column).into_iter().zip(truth).enumerate();
+            errors.filter(|(place, _)| steps.contains(&(place % 4))).map(|(_, (said, truth))| (said - truth).powi(2)).sum::<f64>()
+        };
+        let expected = (error(0) + error(1)) / (2 * 90 * steps.len()) as f64;
+        let found = both.mean_square(&columns, 200..290, &steps).expect("windows");
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+    assert_eq!(both.mean_square(&[[f64::NAN; 300]], 200..290, &(0..4)), None);
 }
