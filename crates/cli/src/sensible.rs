@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const FEWEST_SEASONS: usize = 3;
 /// Windows that any look-back leaves of the training rows.
 const FEWEST_WINDOWS: usize = 8;
+/// Validation rows for strengths by step: with a few dozen those of the first step are chance (LOG.md).
+const FEWEST_FOR_CUTS: usize = 96;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
 const LONGEST_MAP: usize = 720;
@@ -276,8 +278,8 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         );
         String::new()
     } else {
-        // Near steps ask for other strengths than far ones.
-        let mut cuts = vec![1, horizon / 6];
+        // Near steps ask for other strengths than far ones, where enough rows tell.
+        let mut cuts = if held_back < FEWEST_FOR_CUTS { Vec::new() } else { vec![1, horizon / 6] };
         cuts.dedup();
         cuts.retain(|cut| (1..horizon).contains(cut));
         let structural = structural(signal, &seasons, lookback, horizon);
@@ -318,6 +320,7 @@ mod tests {
             let (signal, _) = read_series(&path, &options, None).unwrap();
             let run = run(&path, &options, &signal, "1", 5).unwrap();
             assert_eq!(run.contains("linear = {"), expected, "{run}");
+            assert_eq!(run.contains("cuts = [1]"), expected, "{run}");
         }
     }
 
