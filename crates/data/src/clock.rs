@@ -53,9 +53,12 @@ struct Pace {
     last: Time,
     /// The step, in nanoseconds; integers count seconds.
     step: Option<i128>,
-    /// The smallest of the longer differences in turn that are alike, and how many there are.
+    /// The smallest of the longer differences in turn that are alike.
     #[serde(default)]
-    longer: (i128, u32),
+    longer: i128,
+    /// How many there are.
+    #[serde(default)]
+    again: u32,
     /// Fridays with a Monday after them.
     weekends: usize,
     /// Whether there was a Saturday or a Sunday.
@@ -123,7 +126,7 @@ fn nanoseconds(time: Time) -> i128 {
 
 impl Pace {
     fn new(first: Time) -> Self {
-        Self { last: first, step: None, longer: (0, 0), weekends: 0, on_weekends: is_on_weekend(first) }
+        Self { last: first, step: None, longer: 0, again: 0, weekends: 0, on_weekends: is_on_weekend(first) }
     }
 
     fn has_days(&self) -> bool {
@@ -160,20 +163,20 @@ impl Pace {
 
     fn after(&self, next: Time) -> Self {
         let difference = self.difference(next);
-        let (step, longer) = match self.step {
+        let (step, longer, again) = match self.step {
             Some(step) if difference > step + step / 8 => {
-                let (least, count) = self.longer;
-                let alike = count > 0 && (difference - least).abs() <= least / 8;
-                let longer = if alike { (least.min(difference), count + 1) } else { (difference, 1) };
-                if longer.1 < AGAIN || self.are_workdays(next) { (step, longer) } else { (longer.0, (0, 0)) }
+                let alike = self.again > 0 && (difference - self.longer).abs() <= self.longer / 8;
+                let (longer, again) = if alike { (self.longer.min(difference), self.again + 1) } else { (difference, 1) };
+                if again < AGAIN || self.are_workdays(next) { (step, longer, again) } else { (longer, 0, 0) }
             }
-            Some(step) => (step.min(difference), (0, 0)),
-            None => (difference, (0, 0)),
+            Some(step) => (step.min(difference), 0, 0),
+            None => (difference, 0, 0),
         };
         Self {
             last: next,
             step: Some(step),
             longer,
+            again,
             weekends: self.weekends + usize::from(self.passes_weekend(next)),
             on_weekends: self.on_weekends || is_on_weekend(next),
         }
