@@ -18,7 +18,7 @@ const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 
 /// What a live stream knows of its stamps. It looks at one, and takes it if its sample was taken.
 ///
-/// The step is the smallest difference so far, until [`AGAIN`] longer ones that are alike followed one another: then it is theirs, since one stamp that came
+/// The step is the smallest difference so far, until three longer ones that are alike followed one another: then it is theirs, since one stamp that came
 /// early or late made it too short. What passed is the difference in steps, to the nearest, less one. Where that would be a guess nothing passed: before there
 /// are two stamps, among stamps that are text, and where the step is 28 to 31 days, a month's. An empty stamp says nothing. From a Friday to a Monday two days passed, until two weekends were passed over, the one that is
 /// looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates

@@ -78,7 +78,7 @@ pub fn names(forecaster: &Forecaster) -> Vec<String> {
 pub struct After {
     pub forecast: Forecast,
     pub linear: Option<Vec<Vec<f64>>>,
-    /// By column, how many of the [`NEWEST`] samples lie below and above the 80% interval that was said of them a step before.
+    /// By column, how many of the newest samples lie below and above the 80% interval that was said of them a step before.
     pub strays: Vec<[usize; 2]>,
 }
 
