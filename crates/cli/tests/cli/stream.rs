@@ -189,7 +189,10 @@ fn numbers_that_mean_missing_are_missing_in_streams_too() {
     assert_eq!(stdout(&stream("-9999", &["--missing"])), stdout(&stream("", &["--missing"])));
     let refused = stream("-9999", &[]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(error.starts_with("line:102: column `load`: expected a finite number, found `-9999`"), "{error}");
+    assert!(
+        error.starts_with("line:102: column `load`: expected a number that does not mean a missing value, found `-9999`"),
+        "{error}"
+    );
     assert_eq!(stdout(&refused).lines().count(), 100);
 }
 
