@@ -31,6 +31,8 @@ pub struct LinearConfig {
     pub folds: usize,
     /// For the fit: steps, ascending and below the horizon, up to which the ridges' strengths and the share of structural maps are picked on their own, as those
     /// beyond the last are; if empty, the strengths by the horizons that are scored, one share for all steps.
+    // Without, the weights file is what it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<usize>,
     /// For the fit: shorter look-backs. The map is the mean of the ridges with each of the look-backs, and of those with the profile beside it, if
     /// there is one.
