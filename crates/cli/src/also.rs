@@ -12,7 +12,7 @@ use crate::{
     say::remark,
 };
 use foretoken_data::{Audit, Signal, Values};
-use foretoken_model::Column;
+use foretoken_model::{Column, file::folder};
 use std::path::{Path, PathBuf};
 
 /// A further file, on the rows of the run's own.
@@ -32,10 +32,7 @@ pub struct Also {
 /// Whether two paths lead to one file.
 pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
     // A file that is not there yet lies in a folder that is.
-    let new = |path: &Path| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(folder.canonicalize().ok()?.join(path.file_name()?))
-    };
+    let new = |path: &Path| Some(folder(path).canonicalize().ok()?.join(path.file_name()?));
     let real = |path: &Path| path.canonicalize().ok().or_else(|| new(path)).unwrap_or_else(|| path.into());
     real(one) == real(other)
 }

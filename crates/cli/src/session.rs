@@ -81,8 +81,9 @@ impl<'a> Session<'a> {
         session.note(&Event::End { step: trainer.step(), problem });
         let (rows, seconds) = session.trained;
         done?;
-        // No screen asks any longer: a second signal ends the process.
-        Ok(((seconds > 0.0).then(|| rows / seconds), Interrupt::listen(false)?))
+        // Where a screen asked none does any longer: a second signal ends the process.
+        let interrupt = if arguments.ui { Interrupt::listen(false)? } else { session.interrupt };
+        Ok(((seconds > 0.0).then(|| rows / seconds), interrupt))
     }
 
     fn note(&mut self, event: &Event<'_>) {

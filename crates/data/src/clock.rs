@@ -3,12 +3,10 @@
 use crate::{
     DataError, compact,
     grid::{self, Unit, WEEKENDS},
-    stamps::{self, Clock as Counts, DAY, Form, Time},
+    stamps::{self, Clock as Counts, DAY, Form, SECOND, Time, nanoseconds},
 };
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds.
-const SECOND: i128 = 1_000_000_000;
 const DAYS: i128 = DAY as i128 * SECOND;
 /// A day when clocks go forward.
 const SHORT_DAY: i128 = DAYS - 3600 * SECOND;
@@ -20,8 +18,8 @@ const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 ///
 /// The step is the smallest difference so far, until three longer ones that are alike followed one another: then it is theirs, since one stamp that came
 /// early or late made it too short. What passed is the difference in steps, to the nearest, less one. Where that would be a guess nothing passed: before there
-/// are two stamps, among stamps that are text, and where the step is 28 to 31 days, a month's. An empty stamp says nothing. From a Friday to a Monday two days passed, until two weekends were passed over, the one that is
-/// looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates
+/// are two stamps, among stamps that are text, and where the step is 28 to 31 days, a month's. An empty stamp says nothing. From a Friday to a Monday two days
+/// passed, until two weekends were passed over, the one that is looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates
 /// (`20240131`) as long as all of them can be, with as many digits. Stamps with an offset count in UTC; where the offset changes
 /// and whole days of their clocks lie between them, those are counted.
 ///
@@ -118,10 +116,6 @@ fn date(time: Time, form: Option<Form>) -> Option<Time> {
     let (digits, ticks) = compact::seconds(time.ticks).filter(|_| time.form == Form::Integer)?;
     let date = Time::plain(ticks, Form::Digits(digits));
     form.is_none_or(|form| form == date.form).then_some(date)
-}
-
-fn nanoseconds(time: Time) -> i128 {
-    i128::from(time.ticks) * SECOND + i128::from(time.nanoseconds)
 }
 
 impl Pace {

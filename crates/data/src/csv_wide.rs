@@ -89,7 +89,7 @@ pub fn read_known(
     let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;
     let (mut stamps, mut values) = (before.to_vec(), vec![Vec::new(); columns.len()]);
     let mut times: Vec<(u64, Option<Time>)> = before.iter().map(|stamp| (0, stamps::parse(stamp))).collect();
-    let is_known = |stamp: &str| before.last().and_then(|last| difference(stamp, last)).is_some_and(|later| later <= 0);
+    let is_known = |stamp: &str| before.last().and_then(|last| difference(stamp, last)).is_some_and(|since| since <= 0);
     let places: Vec<usize> = std::iter::once(0).chain(columns.iter().map(|(_, place)| *place)).collect();
     let mut lines = table.rows(&places)?;
     while let Some(line) = lines.advance()? {

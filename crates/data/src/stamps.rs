@@ -20,6 +20,8 @@ pub(crate) const STAMP: &str = "a month, a date, a date and time to the second, 
 pub(crate) const LARGEST: u64 = 1 << 61;
 /// Seconds.
 pub(crate) const DAY: i64 = 86_400;
+/// Nanoseconds.
+pub(crate) const SECOND: i128 = 1_000_000_000;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A stamp's time: seconds since 1970, of a civil time or in UTC, or the integer itself.
@@ -177,8 +179,12 @@ pub fn difference(stamp: &str, other: &str) -> Option<i128> {
         return Some(0);
     }
     let (one, other) = (parse(stamp)?, parse(other)?);
-    let nanoseconds = |time: Time| i128::from(time.ticks) * 1_000_000_000 + i128::from(time.nanoseconds);
     (one.form.clock() == other.form.clock()).then(|| nanoseconds(one) - nanoseconds(other))
+}
+
+/// Since 1970, of integers as seconds.
+pub(crate) fn nanoseconds(time: Time) -> i128 {
+    i128::from(time.ticks) * SECOND + i128::from(time.nanoseconds)
 }
 
 /// Seconds that the clock of a stamp is ahead of UTC.

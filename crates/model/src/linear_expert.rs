@@ -116,7 +116,7 @@ impl LinearConfig {
         if !rising {
             return Err(ModelError::config(
                 "cuts",
-                format!("steps that rise from 1 to {}", horizon - 1),
+                format!("steps that rise from 1 to {}", horizon.saturating_sub(1)),
                 format!("{:?}", self.cuts),
             ));
         }

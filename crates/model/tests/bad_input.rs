@@ -139,6 +139,12 @@ fn forecasters() {
     bad_forecaster(|config| config.scaler.window = 0, &["scaler.window", "at least 1"]);
     bad_forecaster(|config| config.scaler.floor = 0.0, &["scaler.floor", "at least 0.000001"]);
     bad_forecaster(|config| config.linear = Some(LinearConfig { lookback: 0, ..Default::default() }), &["linear.lookback"]);
+    for cuts in [&[0][..], &[3, 3], &[3, 2], &[100_000]] {
+        bad_forecaster(
+            |config| config.linear = Some(LinearConfig { cuts: cuts.to_vec(), ..Default::default() }),
+            &["linear.cuts", "steps that rise from 1 to", &format!("{cuts:?}")],
+        );
+    }
     let structural = |lookbacks: &[usize], seasons: &[usize]| {
         let structural = StructuralConfig { lookbacks: lookbacks.to_vec(), seasons: seasons.to_vec() };
         Some(LinearConfig { lookback: 48, structural: Some(structural), ..Default::default() })

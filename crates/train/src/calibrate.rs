@@ -337,7 +337,7 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
-    use super::few;
+    use super::*;
 
     /// Tables of the t distribution have three decimals.
     const TABLE: f64 = 1e-3;
@@ -352,5 +352,31 @@ mod tests {
         assert_eq!(few(0.975, 0.3).to_bits(), few(0.975, 1.0).to_bits());
         let by_errors: Vec<f64> = (10..400).map(|errors| few(0.975, f64::from(errors) * 0.1)).collect();
         assert!(by_errors.is_sorted_by(|less, more| less > more), "{by_errors:?}");
+    }
+
+    #[test]
+    fn a_median_is_moved_no_farther_than_a_blocks_own() {
+        let block = |steps: Range<usize>, errors: &dyn Fn(usize) -> f32| Block {
+            errors: (0..4000)
+                .map(|at| Seen { column: 0, step: steps.start as u32, error: errors(at), late: at >= 2000 })
+                .collect(),
+            steps,
+            stride: 1,
+            distances: Vec::new(),
+        };
+        // Nine of ten lie below.
+        let skewed = |scale: f32| move |at: usize| if at.is_multiple_of(10) { 9.0 * scale } else { -scale };
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        // With the rows' number as it is only the first block tells beyond doubt.
+        let of = |far: &dyn Fn(usize) -> f32| {
+            let found = centres(&[block(0..4, &skewed(1.0)), block(4..400, far)], &[400.0]);
+            near(found[0][0], -1.0);
+            found[1][0]
+        };
+        near(of(&skewed(2.0)), -2.0);
+        // To either side alike, and to the other.
+        near(of(&|at| [-3.0, 0.0, 0.0, 3.0][at % 4]), 0.0);
+        near(of(&|at| [-3.0, -0.25, -0.25, 3.0][at % 4]), -0.25);
+        near(of(&|at| [-3.0, 0.5, 0.5, 3.0][at % 4]), 0.0);
     }
 }

@@ -248,9 +248,11 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     // Each step has its own row of what is known; those that are not asked for need none, nor does a linear expert alone.
     let needed = if forecaster.is_linear_alone() { 0 } else { steps };
     check_known(&signal, rows, needed, longest).map_err(|error| CliError::file(path, error))?;
-    let mut padded: Vec<Vec<f64>> = known.iter().flatten().map(|values| values.to_vec()).collect();
-    padded.iter_mut().for_each(|values| values.resize(values.len().max(rows + longest), f64::NAN));
-    known.iter_mut().flatten().zip(&padded).for_each(|(values, padded)| *values = padded);
+    let reach = rows + longest;
+    let mut short: Vec<&mut &[f64]> = known.iter_mut().flatten().filter(|values| values.len() < reach).collect();
+    let longer = |values: &&mut &[f64]| values.iter().copied().chain(std::iter::repeat(f64::NAN)).take(reach).collect();
+    let padded: Vec<Vec<f64>> = short.iter().map(longer).collect();
+    short.iter_mut().zip(&padded).for_each(|(values, padded)| **values = padded);
     stream.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))?;
     stream.force(replay).map_err(|error| CliError::file(path, error))?;
     let After { forecast, linear, strays } =
@@ -315,4 +317,34 @@ pub fn writable(outs: &[&Option<PathBuf>], read: &[&Path]) -> Result<(), CliErro
 /// Rows of history worth showing before a forecast.
 pub fn shown(forecaster: &Forecaster) -> usize {
     2 * forecaster.config().horizon.max(48)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foretoken_data::Covariate;
+
+    #[test]
+    fn what_is_not_known_of_one_series_alone_is_refused_unless_it_has_ended() {
+        const NAN: f64 = f64::NAN;
+        let signal = |b: [f64; 6], known_b: [f64; 6]| Signal {
+            names: vec!["a".into(), "b".into()],
+            columns: vec![vec![1.0, 2.0, 3.0, 4.0, NAN, NAN].into(), b.to_vec().into()],
+            covariates: vec![Covariate {
+                name: "heat".into(),
+                known: true,
+                values: vec![vec![0.0; 6].into(), known_b.to_vec().into()],
+            }],
+            ..Signal::default()
+        };
+        let (alive, dead) = ([1.0, 2.0, 3.0, 4.0, NAN, NAN], [1.0, 2.0, NAN, NAN, NAN, NAN]);
+        let (one, none) = ([0.0, 0.0, 0.0, 0.0, 0.0, NAN], [0.0, 0.0, NAN, NAN, NAN, NAN]);
+        assert_eq!(check_known(&signal(alive, [0.0; 6]), 4, 2, 2), Ok(()));
+        let refused = "series `b`: expected `heat` of the next 2 samples, found 1";
+        assert_eq!(check_known(&signal(alive, one), 4, 2, 2), Err(refused.into()));
+        assert_eq!(check_known(&signal(alive, one), 4, 1, 2), Ok(()));
+        assert_eq!(check_known(&signal(dead, none), 4, 2, 2), Ok(()));
+        // Neither the last row nor those after it are there.
+        assert!(check_known(&signal(alive, [0.0; 6]), 6, 1, 3).is_err_and(|problem| problem.contains("`a`")));
+    }
 }

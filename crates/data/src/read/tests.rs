@@ -417,6 +417,19 @@ fn glitches_are_masked_and_what_lasts_is_kept_unless_it_is_all_one_number() {
 }
 
 #[test]
+fn a_schedule_is_none_of_glitches_where_lines_are_left_out() {
+    // Every 150 hours, of which others are left out in no order.
+    let line = |hour: usize| match hour % 150 {
+        7 => format!("{hour},{}\n", 500 + hour),
+        _ if (hour * 7919 + hour * hour) % 101 < 12 => String::new(),
+        _ => format!("{hour},{}\n", hour % 10),
+    };
+    let text = format!("t,a\n{}", (0..3000).map(line).collect::<String>());
+    let (_, found) = shown(&text, "outliers = \"glitches\"");
+    assert!(found.contains("Outlier a 20") && !found.contains("Masked"), "{found}");
+}
+
+#[test]
 fn a_value_that_was_masked_was_observed() {
     let rows = (0..100).map(|row| format!("{row},{}\n", row % 10)).collect::<String>();
     for outliers in ["mask", "glitches"] {

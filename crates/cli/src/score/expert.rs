@@ -1,0 +1,143 @@
+//! How a model's linear expert is fitted: its ridges, maps of the columns' own, structural ones and their share.
+
+use super::Judge;
+use crate::error::CliError;
+use foretoken_data::{Ranges, Values};
+use foretoken_eval::{EvalError, Inputs, Own, Profile, Ridge, structural};
+use foretoken_model::linear_expert::{LinearConfig, StructuralConfig};
+use std::ops::Range;
+
+/// How often the structural maps count where what else a linear expert is counts once, and errs as much.
+const STRUCTURAL: f64 = 2.0;
+
+impl<'a> Judge<'a> {
+    /// The ridge that a model's linear expert is, if it has one.
+    pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
+        let Some(options) = linear else { return Ok(None) };
+        let (columns, Ranges { train, validation, .. }) = (&self.data.standardised, &self.ranges);
+        let (series, cuts) = (self.all_series(), self.cuts(options));
+        let fit = |_: usize, inputs: Inputs| self.fit(&series, inputs, &cuts, options.folds);
+        let own = |shared: &Ridge| Own::fit(columns, train, validation, shared, &cuts);
+        let structural = |of: &StructuralConfig| self.structural(of, train);
+        // One share for all steps, unless they are told apart.
+        let blocks = if options.cuts.is_empty() { vec![self.horizon()] } else { cuts.clone() };
+        let share = |ridges: &Ridge, structural: &Ridge| {
+            let starts = std::iter::once(0).chain(blocks.iter().copied());
+            let of_block = |(start, &end): (usize, &usize)| {
+                let origins = validation.start..(validation.end + 1).saturating_sub(end).max(validation.start);
+                let square = |ridge: &Ridge| ridge.mean_square(columns, origins.clone(), &(start..end));
+                vec![structural_share(square(ridges), square(structural)); end - start]
+            };
+            starts.zip(&blocks).flat_map(of_block).collect()
+        };
+        whole(options, fit, own, structural, share).map(Some).map_err(|error| self.named(error))
+    }
+
+    /// The mean of a linear expert and what it is fitted once more, with the strengths and the share it was picked with, on training and validation rows: what the newest
+    /// rows alone say, all of one moment, counts half (Pesaran & Timmermann, Selection of estimation window in the presence of breaks, 2007).
+    pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
+        let (rows, series) = (self.ranges.train.start..self.ranges.validation.end, self.all_series());
+        let (columns, cuts) = (&self.data.standardised, &self.cuts(options));
+        let picked = |place: usize| &expert.strengths[place * cuts.len()..][..cuts.len()];
+        let fit = |place: usize, inputs: Inputs| Ridge::fit_with(&series, &rows, inputs, cuts, picked(place));
+        let own = |shared: &Ridge| {
+            let strengths = expert.own.as_ref().map_or(&[][..], |own| &own.strengths);
+            Own::fit_with(columns, &rows, shared, cuts, strengths)
+        };
+        let structural = |of: &StructuralConfig| self.structural(of, &rows);
+        let again = whole(options, fit, own, structural, |_, _| expert.share_h.clone()).map_err(|error| self.named(error))?;
+        Ok(again.halfway_to(expert))
+    }
+
+    fn structural(&self, of: &StructuralConfig, rows: &Range<usize>) -> Result<Own, EvalError> {
+        structural(&self.data.standardised, rows, &of.lookbacks, &of.seasons, &self.horizons)
+    }
+
+    /// The steps that a linear expert's blocks end at: its own, or the horizons that are scored.
+    fn cuts(&self, options: &LinearConfig) -> Vec<usize> {
+        if options.cuts.is_empty() { self.horizons.clone() } else { [&options.cuts[..], &[self.horizon()]].concat() }
+    }
+
+    /// What the linear expert learns from.
+    fn all_series(&self) -> Vec<&'a Values> {
+        let further = self.data.also.iter().flat_map(|also| &also.standardised);
+        self.data.standardised.iter().chain(further).collect()
+    }
+}
+
+/// The share of structural maps by the mean squares of what else a linear expert is and of them, on validation rows: each counts by the inverse of its square's
+/// square. By the inverse of the square itself it would be best if errors were independent (Bates & Granger, The combination of forecasts, 1969); these are
+/// alike, so that the better one should have more (LOG.md).
+fn structural_share(ridges: Option<f64>, structural: Option<f64>) -> f64 {
+    let equal = STRUCTURAL / (STRUCTURAL + 1.0);
+    let (Some(ridges), Some(structural)) = (ridges, structural) else { return equal };
+    let (ours, others) = (STRUCTURAL * ridges.powi(2), structural.powi(2));
+    if ours + others > 0.0 { ours / (ours + others) } else { equal }
+}
+
+/// The linear expert, of ridges that `fit` makes of their number and inputs, own maps that `own` makes of the ridge beside them, the last, and structural
+/// ones, whose share `share` makes of the expert without them and of them alone.
+fn whole(
+    linear: &LinearConfig,
+    fit: impl Fn(usize, Inputs) -> Result<Ridge, EvalError>,
+    own: impl Fn(&Ridge) -> Result<Own, EvalError>,
+    structural: impl Fn(&StructuralConfig) -> Result<Own, EvalError>,
+    share: impl Fn(&Ridge, &Ridge) -> Vec<f64>,
+) -> Result<Ridge, EvalError> {
+    let inputs = members(linear);
+    let members = inputs.iter().enumerate().map(|(place, &inputs)| fit(place, inputs));
+    let members = members.collect::<Result<Vec<Ridge>, EvalError>>()?;
+    let mut expert = Ridge::mean(&members);
+    if let Some(lookback) = linear.own {
+        let own_inputs = Inputs { season: linear.season(), ..Inputs::samples(lookback) };
+        // It may be one of the members.
+        let shared = match inputs.iter().position(|inputs| *inputs == own_inputs) {
+            Some(place) => members[place].clone(),
+            None => fit(members.len(), own_inputs)?,
+        };
+        let own = own(&shared)?;
+        let half_h = vec![0.5; shared.horizon];
+        expert = expert.beside(Ridge { own: Some(own), ..shared }, half_h);
+    }
+    if let Some(options) = &linear.structural {
+        let maps = structural(options)?;
+        let level = Ridge::level(maps.lookback, expert.horizon);
+        let maps = Ridge { own: Some(maps), ..level };
+        let share_h = share(&expert, &maps);
+        expert = expert.beside(maps, share_h);
+    }
+    Ok(match linear.reversion {
+        Some(time) => expert.reverting(time),
+        None => expert,
+    })
+}
+
+/// What the ridges look at whose mean is a model's linear expert.
+fn members(linear: &LinearConfig) -> Vec<Inputs> {
+    let profile = linear.profile.map(|profile| Profile { season: profile.season, cycles: profile.cycles });
+    let lookbacks = || linear.shorter.iter().copied().chain([linear.lookback]);
+    let of = |lookback: usize, profile: Option<Profile>| Inputs { lookback, profile, level: false, season: linear.season() };
+    let plain = lookbacks().map(|lookback| of(lookback, None));
+    match profile {
+        None => plain.collect(),
+        // A look-back alone has the profile beside it.
+        Some(_) if linear.shorter.is_empty() => vec![of(linear.lookback, profile)],
+        Some(_) => plain.chain(lookbacks().map(|lookback| of(lookback, profile))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structural_maps_count_by_what_they_are_worth() {
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        near(structural_share(Some(0.3), Some(0.3)), 2.0 / 3.0);
+        near(structural_share(Some(0.6), Some(0.3)), 8.0 / 9.0);
+        near(structural_share(Some(0.3), Some(0.6)), 1.0 / 3.0);
+        near(structural_share(Some(0.3), Some(0.0)), 1.0);
+        near(structural_share(Some(0.0), Some(0.0)), 2.0 / 3.0);
+        near(structural_share(None, Some(1.0)), 2.0 / 3.0);
+    }
+}
