@@ -3,7 +3,7 @@
 use divan::{Bencher, black_box, counter::ItemsCount};
 use foretoken_kernels::{
     activation,
-    linear::{Panels, linear},
+    linear::{self, Panels, linear},
     norm, plain,
     s4d::{self, S4dGradient, S4dParameters, S4dSystem},
     simd::Isa,
@@ -18,7 +18,7 @@ fn values(len: usize) -> Vec<f32> {
 }
 
 /// Row counts and widths: a live step and a training batch.
-const PRODUCTS: [(usize, usize); 4] = [(1, 64), (1, 256), (512, 64), (512, 256)];
+const PRODUCTS: [(usize, usize); 7] = [(1, 64), (2, 64), (3, 64), (7, 64), (1, 256), (512, 64), (512, 256)];
 
 #[divan::bench(args = PRODUCTS)]
 fn linear_packed(bencher: Bencher<'_, '_>, (rows, d): (usize, usize)) {
@@ -32,6 +32,12 @@ fn linear_plain(bencher: Bencher<'_, '_>, (rows, d): (usize, usize)) {
     bencher
         .counter(ItemsCount::new(2 * rows * d * d))
         .bench_local(|| black_box(&x).chunks_exact(d).map(|x| plain::multiply(x, &w, d)[0]).sum::<f32>());
+}
+
+#[divan::bench(args = [64, 256])]
+fn weight_gradient(bencher: Bencher<'_, '_>, d: usize) {
+    let (x, dy, mut dw) = (values(512 * d), values(512 * d), vec![0.0; d * d]);
+    bencher.counter(ItemsCount::new(2 * 512 * d * d)).bench_local(|| linear::weight_gradient(black_box(&x), &dy, d, d, &mut dw));
 }
 
 #[divan::bench]

@@ -189,6 +189,8 @@ impl Window {
 
 /// Queries that go through the keys together, at most.
 const ROWS: usize = 8;
+/// The same where registers are few.
+const FEW: usize = 4;
 
 struct Rotate<'a> {
     size: usize,
@@ -351,8 +353,11 @@ impl Task for Forward<'_> {
             if S::TILE >= 4 && window >= ROWS && rows - t >= ROWS {
                 together::<S, ROWS, 2, 2>(simd, &mut self, t);
                 t += ROWS;
+            } else if S::TILE == 1 && window >= FEW && rows - t >= FEW {
+                together::<S, FEW, 1, 1>(simd, &mut self, t);
+                t += FEW;
             } else {
-                together::<S, 1, 8, LANES>(simd, &mut self, t);
+                together::<S, 1, 4, 4>(simd, &mut self, t);
                 t += 1;
             }
         }
@@ -540,9 +545,10 @@ impl Task for Backward<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let rows = self.y.len() / self.shape.width();
-        let whole = rows - rows % ROWS;
-        for t in (0..whole).step_by(ROWS) {
-            if S::TILE >= 4 { back::<S, ROWS, 2, 2>(simd, &mut self, t) } else { back::<S, ROWS, 1, 1>(simd, &mut self, t) }
+        let together = if S::TILE >= 4 { ROWS } else { FEW };
+        let whole = rows - rows % together;
+        for t in (0..whole).step_by(together) {
+            if S::TILE >= 4 { back::<S, ROWS, 2, 2>(simd, &mut self, t) } else { back::<S, FEW, 1, 1>(simd, &mut self, t) }
         }
         for t in whole..rows {
             back::<S, 1, 2, 2>(simd, &mut self, t);

@@ -124,29 +124,42 @@ impl Task for Product<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { x_nk, w, start, y_nm } = self;
         let (k, m) = (w.inputs, w.outputs);
-        let mut panel = w.data.as_slice();
+        let rows = y_nm.len() / m.max(1);
+        let mut panels = w.data.as_slice();
         let mut done = 0;
-        if S::TILE >= 4 && k > 0 && y_nm.len() / m >= MANY {
+        if S::TILE >= 4 && k > 0 && rows >= MANY {
             done = m / PANEL * PANEL;
-            let (full, rest) = panel.split_at(k * done);
-            panel = rest;
+            let (full, rest) = panels.split_at(k * done);
+            panels = rest;
             many(simd, x_nk, k, full, start, m, y_nm);
         }
-        for column in (done..m).step_by(PANEL) {
-            let width = panel_width(m - column);
-            let (this, rest) = panel.split_at(k * width);
-            panel = rest;
-            let mut vector = 0;
-            while vector * LANES < width {
-                let vectors = S::TILE.min(width / LANES - vector);
-                let place = Place { panel: &this[vector * LANES..], width, column: column + vector * LANES };
-                match vectors {
-                    4 => columns::<S, 4>(simd, x_nk, k, place, start, m, y_nm),
-                    3 => columns::<S, 3>(simd, x_nk, k, place, start, m, y_nm),
-                    2 => columns::<S, 2>(simd, x_nk, k, place, start, m, y_nm),
-                    _ => columns::<S, 1>(simd, x_nk, k, place, start, m, y_nm),
+        // Where registers are few, a tile of few rows fills them with columns: one sum would wait for the other.
+        let whole = if S::TILE >= 4 { rows } else { rows / ROWS * ROWS };
+        let wide = match rows - whole {
+            1 => 4,
+            2 => 2,
+            _ => 1,
+        };
+        let (x_low, x_high) = x_nk.split_at(whole * k);
+        let (y_low, y_high) = y_nm.split_at_mut(whole * m);
+        for (x_nk, y_nm, tile) in [(x_low, y_low, S::TILE), (x_high, y_high, wide)] {
+            let mut panels = panels;
+            for column in (done..m).step_by(PANEL) {
+                let width = panel_width(m - column);
+                let (this, rest) = panels.split_at(k * width);
+                panels = rest;
+                let mut vector = 0;
+                while vector * LANES < width {
+                    let vectors = tile.min(width / LANES - vector);
+                    let place = Place { panel: &this[vector * LANES..], width, column: column + vector * LANES };
+                    match vectors {
+                        4 => columns::<S, 4>(simd, x_nk, k, place, start, m, y_nm),
+                        3 => columns::<S, 3>(simd, x_nk, k, place, start, m, y_nm),
+                        2 => columns::<S, 2>(simd, x_nk, k, place, start, m, y_nm),
+                        _ => columns::<S, 1>(simd, x_nk, k, place, start, m, y_nm),
+                    }
+                    vector += vectors;
                 }
-                vector += vectors;
             }
         }
     }

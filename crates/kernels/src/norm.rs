@@ -130,12 +130,14 @@ pub fn group_norm_backward(
 fn moments<S: Simd>(simd: S, x: &[f32], epsilon: f32) -> (f32, f32) {
     let count = x.len() as f32;
     let mean = sum(simd, x.len(), |start, total| simd.add(total, read(simd, x, start))) / count;
-    let square = sum(simd, x.len(), |start, total| {
+    // A loop, not a closure: it would be a function without the instructions of `S`.
+    let mut total = simd.splat(0.0);
+    for part in x.chunks(LANES) {
         // Lanes beyond the end must not count.
-        let part = &x[start..x.len().min(start + LANES)];
         let centred = simd.sub(simd.load_part(part), lanes_of(simd, mean, part.len()));
-        simd.fma(centred, centred, total)
-    });
+        total = simd.fma(centred, centred, total);
+    }
+    let square = simd.sum(total);
     (mean, 1.0 / (square / count + epsilon).sqrt())
 }
 

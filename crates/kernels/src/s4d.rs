@@ -254,15 +254,39 @@ fn advance<S: Simd>(simd: S, system: &S4dSystem, u_td: &[f32], gaps: &[usize], s
         }
         let cells = &system.cells[block * states * 2 * CELL..][..states * 2 * CELL];
         let state = &mut state[block * states * CELL..][..states * CELL];
-        let grouped = if S::TILE > 1 { states / 4 * 4 } else { 0 };
-        let (wide, narrow) = cells.split_at(grouped * 2 * CELL);
-        let (wide_state, narrow_state) = state.split_at_mut(grouped * CELL);
-        for (cells, state) in wide.chunks_exact(8 * CELL).zip(wide_state.chunks_exact_mut(4 * CELL)) {
-            group::<S, 4>(simd, cells, state, d, first, width, u_td, gaps, y_td);
+        // What the compiler knows costs nothing.
+        if gaps.is_empty() && width == LANES {
+            block_states(simd, cells, state, (d, first, LANES), u_td, &[], y_td);
+        } else {
+            block_states(simd, cells, state, (d, first, width), u_td, gaps, y_td);
         }
-        for (cells, state) in narrow.chunks_exact(2 * CELL).zip(narrow_state.chunks_exact_mut(CELL)) {
-            group::<S, 1>(simd, cells, state, d, first, width, u_td, gaps, y_td);
+    }
+}
+
+/// All states of one block over a stretch, as many together as pays.
+#[inline(always)]
+fn block_states<S: Simd>(
+    simd: S,
+    cells: &[f32],
+    state: &mut [f32],
+    shape: (usize, usize, usize),
+    u_td: &[f32],
+    gaps: &[usize],
+    y_td: &mut [f32],
+) {
+    let together = if S::TILE > 1 { 4 } else { 2 };
+    let grouped = state.len() / (together * CELL) * together;
+    let (wide, narrow) = cells.split_at(grouped * 2 * CELL);
+    let (wide_state, narrow_state) = state.split_at_mut(grouped * CELL);
+    for (cells, state) in wide.chunks_exact(together * 2 * CELL).zip(wide_state.chunks_exact_mut(together * CELL)) {
+        if S::TILE > 1 {
+            group::<S, 4>(simd, cells, state, shape, u_td, gaps, y_td);
+        } else {
+            group::<S, 2>(simd, cells, state, shape, u_td, gaps, y_td);
         }
+    }
+    for (cells, state) in narrow.chunks_exact(2 * CELL).zip(narrow_state.chunks_exact_mut(CELL)) {
+        group::<S, 1>(simd, cells, state, shape, u_td, gaps, y_td);
     }
 }
 
@@ -272,9 +296,7 @@ fn group<S: Simd, const G: usize>(
     simd: S,
     cells: &[f32],
     state: &mut [f32],
-    d: usize,
-    first: usize,
-    width: usize,
+    (d, first, width): (usize, usize, usize),
     u_td: &[f32],
     gaps: &[usize],
     y_td: &mut [f32],
@@ -384,17 +406,14 @@ impl Task for ScanBackward<'_> {
                 store(simd, dskip, sums, 4 * states);
                 for state in 0..states {
                     let place = block * states + state;
-                    stretch_backward(
-                        simd,
-                        &system.cells[place * 2 * CELL..][..2 * CELL],
-                        &checkpoint[place * CELL..][..CELL],
-                        &mut adjoint[place * CELL..][..CELL],
-                        &mut sums[4 * state * LANES..][..4 * LANES],
-                        history,
-                        (d, first, width),
-                        gaps,
-                        (u_td, dy_td, &mut *du_td),
-                    );
+                    let (cell, checkpoint) = (&system.cells[place * 2 * CELL..][..2 * CELL], &checkpoint[place * CELL..][..CELL]);
+                    let (adjoint, sums) = (&mut adjoint[place * CELL..][..CELL], &mut sums[4 * state * LANES..][..4 * LANES]);
+                    let rows = (u_td, dy_td, &mut *du_td);
+                    if gaps.is_empty() && width == LANES {
+                        stretch_backward(simd, cell, checkpoint, adjoint, sums, history, (d, first, LANES), &[], rows);
+                    } else {
+                        stretch_backward(simd, cell, checkpoint, adjoint, sums, history, (d, first, width), gaps, rows);
+                    }
                 }
             }
         }

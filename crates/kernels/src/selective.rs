@@ -199,7 +199,7 @@ fn advance<S: Simd>(
         }
         let last = &mut last[first..][..LANES];
         let state = &mut states[block * s * LANES..][..s * LANES];
-        let grouped = if S::TILE > 1 { s / GROUP * GROUP } else { 0 };
+        let grouped = s / GROUP * GROUP;
         for n in (0..grouped).step_by(GROUP) {
             group::<S, GROUP>(simd, system, rows, (start, end), block, n, a, &decays, last, state, y_ne);
         }
@@ -288,7 +288,7 @@ impl Task for Backward<'_> {
         let mut blocks = vec![Stretch::new(simd); system.blocks()];
         let mut wide = Group::<S::F, BACK>::new(simd.splat(0.0));
         let mut narrow = Group::<S::F, 1>::new(simd.splat(0.0));
-        let grouped = if S::TILE > 1 { s / BACK * BACK } else { 0 };
+        let grouped = s / BACK * BACK;
         for (index, saved) in saved.chunks_exact(len).enumerate().rev() {
             let (start, end) = (index * STRETCH, count.min((index + 1) * STRETCH));
             for (block, here) in blocks.iter_mut().enumerate() {

@@ -284,7 +284,9 @@ impl LinearExpert {
         let (z_l, rest) = x_l.split_at_mut(lookback);
         let (p_l, level) = rest.split_at_mut(rest.len() - usize::from(self.options.reversion.is_some()));
         level.fill((history.level() - mean) as f32);
-        z_l.iter_mut().zip(values()).for_each(|(z, value)| *z = (value - mean) as f32);
+        // By `for_each` of the samples: it goes through the ring's pieces one by one, `zip` asks at every sample which of them comes.
+        let mut places = z_l.iter_mut();
+        values().for_each(|value| places.next().into_iter().for_each(|z| *z = (value - mean) as f32));
         if let Some(ProfileConfig { season, cycles }) = self.options.profile {
             let mut values = newest(season * cycles);
             p_l.fill(0.0);

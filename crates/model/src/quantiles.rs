@@ -69,12 +69,13 @@ impl Levels {
         for j in 1..=last {
             mean += (levels[j] - levels[j - 1]) * 0.5 * (quantiles[j - 1] + quantiles[j]);
         }
-        let mut variance = below * (quantiles[0] - mean).powi(2) + above * (quantiles[last] - mean).powi(2);
+        let ends = below * (quantiles[0] - mean).powi(2) + above * (quantiles[last] - mean).powi(2);
+        let mut thrice = 0.0;
         for j in 1..=last {
             let (a, b) = (quantiles[j - 1] - mean, quantiles[j] - mean);
-            variance += (levels[j] - levels[j - 1]) * (a * a + a * b + b * b) / 3.0;
+            thrice += (levels[j] - levels[j - 1]) * (a * a + a * b + b * b);
         }
-        variance.sqrt()
+        (ends + thrice / 3.0).sqrt()
     }
 
     /// Turns raw head outputs `[…][levels]` into quantiles of the same shape. `scratch` is as long.

@@ -6,6 +6,7 @@ mod common;
 mod backtest;
 mod forecast;
 mod inspect;
+mod instructions;
 mod refusals;
 mod series;
 mod stream;
