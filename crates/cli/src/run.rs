@@ -2,11 +2,11 @@
 
 use crate::{also::Also, command::forecast::names, error::CliError};
 use foretoken_data::{
-    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, mean_and_deviation,
-    read,
+    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, ceiling, floor,
+    mean_and_deviation, read,
 };
 use foretoken_eval::naive_scales;
-use foretoken_model::{Beside, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
+use foretoken_model::{Beside, Bounds, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +46,9 @@ pub struct DataConfig {
     pub unit: UnitKind,
     /// Series to learn, in order; all if absent.
     pub columns: Option<Vec<String>>,
+    /// Whether forecasts of a series stay within the lowest and the highest value of its training rows where these recur.
+    #[serde(default)]
+    pub bounds: bool,
     /// Whether each series sees the newest samples of all (channel mixing), or itself alone.
     #[serde(default)]
     pub mix: bool,
@@ -234,8 +237,14 @@ impl DataConfig {
                 changes.iter().zip(&scale.deviations).map(or).collect()
             }
         };
-        let columns = signal.names.iter().zip(&scale.means).zip(&deviations);
-        Ok(columns.map(|((name, &mean), &deviation)| Column { name: name.clone(), mean, deviation }).collect())
+        let columns = signal.names.iter().zip(&scale.means).zip(&deviations).zip(&rows);
+        let bounds = |values: &[f64]| match self.bounds {
+            true => Bounds { lowest: floor(values.iter().copied()), highest: ceiling(values.iter().copied()) },
+            false => Bounds::default(),
+        };
+        Ok(columns
+            .map(|(((name, &mean), &deviation), rows)| Column { bounds: bounds(rows), ..Column::new(name, mean, deviation) })
+            .collect())
     }
 
     /// Every file that it names.
@@ -289,7 +298,7 @@ fn covariates(signal: &Signal, train: &Range<usize>) -> Covariates {
     fn column<'v>(name: &str, values: impl Iterator<Item = &'v f64> + Clone) -> Column {
         let there = values.copied().filter(|value| !value.is_nan());
         let (mean, deviation) = if there.clone().next().is_none() { (0.0, 1.0) } else { mean_and_deviation(there) };
-        Column { name: name.into(), mean, deviation: if deviation > 0.0 { deviation } else { 1.0 } }
+        Column::new(name, mean, if deviation > 0.0 { deviation } else { 1.0 })
     }
     let kind = |known: bool| {
         let own = signal.covariates.iter().filter(move |covariate| covariate.known == known);

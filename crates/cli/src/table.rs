@@ -8,6 +8,7 @@ use crate::{
 };
 use comfy_table::{CellAlignment, Table, presets};
 use foretoken_data::Audit;
+use foretoken_model::Column;
 
 /// A mean squared error of standardised values that is none but rounding's.
 const NOTHING: f64 = 1e-12;
@@ -91,6 +92,22 @@ pub fn audit(audit: &Audit) -> Table {
 pub fn show_audits(data: &Prepared) -> Result<(), CliError> {
     show_audit("", &data.audit)?;
     data.also.iter().try_for_each(|also| show_audit(&format!("{}: ", also.path.display()), &also.audit))
+}
+
+/// Prints which series are kept within what, if any is.
+pub fn show_bounds(columns: &[Column]) -> Result<(), CliError> {
+    let bounded: Vec<_> = columns.iter().filter(|column| !column.bounds.is_empty()).collect();
+    let each = |column: &&Column| match (column.bounds.lowest, column.bounds.highest) {
+        (Some(lowest), Some(highest)) => format!("{} {lowest} to {highest}", column.name),
+        (Some(lowest), None) => format!("{} {lowest} at least", column.name),
+        (None, Some(highest)) => format!("{} {highest} at most", column.name),
+        (None, None) => column.name.clone(),
+    };
+    match bounded.len() {
+        0 => Ok(()),
+        1..=SERIES => say!("forecasts are kept within: {}", bounded.iter().map(each).collect::<Vec<_>>().join(", ")),
+        count => say!("forecasts of {count} series of {} are kept within their lowest or highest value", columns.len()),
+    }
 }
 
 fn show_audit(before: &str, found: &Audit) -> Result<(), CliError> {

@@ -13,7 +13,7 @@ const ROUNDS: usize = 20;
 
 /// The model, of one column.
 fn forecaster(family: &str, folder: Option<&PathBuf>) -> Forecaster {
-    let (registry, column) = (Registry::default(), Column { name: "x".into(), mean: 0.0, deviation: 1.0 });
+    let (registry, column) = (Registry::default(), Column::new("x", 0.0, 1.0));
     let (config, weights, share) = match folder {
         Some(folder) => {
             let path = folder.join(family).join("model.safetensors");

@@ -74,7 +74,7 @@ fn forecaster(columns: usize) -> Forecaster {
         bias_h: vec![0.0; config.horizon],
         own_clh: Vec::new(),
     });
-    let columns = (0..columns).map(|index| Column { name: index.to_string(), mean: 0.0, deviation: 1.0 }).collect();
+    let columns = (0..columns).map(|index| Column::new(index.to_string(), 0.0, 1.0)).collect();
     Forecaster::new(blueprint, columns, Covariates::default(), weights, linear, vec![0.5; config.horizon])
         .expect("parts that fit")
 }

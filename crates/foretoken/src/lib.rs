@@ -11,7 +11,7 @@
 //!
 //! let wave = |shift: f64| (0..600).map(|t| (t as f64 * 0.26 + shift).sin()).collect::<Vec<f64>>();
 //! let (load, oil) = (wave(0.0), wave(1.0));
-//! let column = |name: &str| Column { name: name.into(), mean: 0.0, deviation: 0.7 };
+//! let column = |name: &str| Column::new(name, 0.0, 0.7);
 //!
 //! let model: ForecasterConfig = toml::from_str(r#"
 //!     horizon = 12

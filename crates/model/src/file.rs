@@ -19,7 +19,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 7;
+pub const FORMAT_VERSION: u32 = 8;
 
 /// The first version whose checksum knows the tensors' names, and is always there.
 const NAMED_SINCE: u32 = 6;
@@ -275,7 +275,8 @@ impl Reader {
         };
         let version = match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
-            // rows, 1 to 5 no names in their checksum, 1 to 6 no centres; all else is the same.
+            // rows, 1 to 5 no names in their checksum, 1 to 6 no centres, 1 to 7 no bounds; all else is
+            // the same.
             Ok(Version { format_version: version @ 1..=FORMAT_VERSION }) => version,
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));

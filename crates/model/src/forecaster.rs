@@ -16,7 +16,7 @@ use crate::{
     network::{Network, NetworkEngine},
     preset::{self, Size},
     quantiles::Levels,
-    scaler::ScalerConfig,
+    scaler::{ColumnHistory, ScalerConfig},
     weights::{Layout, positive},
 };
 use serde::{Deserialize, Serialize};
@@ -112,15 +112,54 @@ pub struct Column {
     pub mean: f64,
     /// Deviation over the training rows.
     pub deviation: f64,
+    /// What its values are kept within.
+    // Without, the weights file is what it was.
+    #[serde(default, skip_serializing_if = "Bounds::is_empty")]
+    pub bounds: Bounds,
+}
+
+/// Bounds that hold nothing back.
+pub(crate) const UNBOUNDED: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+
+/// The values, in the data's unit, that a column never passes and often stays at: 0 of a count, 100 of a percentage. A calibrated forecast stays within them,
+/// unless a sample that its look-back holds does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// None below.
+    pub lowest: Option<f64>,
+    /// None above.
+    pub highest: Option<f64>,
+}
+
+impl Bounds {
+    /// Whether there is neither.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn both(self) -> impl Iterator<Item = f64> {
+        [self.lowest, self.highest].into_iter().flatten()
+    }
 }
 
 impl Column {
+    /// A column without bounds.
+    pub fn new(name: impl Into<String>, mean: f64, deviation: f64) -> Self {
+        Self { name: name.into(), mean, deviation, bounds: Bounds::default() }
+    }
+
     /// From the data's unit to standardised.
     pub fn standardise(&self, value: f64) -> f64 {
         (value - self.mean) / self.deviation
     }
 
     pub(crate) fn check(&self, what: &str) -> Result<(), ModelError> {
+        let Bounds { lowest, highest } = self.bounds;
+        if !self.bounds.both().all(f64::is_finite) || lowest.zip(highest).is_some_and(|(lowest, highest)| lowest >= highest) {
+            let expected = "finite bounds, the lowest below the highest";
+            return Err(ModelError::config(&format!("{what} `{}`", self.name), expected, format!("{:?}", self.bounds)));
+        }
         if self.mean.is_finite() && self.deviation.is_finite() && self.deviation > 0.0 {
             return Ok(());
         }
@@ -130,7 +169,11 @@ impl Column {
 
     /// From standardised back to the data's unit.
     pub fn restore(&self, value: f64) -> f64 {
-        value * self.deviation + self.mean
+        // What lies on a bound does so to the last bit.
+        match self.bounds.both().find(|&bound| value == self.standardise(bound)) {
+            Some(bound) => bound,
+            None => value * self.deviation + self.mean,
+        }
     }
 }
 
@@ -311,6 +354,21 @@ impl Forecaster {
         let resampled =
             Self::new(blueprint, self.columns.clone(), Covariates::default(), weights, None, self.network_share_h.clone())?;
         Ok(Self { rate, ..resampled.calibrated(self.calibration.clone()) })
+    }
+
+    /// The bounds, standardised, of what is said of a column after `history`; infinite where there is none, or one that a sample of the look-back passes.
+    pub(crate) fn bounds_after(&self, column: usize, history: &ColumnHistory) -> (f64, f64) {
+        let column = &self.columns[column];
+        // What is not calibrated yet is what the calibration is made from.
+        if column.bounds.is_empty() || self.calibration.is_none() {
+            return UNBOUNDED;
+        }
+        let span = self.blueprint.lookback().min(usize::try_from(history.seen()).unwrap_or(usize::MAX));
+        let newest = || history.newest(span).into_iter().flatten().flatten();
+        let standardised = |bound: Option<f64>| bound.map(|bound| column.standardise(bound));
+        let lowest = standardised(column.bounds.lowest).filter(|lowest| newest().all(|sample| sample >= lowest));
+        let highest = standardised(column.bounds.highest).filter(|highest| newest().all(|sample| sample <= highest));
+        (lowest.unwrap_or(UNBOUNDED.0), highest.unwrap_or(UNBOUNDED.1))
     }
 
     /// Whole steps of a forecast in so many samples.

@@ -414,6 +414,7 @@ impl Predictor {
             if let Some(Following { knots, adaptive, .. }) = &mut self.following {
                 adaptive.of(knots, index).apply(knots, &mut self.parts.combined);
             }
+            self.room.hold(0, &mut self.parts);
             let column = &self.forecaster.columns()[index];
             let quantiles = &mut forecast.quantiles[index * outputs..][..outputs];
             quantiles.iter_mut().zip(&self.parts.combined).for_each(|(q, part)| *q = column.restore(*part));

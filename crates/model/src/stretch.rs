@@ -123,6 +123,7 @@ impl Lane<'_> {
                     if let Some((knots, learner)) = knots.zip(self.learner.as_ref()) {
                         learner.apply(knots, &mut parts.combined);
                     }
+                    room.hold(said, parts);
                     sink(first + start + place, parts);
                     said += 1;
                 }

@@ -2,7 +2,7 @@
 
 use crate::{
     covariates::Along,
-    forecaster::Forecaster,
+    forecaster::{Forecaster, UNBOUNDED},
     layer::Workspace,
     linear_expert::{LinearConfig, LinearExpert},
     network::Heads,
@@ -38,6 +38,8 @@ pub(crate) struct Room {
     quantiles_nq: Vec<f32>,
     /// Mean and deviation of the scaler.
     scales: Vec<(f64, f64)>,
+    /// What the forecasts are kept within.
+    bounds: Vec<(f64, f64)>,
     /// What the linear expert's forecast is above or below, where it speaks.
     means: Vec<Option<f64>>,
     /// Of those rows alone.
@@ -60,6 +62,7 @@ impl Room {
             known_nsk: Vec::with_capacity(rows * steps * config.covariates.known),
             quantiles_nq: vec![0.0; rows * outputs],
             scales: Vec::with_capacity(rows),
+            bounds: Vec::with_capacity(rows),
             means: Vec::with_capacity(rows),
             inputs_nl: Vec::with_capacity(rows * config.linear.as_ref().map_or(0, LinearConfig::inputs)),
             columns: Vec::with_capacity(rows),
@@ -75,9 +78,23 @@ impl Room {
         self.missed.clear();
         self.known_nsk.clear();
         self.scales.clear();
+        self.bounds.clear();
         self.means.clear();
         self.columns.clear();
         self.inputs_nl.clear();
+    }
+
+    /// Keeps the `row`-th forecast that was asked for, as it is said at last, within the bounds of its column.
+    pub(crate) fn hold(&self, row: usize, parts: &mut Parts) {
+        let (lowest, highest) = self.bounds[row];
+        // Not `clamp`, `max` and `min`: what is NaN stays NaN.
+        for value in parts.combined.iter_mut().chain(&mut parts.points) {
+            if *value < lowest {
+                *value = lowest;
+            } else if *value > highest {
+                *value = highest;
+            }
+        }
     }
 }
 
@@ -115,6 +132,8 @@ impl Voice<'_> {
         // The heads speak of the steps after the newest sample that was there.
         room.missed.push(forecaster.steps_in(history.missed()));
         room.scales.push(history.scale(&forecaster.config().scaler));
+        // What waits at a few steps for its sample is held against it as it was learned.
+        room.bounds.push(if self.steps.is_none() { forecaster.bounds_after(column, history) } else { UNBOUNDED });
         let before = room.known_nsk.len();
         room.known_nsk.resize(before + steps * known, 0.0);
         along.steps(column, (0..steps).map(|place| passed + self.step(place)), known, &mut room.known_nsk[before..]);

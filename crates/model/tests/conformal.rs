@@ -46,7 +46,7 @@ fn a_calibration_is_saved_with_the_model_and_moves_its_quantiles() {
         assert!(error.contains("model.safetensors") && error.contains("checksum"), "{error}");
     }
     // A file from before columns had factors of their own, and checksums.
-    let older = renamed(&written, r#"\"format_version\":7"#, r#"\"format_version\":3"#);
+    let older = renamed(&written, r#"\"format_version\":8"#, r#"\"format_version\":3"#);
     let older = renamed(&renamed(&older, "calibration.columns", "calibration.unknown"), "checksum", "nothing_");
     std::fs::write(&path, older).unwrap();
     let older = Forecaster::load(&path, &Registry::default()).unwrap();
@@ -152,7 +152,7 @@ fn beyond(values: &[f64], rate: Option<f64>, rows: std::ops::Range<usize>) -> [f
     config.scaler.window = 4000;
     let blueprint = Blueprint::new(&config, &Registry::default()).unwrap();
     let weights = blueprint.layout.initialise(1);
-    let columns = vec![Column { name: "noise".into(), mean: 0.0, deviation: 1.0 }];
+    let columns = vec![Column::new("noise", 0.0, 1.0)];
     let forecaster = Arc::new(Forecaster::new(blueprint, columns, Covariates::default(), weights, None, vec![1.0; 5]).unwrap());
     let mut predictor = Predictor::new(forecaster);
     predictor.adapt(rate).unwrap();

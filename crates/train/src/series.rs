@@ -184,7 +184,7 @@ mod tests {
 
     /// Every sample of a column with its features, from one history that remembers more than it must.
     fn plain(config: &ForecasterConfig, covariates: &Covariates, beside: &Beside<'_>, index: usize) -> Vec<(Sample, Vec<u32>)> {
-        let (columns, scale) = (columns(), Column { name: "a".into(), mean: 2.0, deviation: 3.0 });
+        let (columns, scale) = (columns(), Column::new("a", 2.0, 3.0));
         let mut histories = vec![ColumnHistory::new(600, &config.scaler); 2];
         let mut samples = Vec::new();
         for row in 0..ROWS {
@@ -211,7 +211,7 @@ mod tests {
     fn check(text: &str, columns_mixed: usize) {
         let mut config: ForecasterConfig = toml::from_str(&format!("horizon = 4\ntaps = 40\n{text}\nlayers = []")).unwrap();
         let along: Vec<f64> = (0..ROWS + 10).map(|row| if row % 7 == 3 { f64::NAN } else { row as f64 }).collect();
-        let column = |name: &str| Column { name: name.into(), mean: 100.0, deviation: 7.0 };
+        let column = |name: &str| Column::new(name, 100.0, 7.0);
         let covariates = Covariates {
             past: vec![column("p")],
             known: vec![column("k")],
@@ -226,7 +226,7 @@ mod tests {
             ..Default::default()
         };
         let beside = Beside { past: vec![vec![&along[..ROWS], &along[5..]]], known: vec![vec![&along]] };
-        let (values, scale) = (columns(), Column { name: "a".into(), mean: 2.0, deviation: 3.0 });
+        let (values, scale) = (columns(), Column::new("a", 2.0, 3.0));
         let shared = Shared::new(&config, &covariates, beside.clone());
         let series: Vec<Series<'_>> =
             values.iter().enumerate().map(|(index, values)| Series::new(index, &scale, values, &shared)).collect();

@@ -139,6 +139,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     // Its work is the folder: it goes on where nobody reads.
     _ = table::show_audits(&data);
+    _ = table::show_bounds(&data.columns);
     let ridges = judge.ridges(run.model.linear.as_ref())?;
     let (test, validation) = (judge.origins(&data.ranges.test)?, judge.origins(&data.ranges.validation)?);
     let [baselines, validated_baselines] = judge.baselines(&ridges, [&test, &validation], &mut None)?;

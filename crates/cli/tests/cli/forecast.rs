@@ -36,6 +36,32 @@ fn a_column_that_is_silent_or_empty_is_drawn_without_what_it_lacks() {
 }
 
 #[test]
+fn counts_are_not_forecast_below_nothing_until_they_fall_below_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let count = |row: usize| (40.0 * (row as f64 * 0.26).sin() + (row * row % 31) as f64 - 9.0).round().max(0.0);
+    let file = |rows: usize, last: f64| {
+        let lines = (0..rows).map(|row| format!("{row},{}\n", if row + 1 < rows { count(row) } else { last }));
+        "t,n\n".to_string() + &lines.collect::<String>()
+    };
+    std::fs::write(folder.join("data.csv"), file(600, count(599))).unwrap();
+    let output = foretoken(&["forecast", "data.csv", "--horizon", "12", "--minutes", "0"], folder);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("forecasts are kept within: n 0 at least\n"), "{told}");
+    let said = |csv: String| {
+        let fields =
+            csv.lines().skip(1).flat_map(|line| line.split(',').skip(2).take(12).map(str::to_string).collect::<Vec<_>>());
+        fields.map(|field| field.parse::<f64>().unwrap()).collect::<Vec<_>>()
+    };
+    let within = said(stdout(&output));
+    assert_eq!(within.len(), 12 * 12, "points and quantiles");
+    assert!(within.iter().all(|&value| value >= 0.0) && within.contains(&0.0), "{within:?}");
+    std::fs::write(folder.join("below.csv"), file(601, -4.0)).unwrap();
+    let below = said(stdout(&foretoken(&["forecast", "runs/data-12", "below.csv"], folder)));
+    assert!(below.iter().any(|&value| value < 0.0), "{below:?}");
+}
+
+#[test]
 fn without_a_model_one_is_trained_told_of_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

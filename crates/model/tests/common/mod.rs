@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use foretoken_model::{
-    Blueprint, Column, Covariates, Forecaster, ForecasterConfig, LayerConfig, Registry,
+    Blueprint, Bounds, Column, Covariates, Forecaster, ForecasterConfig, LayerConfig, Registry,
     linear_expert::{LinearConfig, LinearWeights, ProfileConfig, StructuralConfig},
     preset::{self, Size},
     scaler::ScalerKind,
@@ -40,10 +40,16 @@ pub fn columns(rows: usize) -> Vec<Vec<f64>> {
 }
 
 pub fn forecaster_of(config: &ForecasterConfig, seed: u64) -> Forecaster {
+    forecaster_within(config, seed, Bounds::default())
+}
+
+/// The same, the first column within `bounds`.
+pub fn forecaster_within(config: &ForecasterConfig, seed: u64, bounds: Bounds) -> Forecaster {
     let blueprint = Blueprint::new(config, &Registry::default()).unwrap();
     let mut weights = blueprint.layout.initialise(seed);
     weights.iter_mut().enumerate().for_each(|(place, weight)| *weight += 0.05 * (place as f32).sin());
-    let columns = ["load", "oil"].map(|name| Column { name: name.into(), mean: 23.0, deviation: 3.5 }).to_vec();
+    let mut columns = ["load", "oil"].map(|name| Column::new(name, 23.0, 3.5)).to_vec();
+    columns[0].bounds = bounds;
     let linear = config.linear.as_ref().map(|linear| LinearWeights {
         weights_lh: (0..linear.inputs() * config.horizon).map(|i| 0.1 * (i as f32 * 0.7).cos()).collect(),
         bias_h: (0..config.horizon).map(|i| 0.01 * i as f32).collect(),
@@ -59,7 +65,7 @@ pub fn forecaster_of(config: &ForecasterConfig, seed: u64) -> Forecaster {
 pub fn covariates(config: &ForecasterConfig) -> Covariates {
     let own = config.covariates;
     let columns = |kind: &str, count: usize| {
-        let column = |index: usize| Column { name: format!("{kind}{index}"), mean: index as f64, deviation: 1.5 };
+        let column = |index: usize| Column::new(format!("{kind}{index}"), index as f64, 1.5);
         (0..count).map(column).collect::<Vec<_>>()
     };
     Covariates {

@@ -100,7 +100,7 @@ fn a_series_without_weight_is_not_learned_from() {
 
 /// The task with a series beside its columns.
 fn with_further<'a>(values: &'a [Vec<f64>; 2], other: &'a [f64]) -> Task<'a> {
-    let column = Column { name: "file/c".into(), mean: 40.0, deviation: 3.5 };
+    let column = Column::new("file/c", 40.0, 3.5);
     Task { also: vec![Further { column, values: other }], ..task(values) }
 }
 

@@ -48,7 +48,7 @@ fn columns() -> [Vec<f64>; 2] {
 
 fn task(values: &[Vec<f64>; 2]) -> Task<'_> {
     Task {
-        columns: ["a", "b"].map(|name| Column { name: name.into(), mean: 0.0, deviation: 0.75 }).to_vec(),
+        columns: ["a", "b"].map(|name| Column::new(name, 0.0, 0.75)).to_vec(),
         values: values.iter().map(Vec::as_slice).collect(),
         train: 0..520,
         validation: 520..ROWS,

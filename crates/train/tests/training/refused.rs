@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn covariates_that_are_not_there_are_an_error() {
-    let known = Column { name: "heat".into(), mean: 0.0, deviation: 1.0 };
+    let known = Column::new("heat", 0.0, 1.0);
     let mut model = model("");
     model.covariates.known = 1;
     let values = columns();
