@@ -2,8 +2,8 @@
 
 use crate::{also::Also, command::forecast::names, error::CliError};
 use foretoken_data::{
-    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, ceiling, floor,
-    mean_and_deviation, read,
+    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, mean_and_deviation,
+    read, recurring_highest, recurring_lowest,
 };
 use foretoken_eval::naive_scales;
 use foretoken_model::{Beside, Bounds, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
@@ -213,7 +213,13 @@ pub fn predictor(forecaster: &Arc<Forecaster>) -> Predictor {
 impl DataConfig {
     /// Reads, splits, and standardises by the training rows.
     pub fn prepare(&self) -> Result<Prepared, CliError> {
-        let own = self.prepare_with(1, covariates, |signal, train| self.statistics(signal, train))?;
+        let mut own = self.prepare_with(1, covariates, |signal, train| self.statistics(signal, train))?;
+        // What a validation row passes is no bound.
+        for (column, values) in own.columns.iter_mut().zip(own.signal.slice(own.ranges.validation.clone())) {
+            let bounds = &mut column.bounds;
+            bounds.lowest = bounds.lowest.filter(|lowest| !values.iter().any(|value| value < lowest));
+            bounds.highest = bounds.highest.filter(|highest| !values.iter().any(|value| value > highest));
+        }
         Ok(Prepared { also: self.read_also(&own)?, ..own })
     }
 
@@ -239,7 +245,9 @@ impl DataConfig {
         };
         let columns = signal.names.iter().zip(&scale.means).zip(&deviations).zip(&rows);
         let bounds = |values: &[f64]| match self.bounds {
-            true => Bounds { lowest: floor(values.iter().copied()), highest: ceiling(values.iter().copied()) },
+            true => {
+                Bounds { lowest: recurring_lowest(values.iter().copied()), highest: recurring_highest(values.iter().copied()) }
+            }
             false => Bounds::default(),
         };
         Ok(columns

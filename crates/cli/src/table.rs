@@ -97,12 +97,7 @@ pub fn show_audits(data: &Prepared) -> Result<(), CliError> {
 /// Prints which series are kept within what, if any is.
 pub fn show_bounds(columns: &[Column]) -> Result<(), CliError> {
     let bounded: Vec<_> = columns.iter().filter(|column| !column.bounds.is_empty()).collect();
-    let each = |column: &&Column| match (column.bounds.lowest, column.bounds.highest) {
-        (Some(lowest), Some(highest)) => format!("{} {lowest} to {highest}", column.name),
-        (Some(lowest), None) => format!("{} {lowest} at least", column.name),
-        (None, Some(highest)) => format!("{} {highest} at most", column.name),
-        (None, None) => column.name.clone(),
-    };
+    let each = |column: &&Column| format!("{} {}", column.name, column.bounds);
     match bounded.len() {
         0 => Ok(()),
         1..=SERIES => say!("forecasts are kept within: {}", bounded.iter().map(each).collect::<Vec<_>>().join(", ")),

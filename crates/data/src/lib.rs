@@ -35,7 +35,7 @@ pub use lines::{LineParser, Parsed};
 pub use memory::Bytes;
 pub use options::{Align, Format, Outliers, ReadOptions};
 pub use read::{column_names, numeric_columns, read};
-pub use scale::{Standardiser, ceiling, floor, mean_and_deviation};
+pub use scale::{Standardiser, mean_and_deviation, recurring_highest, recurring_lowest};
 pub use signal::{Covariate, Signal, Static};
 pub use split::{Ranges, Split};
 pub use stamps::{Stamps, difference, is_stamp};

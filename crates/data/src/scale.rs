@@ -26,9 +26,9 @@ const AT_BOUND_ONE_OF: usize = 50;
 
 /// The lowest of some values if it is one that they are kept above, as counts are kept above 0: 2% of them and three at least are there, and more than at the
 /// next value above it. Missing values do not count.
-pub fn floor(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub fn recurring_lowest(values: impl Iterator<Item = f64>) -> Option<f64> {
     // The two lowest values, and how many there are of each.
-    let (mut lowest, mut next, mut present) = ((f64::INFINITY, 0), (f64::INFINITY, 0), 0);
+    let (mut lowest, mut next, mut present) = ((f64::INFINITY, 0), (f64::INFINITY, 0), 0usize);
     for value in values.filter(|value| !value.is_nan()) {
         present += 1;
         if value < lowest.0 {
@@ -41,13 +41,14 @@ pub fn floor(values: impl Iterator<Item = f64>) -> Option<f64> {
             next.1 += 1;
         }
     }
-    let recurs = lowest.1 >= FEWEST_AT_BOUND.max(present / AT_BOUND_ONE_OF) && lowest.1 > next.1;
-    (recurs && next.1 > 0).then_some(lowest.0)
+    let recurs = lowest.1 >= FEWEST_AT_BOUND.max(present.div_ceil(AT_BOUND_ONE_OF)) && lowest.1 > next.1;
+    // Not −0.
+    (recurs && next.1 > 0).then_some(lowest.0 + 0.0)
 }
 
-/// The highest of some values if they are kept below it, as [`floor`].
-pub fn ceiling(values: impl Iterator<Item = f64>) -> Option<f64> {
-    floor(values.map(|value| -value)).map(|lowest| -lowest)
+/// The highest of some values if they are kept below it, as [`recurring_lowest`].
+pub fn recurring_highest(values: impl Iterator<Item = f64>) -> Option<f64> {
+    recurring_lowest(values.map(|value| -value)).map(|lowest| 0.0 - lowest)
 }
 
 impl Standardiser {
@@ -89,18 +90,20 @@ mod tests {
 
     #[test]
     fn a_bound_is_a_value_that_recurs_at_the_end() {
-        let floor = |values: &[f64]| floor(values.iter().copied());
+        let floor = |values: &[f64]| recurring_lowest(values.iter().copied());
         let counts: Vec<f64> = (0..100).map(|row| f64::from(row % 7 * (row % 3))).collect();
         assert_eq!(floor(&counts), Some(0.0));
-        assert_eq!(ceiling(counts.iter().copied()), None, "12 is as rare as any");
+        assert_eq!(recurring_highest(counts.iter().copied()), None, "12 is as rare as any");
         // The order does not matter, nor what is missing.
         assert_eq!(floor(&[2.0, 1.0, f64::NAN, 1.0, 3.0, 2.0, 1.0]), Some(1.0));
-        assert_eq!(ceiling([9.0, 10.0, 4.0, 10.0, 10.0].into_iter()), Some(10.0));
+        assert_eq!(recurring_highest([9.0, 10.0, 4.0, 10.0, 10.0].into_iter()), Some(10.0));
         // Twice is not often, three times not more than three times, nor one of fifty what one of sixty is.
         assert_eq!(floor(&[1.0, 1.0, 2.0, 3.0]), None);
         assert_eq!(floor(&[1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0]), None);
         let rare = |count: usize| [vec![0.0; 3], (1..count).map(|row| row as f64).collect()].concat();
-        assert_eq!((floor(&rare(148)), floor(&rare(198))), (Some(0.0), None));
+        assert_eq!((floor(&rare(148)), floor(&rare(149))), (Some(0.0), None));
+        let signs = [floor(&[-0.0, 0.0, -0.0, 1.0]), recurring_highest([-0.0, 0.0, 0.0, -1.0].into_iter())];
+        assert_eq!(signs.map(|zero| zero.map(f64::is_sign_positive)), [Some(true); 2]);
         assert_eq!((floor(&[4.0; 9]), floor(&[])), (None, None));
     }
 

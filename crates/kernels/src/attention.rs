@@ -353,7 +353,7 @@ impl Task for Forward<'_> {
             if S::TILE >= 4 && window >= ROWS && rows - t >= ROWS {
                 together::<S, ROWS, 2, 2>(simd, &mut self, t);
                 t += ROWS;
-            } else if S::TILE == 1 && window >= FEW && rows - t >= FEW {
+            } else if S::TILE < 4 && window >= FEW && rows - t >= FEW {
                 together::<S, FEW, 1, 1>(simd, &mut self, t);
                 t += FEW;
             } else {

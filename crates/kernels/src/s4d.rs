@@ -409,6 +409,7 @@ impl Task for ScanBackward<'_> {
                     let (cell, checkpoint) = (&system.cells[place * 2 * CELL..][..2 * CELL], &checkpoint[place * CELL..][..CELL]);
                     let (adjoint, sums) = (&mut adjoint[place * CELL..][..CELL], &mut sums[4 * state * LANES..][..4 * LANES]);
                     let rows = (u_td, dy_td, &mut *du_td);
+                    // As above.
                     if gaps.is_empty() && width == LANES {
                         stretch_backward(simd, cell, checkpoint, adjoint, sums, history, (d, first, LANES), &[], rows);
                     } else {

@@ -56,20 +56,30 @@ fn everything(streams: usize, rows: usize, step: usize) -> Vec<Vec<u32>> {
     results
 }
 
-fn gradients() -> Vec<u32> {
+/// Gradients with `gaps` before the rows, none if empty.
+fn gradients_after(gaps: &[usize]) -> Vec<u32> {
     let (d, states, streams, rows) = (70, 5, 6, 300);
     let system = system(d, states);
     let (u, dy) = (draws(20, streams * rows * d), draws(21, streams * rows * d));
     let offsets: Vec<usize> = (0..=streams).map(|stream| stream * rows).collect();
     let (mut y, mut du) = (vec![f32::NAN; u.len()], vec![f32::NAN; u.len()]);
     let mut saved = vec![f32::NAN; system.checkpoint_len(&offsets)];
-    system.scan_saved(&u, &offsets, &[], &mut vec![0.0; streams * system.state_len()], &mut y, &mut saved);
+    system.scan_saved(&u, &offsets, gaps, &mut vec![0.0; streams * system.state_len()], &mut y, &mut saved);
     let mut gradient = S4dGradient::new(&system);
-    system.scan_backward(&u, &offsets, &[], &saved, &dy, &mut du, &mut gradient);
+    system.scan_backward(&u, &offsets, gaps, &saved, &dy, &mut du, &mut gradient);
     let mut dw = vec![0.0; d * d];
     weight_gradient(&u, &dy, d, d, &mut dw);
     let system = format!("{gradient:?}").bytes().map(u32::from).collect::<Vec<_>>();
-    du.iter().chain(&dw).map(|value| value.to_bits()).chain(system).collect()
+    du.iter().chain(&dw).chain(&y).map(|value| value.to_bits()).chain(system).collect()
+}
+
+/// Of rows without gaps, whether that is known of all of them or of each, and of some with.
+fn gradients() -> Vec<u32> {
+    let rows = 6 * 300;
+    let none = gradients_after(&[]);
+    assert!(gradients_after(&vec![0; rows]) == none, "no gap is no gap");
+    let gaps: Vec<usize> = (0..rows).map(|row| if row % 7 == 3 { row % 5 } else { 0 }).collect();
+    [none, gradients_after(&gaps)].concat()
 }
 
 #[test]

@@ -20,6 +20,8 @@ use tempfile::NamedTempFile;
 
 /// Version of the weights file.
 pub const FORMAT_VERSION: u32 = 8;
+/// That of a file whose columns have no bounds, which is the same.
+const UNBOUNDED_VERSION: u32 = 7;
 
 /// The first version whose checksum knows the tensors' names, and is always there.
 const NAMED_SINCE: u32 = 6;
@@ -166,7 +168,10 @@ impl Forecaster {
 
     fn header(&self) -> Result<String, ModelError> {
         let header = Header {
-            format_version: FORMAT_VERSION,
+            format_version: match self.columns().iter().all(|column| column.bounds.is_empty()) {
+                true => UNBOUNDED_VERSION,
+                false => FORMAT_VERSION,
+            },
             columns: self.columns().to_vec(),
             covariates: self.covariates().clone(),
             forecaster: self.config().clone(),

@@ -103,7 +103,7 @@ fn default_taps() -> usize {
 }
 
 /// A column's name and its training statistics, by which everything is standardised.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
     /// Name in the header.
@@ -121,8 +121,8 @@ pub struct Column {
 /// Bounds that hold nothing back.
 pub(crate) const UNBOUNDED: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
-/// The values, in the data's unit, that a column never passes and often stays at: 0 of a count, 100 of a percentage. A calibrated forecast stays within them,
-/// unless a sample that its look-back holds does not.
+/// The values, in the data's unit, that a column never passes and often stays at: 0 of a count, 100 of a percentage. What a finished forecaster says stays
+/// within them, unless a sample that its look-back holds does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
@@ -130,6 +130,29 @@ pub struct Bounds {
     pub lowest: Option<f64>,
     /// None above.
     pub highest: Option<f64>,
+}
+
+impl std::fmt::Display for Bounds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.lowest, self.highest) {
+            (Some(lowest), Some(highest)) => write!(f, "{lowest} to {highest}"),
+            (Some(lowest), None) => write!(f, "{lowest} at least"),
+            (None, Some(highest)) => write!(f, "{highest} at most"),
+            (None, None) => f.write_str("anything"),
+        }
+    }
+}
+
+// Without bounds it is what it was before there were any: a checkpoint knows its run by it.
+impl std::fmt::Debug for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut column = f.debug_struct("Column");
+        column.field("name", &self.name).field("mean", &self.mean).field("deviation", &self.deviation);
+        if !self.bounds.is_empty() {
+            column.field("bounds", &self.bounds);
+        }
+        column.finish()
+    }
 }
 
 impl Bounds {
@@ -239,6 +262,8 @@ pub struct Forecaster {
     linear: Option<LinearExpert>,
     network_share_h: Vec<f32>,
     calibration: Option<Calibration>,
+    /// Whether forecasts stay within the columns' bounds: not while it is what a calibration is made from.
+    holds_bounds: bool,
     /// Samples from one step of a forecast to the next.
     rate: f64,
 }
@@ -283,10 +308,22 @@ impl Forecaster {
             return Err(ModelError::config("network share", "numbers in 0..=1", "others"));
         }
         let network = blueprint.network.prepare(&weights, false);
-        Ok(Self { network, blueprint, columns, covariates, weights, linear, network_share_h, calibration: None, rate: 1.0 })
+        let (calibration, holds_bounds) = (None, false);
+        Ok(Self {
+            network,
+            blueprint,
+            columns,
+            covariates,
+            weights,
+            linear,
+            network_share_h,
+            calibration,
+            holds_bounds,
+            rate: 1.0,
+        })
     }
 
-    /// The same for its medians alone, which are the same bits at a fraction of the cost.
+    /// The same, uncalibrated, for its medians alone, which are the same bits at a fraction of the cost.
     ///
     /// # Errors
     /// A layer that the default registry does not know.
@@ -309,14 +346,14 @@ impl Forecaster {
         Ok(Self { rate: self.rate, ..medians })
     }
 
-    /// The same with quantiles that are calibrated.
+    /// The same, finished: with quantiles that are calibrated, where there is a calibration, and forecasts within the columns' bounds.
     ///
     /// # Panics
     /// A calibration of other columns.
     pub fn calibrated(self, calibration: Option<Calibration>) -> Self {
         let columns = calibration.as_ref().map_or(self.columns.len(), |calibration| calibration.of_columns().len());
         assert_eq!(columns, self.columns.len(), "one factor a column");
-        Self { calibration, ..self }
+        Self { calibration, holds_bounds: true, ..self }
     }
 
     /// The calibration of the quantiles, if there is one.
@@ -359,8 +396,7 @@ impl Forecaster {
     /// The bounds, standardised, of what is said of a column after `history`; infinite where there is none, or one that a sample of the look-back passes.
     pub(crate) fn bounds_after(&self, column: usize, history: &ColumnHistory) -> (f64, f64) {
         let column = &self.columns[column];
-        // What is not calibrated yet is what the calibration is made from.
-        if column.bounds.is_empty() || self.calibration.is_none() {
+        if column.bounds.is_empty() || !self.holds_bounds {
             return UNBOUNDED;
         }
         let span = self.blueprint.lookback().min(usize::try_from(history.seen()).unwrap_or(usize::MAX));

@@ -49,10 +49,11 @@ fn forecasts_stay_within_bounds_that_the_samples_stay_within() {
         let clamped: Vec<f64> = free.1.iter().map(|value| value.clamp(lowest, highest)).collect();
         assert_eq!((own, other), (&clamped[..own.len()], &free.1[own.len()..]));
         assert!(own.contains(&lowest) && own.contains(&highest), "a bound is reached, to the last bit");
-        assert_eq!(points[0], free.0[0].clamp(lowest, highest));
-        // One of two.
+        assert_eq!(points, free.0);
+        // One of two; what the other side learns from the stream is what it learned without.
         let (_, quantiles) = said(within(&config, Some(lowest), None));
-        assert!(quantiles.iter().any(|&value| value > highest));
+        let raised: Vec<f64> = free.1[..own.len()].iter().map(|value| value.max(lowest)).collect();
+        assert!(quantiles[..own.len()] == raised && raised.iter().any(|&value| value > highest));
         // A bound that a sample has passed is none; the other still is.
         let (_, quantiles) = said(within(&config, Some(lowest + 0.1), Some(highest)));
         assert!(quantiles.iter().any(|&value| value < lowest) && quantiles.contains(&highest));
@@ -60,9 +61,27 @@ fn forecasts_stay_within_bounds_that_the_samples_stay_within() {
 }
 
 #[test]
-fn what_is_not_calibrated_is_not_held() {
-    let forecaster = |lowest: f64| forecaster_within(&config(), 1, Bounds { lowest: Some(lowest), highest: None });
-    assert_eq!(said(forecaster(-1e9)), said(forecaster(columns(ROWS)[0].iter().copied().fold(f64::INFINITY, f64::min))));
+fn points_stay_within_them_too_once_the_forecaster_is_finished() {
+    // All samples are at the bound, and the linear expert, which errs, says more.
+    let forecaster = |lowest: f64| forecaster_within(&config(), 1, Bounds { lowest: None, highest: Some(lowest) });
+    let level = |forecaster: Forecaster| {
+        let mut predictor = Predictor::new(Arc::new(forecaster));
+        (0..ROWS).for_each(|_| predictor.advance(&[20.0, 20.0]).unwrap());
+        let mut forecast = predictor.forecast_buffer();
+        predictor.predict(&mut forecast).unwrap();
+        forecast
+    };
+    let (free, unfinished) = (level(forecaster(1e9)), level(forecaster(20.0)));
+    let own = 5 * 3;
+    assert!(free.point[..5].iter().any(|&value| value > 20.0) && free.quantiles[..own].iter().any(|&value| value > 20.0));
+    assert_eq!((&unfinished.point, &unfinished.quantiles), (&free.point, &free.quantiles));
+    let finished = level(forecaster(20.0).calibrated(None));
+    let lowered = |values: &[f64]| values.iter().map(|value| value.min(20.0)).collect::<Vec<_>>();
+    assert_eq!(
+        (finished.point[..5].to_vec(), finished.quantiles[..own].to_vec()),
+        (lowered(&free.point[..5]), lowered(&free.quantiles[..own]))
+    );
+    assert_eq!((&finished.point[5..], &finished.quantiles[own..]), (&free.point[5..], &free.quantiles[own..]));
 }
 
 #[test]

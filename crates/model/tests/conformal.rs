@@ -46,7 +46,7 @@ fn a_calibration_is_saved_with_the_model_and_moves_its_quantiles() {
         assert!(error.contains("model.safetensors") && error.contains("checksum"), "{error}");
     }
     // A file from before columns had factors of their own, and checksums.
-    let older = renamed(&written, r#"\"format_version\":8"#, r#"\"format_version\":3"#);
+    let older = renamed(&written, r#"\"format_version\":7"#, r#"\"format_version\":3"#);
     let older = renamed(&renamed(&older, "calibration.columns", "calibration.unknown"), "checksum", "nothing_");
     std::fs::write(&path, older).unwrap();
     let older = Forecaster::load(&path, &Registry::default()).unwrap();
