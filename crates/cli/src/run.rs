@@ -6,7 +6,7 @@ use foretoken_data::{
     read, recurring_highest, recurring_lowest,
 };
 use foretoken_eval::naive_scales;
-use foretoken_model::{Beside, Bounds, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
+use foretoken_model::{BOUND_SLACK, Beside, Bounds, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -216,9 +216,9 @@ impl DataConfig {
         let mut own = self.prepare_with(1, covariates, |signal, train| self.statistics(signal, train))?;
         // What a validation row passes is no bound.
         for (column, values) in own.columns.iter_mut().zip(own.signal.slice(own.ranges.validation.clone())) {
-            let bounds = &mut column.bounds;
-            bounds.lowest = bounds.lowest.filter(|lowest| !values.iter().any(|value| value < lowest));
-            bounds.highest = bounds.highest.filter(|highest| !values.iter().any(|value| value > highest));
+            let (bounds, slack) = (&mut column.bounds, BOUND_SLACK * column.deviation);
+            bounds.lowest = bounds.lowest.filter(|lowest| !values.iter().any(|value| *value < lowest - slack));
+            bounds.highest = bounds.highest.filter(|highest| !values.iter().any(|value| *value > highest + slack));
         }
         Ok(Prepared { also: self.read_also(&own)?, ..own })
     }

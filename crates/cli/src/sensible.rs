@@ -314,7 +314,7 @@ mod tests {
         // The last: three of five values of the validation rows, which are 630 to 764, are missing.
         let patchy = |day: &i64| !(630..765).contains(day) || day % 5 < 2;
         let patchy = (0..900).filter(patchy).map(|day| format!("{day},{}\n", day % 5)).collect::<String>();
-        for (lines, expected) in [(lines(7), true), (lines(5), false), (patchy, false)] {
+        for (lines, expected) in [(lines(7), true), (lines(5), true), (lines(4), false), (patchy, false)] {
             std::fs::write(&path, format!("ds,a\n{lines}")).unwrap();
             let options = ReadOptions::default();
             let (signal, _) = read_series(&path, &options, None).unwrap();

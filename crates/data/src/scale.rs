@@ -20,34 +20,41 @@ pub fn mean_and_deviation(values: impl Iterator<Item = f64> + Clone) -> (f64, f6
     (mean, variance.sqrt())
 }
 
-/// Rows a recurring bound has at least, and one in so many of them.
-const FEWEST_AT_BOUND: usize = 3;
+/// One in so many values is at a recurring bound, or more.
 const AT_BOUND_ONE_OF: usize = 50;
+/// How often values come to it at least.
+const VISITS: usize = 3;
+/// What is nearer, in deviations, is the same value.
+const SAME: f64 = 1e-9;
 
-/// The lowest of some values if it is one that they are kept above, as counts are kept above 0: 2% of them and three at least are there, and more than at the
-/// next value above it. Missing values do not count.
-pub fn recurring_lowest(values: impl Iterator<Item = f64>) -> Option<f64> {
-    // The two lowest values, and how many there are of each.
-    let (mut lowest, mut next, mut present) = ((f64::INFINITY, 0), (f64::INFINITY, 0), 0usize);
-    for value in values.filter(|value| !value.is_nan()) {
-        present += 1;
-        if value < lowest.0 {
-            (lowest, next) = ((value, 1), lowest);
-        } else if value == lowest.0 {
-            lowest.1 += 1;
-        } else if value < next.0 {
-            next = (value, 1);
-        } else if value == next.0 {
-            next.1 += 1;
+/// The lowest of some values if it is one that they are kept above, as counts are kept above 0: 2% of them are there, in three stretches or more, and it is 0,
+/// or more are there than at the next value above it, or there is no third value. Missing values do not count.
+pub fn recurring_lowest(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
+    let present = values.filter(|value| !value.is_nan());
+    let slack = SAME * mean_and_deviation(present.clone()).1;
+    let lowest = present.clone().fold(f64::INFINITY, f64::min) + slack;
+    let next = present.clone().filter(|value| *value > lowest).fold(f64::INFINITY, f64::min) + slack;
+    let (mut there, mut beside, mut beyond, mut visits, mut was_there) = (0usize, 0usize, 0usize, 0, false);
+    let mut bound = f64::NEG_INFINITY;
+    for value in present {
+        let is_there = value <= lowest;
+        visits += usize::from(is_there && !was_there);
+        was_there = is_there;
+        if is_there {
+            (there, bound) = (there + 1, bound.max(value));
+        } else if value <= next {
+            beside += 1;
+        } else {
+            beyond += 1;
         }
     }
-    let recurs = lowest.1 >= FEWEST_AT_BOUND.max(present.div_ceil(AT_BOUND_ONE_OF)) && lowest.1 > next.1;
+    let recurs = visits >= VISITS && there * AT_BOUND_ONE_OF >= there + beside + beyond && beside > 0;
     // Not −0.
-    (recurs && next.1 > 0).then_some(lowest.0 + 0.0)
+    (recurs && (bound == 0.0 || there > beside || beyond == 0)).then_some(bound + 0.0)
 }
 
 /// The highest of some values if they are kept below it, as [`recurring_lowest`].
-pub fn recurring_highest(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub fn recurring_highest(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
     recurring_lowest(values.map(|value| -value)).map(|lowest| 0.0 - lowest)
 }
 
@@ -88,25 +95,6 @@ impl Standardiser {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_bound_is_a_value_that_recurs_at_the_end() {
-        let floor = |values: &[f64]| recurring_lowest(values.iter().copied());
-        let counts: Vec<f64> = (0..100).map(|row| f64::from(row % 7 * (row % 3))).collect();
-        assert_eq!(floor(&counts), Some(0.0));
-        assert_eq!(recurring_highest(counts.iter().copied()), None, "12 is as rare as any");
-        // The order does not matter, nor what is missing.
-        assert_eq!(floor(&[2.0, 1.0, f64::NAN, 1.0, 3.0, 2.0, 1.0]), Some(1.0));
-        assert_eq!(recurring_highest([9.0, 10.0, 4.0, 10.0, 10.0].into_iter()), Some(10.0));
-        // Twice is not often, three times not more than three times, nor one of fifty what one of sixty is.
-        assert_eq!(floor(&[1.0, 1.0, 2.0, 3.0]), None);
-        assert_eq!(floor(&[1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0]), None);
-        let rare = |count: usize| [vec![0.0; 3], (1..count).map(|row| row as f64).collect()].concat();
-        assert_eq!((floor(&rare(148)), floor(&rare(149))), (Some(0.0), None));
-        let signs = [floor(&[-0.0, 0.0, -0.0, 1.0]), recurring_highest([-0.0, 0.0, 0.0, -1.0].into_iter())];
-        assert_eq!(signs.map(|zero| zero.map(f64::is_sign_positive)), [Some(true); 2]);
-        assert_eq!((floor(&[4.0; 9]), floor(&[])), (None, None));
-    }
-
     const NAN: f64 = f64::NAN;
 
     fn signal(values: &[f64]) -> Signal {
@@ -116,6 +104,35 @@ mod tests {
             columns: vec![values.to_vec().into()],
             ..Signal::default()
         }
+    }
+
+    #[test]
+    fn a_bound_is_a_value_that_recurs_at_the_end() {
+        let floor = |values: &[f64]| recurring_lowest(values.iter().copied());
+        let ceiling = |values: &[f64]| recurring_highest(values.iter().copied());
+        let counts: Vec<f64> = (0..100).map(|row| f64::from(row % 7 * (row % 3))).collect();
+        assert_eq!((floor(&counts), ceiling(&counts)), (Some(0.0), None), "12 is as rare as 10");
+        // What is missing ends no stretch.
+        assert_eq!(floor(&[2.0, 1.0, NAN, 1.0, 3.0, 1.0, 2.0, 1.0]), Some(1.0));
+        assert_eq!(floor(&[2.0, 1.0, NAN, 1.0, 3.0, 2.0, 1.0]), None, "twice");
+        assert_eq!(ceiling(&[9.0, 10.0, 4.0, 10.0, 10.0, 3.0, 10.0]), Some(10.0));
+        // More than at the next value, unless it is 0 or there is no third.
+        let three = |shift: f64| [0.0, 1.0, 1.0, 0.0, 2.0, 1.0, 1.0, 0.0].map(|value| value + shift);
+        assert_eq!((floor(&three(0.0)), floor(&three(1.0)), ceiling(&three(-2.0))), (Some(0.0), None, None));
+        assert_eq!(
+            (floor(&[5.0, 6.0, 6.0, 5.0, 6.0, 6.0, 5.0]), ceiling(&[5.0, 6.0, 5.0, 6.0, 5.0, 5.0, 6.0])),
+            (Some(5.0), Some(6.0))
+        );
+        // 2% of them.
+        let rare = |count: usize| {
+            (0..count).map(|row| if row % 40 == 0 && row < 120 { 3.0 } else { 4.0 + row as f64 }).collect::<Vec<f64>>()
+        };
+        assert_eq!((floor(&rare(150)), floor(&rare(151))), (Some(3.0), None));
+        // Rounding makes no other value, and zero has no sign.
+        let rounded = [0.0, 3.0, -1e-12, 5.0, 0.0, 4.0];
+        let signs = [floor(&rounded), floor(&[-0.0, 2.0, 0.0, 1.0, -0.0]), ceiling(&[-0.0, -2.0, 0.0, -1.0, 0.0])];
+        assert!(signs.iter().all(|zero| zero.is_some_and(|zero| zero == 0.0 && zero.is_sign_positive())), "{signs:?}");
+        assert_eq!((floor(&[4.0; 9]), floor(&[])), (None, None));
     }
 
     #[test]

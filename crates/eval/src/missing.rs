@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Of so many values one may be missing: a window with fewer present is of no use.
-pub const ONE_MISSING_OF: usize = 10;
+pub const ONE_MISSING_OF: usize = 3;
 
 /// Seasons back to look for a present value.
 pub(crate) const SEASONS: usize = 8;
@@ -39,7 +39,7 @@ impl Filled {
         Self { start: rows.start, values, missing }
     }
 
-    /// These rows, unless more than a tenth of them was missing or the column begins after the first of them.
+    /// These rows, unless more than a third of them was missing or the column begins after the first of them.
     pub(crate) fn window(&self, rows: Range<usize>) -> Option<&[f64]> {
         let (from, to) = (rows.start - self.start, rows.end - self.start);
         let missing = (self.missing[to] - self.missing[from]) as usize;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_may_lack_a_tenth_and_not_its_beginning() {
+    fn a_window_may_lack_a_third_and_not_its_beginning() {
         let mut column = [1.0; 40];
         column[..10].fill(NAN);
         column[20] = NAN;
@@ -90,18 +90,18 @@ mod tests {
         let filled = Filled::of(&column, 2..40, None);
         assert!(filled.window(9..29).is_none(), "begins before the column");
         assert_eq!(filled.window(10..20), Some(&[1.0; 10][..]));
-        assert_eq!(filled.window(14..24).map(<[f64]>::len), Some(10), "one of ten");
-        assert!(filled.window(17..26).is_none() && filled.window(20..28).is_none(), "two of nine, two of eight");
-        assert_eq!(filled.window(20..40).map(<[f64]>::len), Some(20), "two of twenty");
+        assert_eq!(filled.window(18..21).map(<[f64]>::len), Some(3), "one of three");
+        assert!(filled.window(19..21).is_none() && filled.window(20..25 + 1).is_some() && filled.window(20..22).is_none());
+        assert!(filled.window(21..26).is_some() && filled.window(24..26).is_none(), "one of five, one of two");
     }
 
     #[test]
     fn rows_hold_a_window_if_a_column_does() {
         let whole = vec![1.0; 40];
-        let every_third = (0..40).map(|row| if row % 3 == 0 && row >= 20 { NAN } else { 1.0 }).collect::<Vec<f64>>();
+        let every_other = (0..40).map(|row| if row % 2 == 0 && row >= 20 { NAN } else { 1.0 }).collect::<Vec<f64>>();
         let holds = |columns: &[&Vec<f64>], rows: Range<usize>| holds_window(columns, &rows, 10, 5);
-        assert!(holds(&[&whole], 20..25) && holds(&[&whole], 0..15) && holds(&[&every_third, &whole], 30..40));
-        assert!(!holds(&[&whole], 20..24) && !holds(&[&whole], 0..14) && !holds(&[&every_third], 30..40) && !holds(&[], 0..40));
-        assert!(holds(&[&every_third], 15..40), "the windows of rows 15 to 19");
+        assert!(holds(&[&whole], 20..25) && holds(&[&whole], 0..15) && holds(&[&every_other, &whole], 30..40));
+        assert!(!holds(&[&whole], 20..24) && !holds(&[&whole], 0..14) && !holds(&[&every_other], 30..40) && !holds(&[], 0..40));
+        assert!(holds(&[&every_other], 15..40), "the windows of rows 15 to 19");
     }
 }

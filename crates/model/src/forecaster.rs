@@ -118,6 +118,8 @@ pub struct Column {
     pub bounds: Bounds,
 }
 
+/// A sample this much beyond a bound, in deviations, is rounding.
+pub const BOUND_SLACK: f64 = 1e-9;
 /// Bounds that hold nothing back.
 pub(crate) const UNBOUNDED: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
@@ -402,8 +404,9 @@ impl Forecaster {
         let span = self.blueprint.lookback().min(usize::try_from(history.seen()).unwrap_or(usize::MAX));
         let newest = || history.newest(span).into_iter().flatten().flatten();
         let standardised = |bound: Option<f64>| bound.map(|bound| column.standardise(bound));
-        let lowest = standardised(column.bounds.lowest).filter(|lowest| newest().all(|sample| sample >= lowest));
-        let highest = standardised(column.bounds.highest).filter(|highest| newest().all(|sample| sample <= highest));
+        let lowest = standardised(column.bounds.lowest).filter(|lowest| newest().all(|sample| *sample >= lowest - BOUND_SLACK));
+        let highest =
+            standardised(column.bounds.highest).filter(|highest| newest().all(|sample| *sample <= highest + BOUND_SLACK));
         (lowest.unwrap_or(UNBOUNDED.0), highest.unwrap_or(UNBOUNDED.1))
     }
 

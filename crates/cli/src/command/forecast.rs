@@ -208,6 +208,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             return Err(CliError::file(&arguments.first, "expected no --minutes where there is a model, found one"));
         }
         (Some(_), _) => (arguments.first.clone(), false),
+        (None, Some(_)) if arguments.first.is_dir() => {
+            return Err(CliError::file(&arguments.first, "expected a file of data, or a model and data, found a folder alone"));
+        }
         (None, Some(horizon)) => crate::sensible::model(path, horizon, arguments.minutes.unwrap_or(MINUTES))?,
         (None, None) => {
             return Err(CliError::file(

@@ -6,6 +6,7 @@ use crate::{
     routing::{Timeline, timelines, trace},
     run::{beside, predictor, read_for, read_series, reading},
     say::say,
+    table,
 };
 use foretoken_data::{Outliers, Signal};
 use foretoken_eval::adjusted_rand_index;
@@ -93,6 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         say!("  {:40} {}", "linear expert", linear.parameters())?;
     }
     let config = toml::to_string(forecaster.config()).map_err(|error| CliError::file(&arguments.model, error))?;
+    table::show_bounds(forecaster.columns())?;
     say!("\n{config}")?;
     let Some(Seen { signal, rows, regimes, timelines }) = seen else { return Ok(()) };
     if timelines.is_empty() {

@@ -8,7 +8,9 @@ use crate::{
     say::remark,
     table::count,
 };
-use foretoken_data::{CalendarFeature, Clock, DataError, LineParser, Outliers, Parsed, Tick, difference, is_stamp, read_known};
+use foretoken_data::{
+    CalendarFeature, Clock, DataError, LineParser, Outliers, Parsed, Stamps, Tick, calendar, difference, is_stamp, read_known,
+};
 use foretoken_model::{Beside, Forecast, Predictor, Snapshot, file::write_atomically};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -138,7 +140,11 @@ fn tell_known(
         Some(path) => path,
         None if covariates.known.is_empty() || arguments.snapshot.as_ref().is_some_and(|path| path.exists()) => return Ok(()),
         None => {
-            let problem = format!("expected --known, a file with {}, found none", names().collect::<Vec<_>>().join(", "));
+            // The calendar is what stamps say.
+            let own = calendar(&Stamps::default(), 0, features, false)?;
+            let columns = names().filter(|name| own.iter().all(|feature| feature.name != *name));
+            let columns: Vec<String> = std::iter::once("a stamp".into()).chain(columns).collect();
+            let problem = format!("expected --known, a file with a column each of {}, found none", columns.join(", "));
             return Err(CliError::file(&arguments.model, problem));
         }
     };
@@ -341,6 +347,9 @@ fn follow(live: &Mutex<Live>, arguments: &Arguments, missing: &[f64]) -> Result<
     let most = LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1);
     while read_line(&mut input, &mut line, most)? {
         number += 1;
+        if number == 1 && line.starts_with(b"PAR1") {
+            return Err(CliError::file(Path::new("standard input"), "expected lines of CSV, found Parquet"));
+        }
         if line.len() > most {
             remark!("line:{number}: expected at most {most} bytes, found more");
             continue;

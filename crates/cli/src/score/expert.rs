@@ -102,7 +102,9 @@ fn whole(
     if let Some(options) = &linear.structural {
         let maps = structural(options)?;
         let level = Ridge::level(maps.lookback, expert.horizon);
-        let maps = Ridge { own: Some(maps), ..level };
+        // What is missing is filled for them as it is for the whole that they are judged for.
+        let inputs = Inputs { season: linear.season(), ..level.inputs };
+        let maps = Ridge { own: Some(maps), inputs, ..level };
         let share_h = share(&expert, &maps);
         expert = expert.beside(maps, share_h);
     }

@@ -78,6 +78,11 @@ fn without_a_model_one_is_trained_told_of_and_kept() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("used again"));
     let shorter = stdout(&foretoken(&["forecast", "runs/data-5", "data.csv", "--horizon", "3"], folder));
     assert!(shorter.lines().skip(1).all(|line| first.contains(line)) && shorter.lines().count() == 1 + 2 * 3);
+    refused(
+        &["forecast", "runs", "--horizon", "5"],
+        folder,
+        &["runs: expected a file of data, or a model and data, found a folder alone"],
+    );
     // A model of another file is not used, nor trained over.
     std::fs::create_dir(folder.join("other")).unwrap();
     std::fs::write(folder.join("other/data.csv"), csv(800)).unwrap();

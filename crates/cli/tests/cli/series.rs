@@ -155,7 +155,7 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && output.stdout.is_empty() && said.contains("line:1: no forecast"), "{said}");
     assert_ne!(state, std::fs::read(folder.join("state.json")).unwrap());
-    refused(&["stream", "out"], &["--known", "heat, hour-of-day-sin"]);
+    refused(&["stream", "out"], &["--known", "a stamp, heat, found none"]);
     // A sample that never came takes its hour with it, and each of the others has its own, wherever the known hours begin.
     let gap = |known: &str| {
         let input = [&lines[..1], &lines[5..400], &lines[410..]].concat().concat();

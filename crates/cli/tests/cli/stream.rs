@@ -205,4 +205,9 @@ fn a_header_of_another_order_ends_the_stream() {
         assert!(!output.status.success() && output.stdout.is_empty(), "{header}");
         assert!(error.contains("line:1: expected the columns load, oil temperature in this order"), "{error}");
     }
+    // No more a header than its bytes are lines.
+    let output = with_input(&["stream", "out"], folder, b"PAR1\x15\x04\n\x15\n");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(error.ends_with("standard input: expected lines of CSV, found Parquet\n"), "{error}");
 }
