@@ -193,11 +193,13 @@ impl Column {
     }
 
     /// From standardised back to the data's unit.
+    #[inline]
     pub fn restore(&self, value: f64) -> f64 {
         // What lies on a bound does so to the last bit.
-        match self.bounds.both().find(|&bound| value == self.standardise(bound)) {
-            Some(bound) => bound,
-            None => value * self.deviation + self.mean,
+        let lies_on = |bound: &f64| value == self.standardise(*bound);
+        match (self.bounds.lowest, self.bounds.highest) {
+            (None, None) => value * self.deviation + self.mean,
+            (lowest, highest) => lowest.filter(lies_on).or(highest.filter(lies_on)).unwrap_or(value * self.deviation + self.mean),
         }
     }
 }

@@ -87,6 +87,9 @@ impl Room {
     /// Keeps the `row`-th forecast that was asked for, as it is said at last, within the bounds of its column.
     pub(crate) fn hold(&self, row: usize, parts: &mut Parts) {
         let (lowest, highest) = self.bounds[row];
+        if (lowest, highest) == UNBOUNDED {
+            return;
+        }
         // Not `clamp`, `max` and `min`: what is NaN stays NaN.
         for value in parts.combined.iter_mut().chain(&mut parts.points) {
             if *value < lowest {
