@@ -6,7 +6,7 @@ use foretoken_data::{
     read, recurring_highest, recurring_lowest,
 };
 use foretoken_eval::naive_scales;
-use foretoken_model::{BOUND_SLACK, Beside, Bounds, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
+use foretoken_model::{Beside, Bounds, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
 use foretoken_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -214,11 +214,14 @@ impl DataConfig {
     /// Reads, splits, and standardises by the training rows.
     pub fn prepare(&self) -> Result<Prepared, CliError> {
         let mut own = self.prepare_with(1, covariates, |signal, train| self.statistics(signal, train))?;
-        // What a validation row passes is no bound.
-        for (column, values) in own.columns.iter_mut().zip(own.signal.slice(own.ranges.validation.clone())) {
-            let (bounds, slack) = (&mut column.bounds, BOUND_SLACK * column.deviation);
-            bounds.lowest = bounds.lowest.filter(|lowest| !values.iter().any(|value| *value < lowest - slack));
-            bounds.highest = bounds.highest.filter(|highest| !values.iter().any(|value| *value > highest + slack));
+        if self.bounds {
+            let Ranges { train, validation, .. } = own.ranges.clone();
+            let rows = own.signal.slice(train).into_iter().zip(own.signal.slice(validation));
+            for (column, (values, later)) in own.columns.iter_mut().zip(rows) {
+                let (values, later) = (|| values.iter().copied(), || later.iter().copied());
+                column.bounds =
+                    Bounds { lowest: recurring_lowest(values(), later()), highest: recurring_highest(values(), later()) };
+            }
         }
         Ok(Prepared { also: self.read_also(&own)?, ..own })
     }
@@ -243,16 +246,8 @@ impl DataConfig {
                 changes.iter().zip(&scale.deviations).map(or).collect()
             }
         };
-        let columns = signal.names.iter().zip(&scale.means).zip(&deviations).zip(&rows);
-        let bounds = |values: &[f64]| match self.bounds {
-            true => {
-                Bounds { lowest: recurring_lowest(values.iter().copied()), highest: recurring_highest(values.iter().copied()) }
-            }
-            false => Bounds::default(),
-        };
-        Ok(columns
-            .map(|(((name, &mean), &deviation), rows)| Column { bounds: bounds(rows), ..Column::new(name, mean, deviation) })
-            .collect())
+        let columns = signal.names.iter().zip(&scale.means).zip(&deviations);
+        Ok(columns.map(|((name, &mean), &deviation)| Column::new(name, mean, deviation)).collect())
     }
 
     /// Every file that it names.

@@ -67,6 +67,15 @@ pub struct Known {
     pub values: Vec<Vec<f64>>,
 }
 
+/// The names of what is known ahead that a file has to hold: those that the calendar of its stamps does not say.
+///
+/// # Errors
+/// As [`calendar`], of no stamps.
+pub fn known_columns<'a>(names: &'a [String], features: &[CalendarFeature]) -> Result<Vec<&'a String>, DataError> {
+    let calendar = calendar(&Stamps::default(), 0, features, false)?;
+    Ok(names.iter().filter(|name| calendar.iter().all(|own| own.name != **name)).collect())
+}
+
 /// Reads covariates known ahead by `names`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
 /// columns are passed over. Stamps that are no dates, times or integers, or have fractions of a second, are taken in the order they are in. Of a file that
 /// begins among the rows that were known before, of the stamps `before`, or earlier, those are passed over. A number of `missing` is not known.
@@ -83,9 +92,7 @@ pub fn read_known(
 ) -> Result<Known, DataError> {
     let table = Table::open(path)?;
     let header = table.header();
-    let days = calendar(&Stamps::default(), 0, features, false)?;
-    let ours = |name: &&String| days.iter().any(|feature| feature.name == **name);
-    let columns = names.iter().filter(|name| !ours(name)).map(|name| Ok((name, header.place(path, name, 1)?)));
+    let columns = known_columns(names, features)?.into_iter().map(|name| Ok((name, header.place(path, name, 1)?)));
     let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;
     let (mut stamps, mut values) = (before.to_vec(), vec![Vec::new(); columns.len()]);
     let mut times: Vec<(u64, Option<Time>)> = before.iter().map(|stamp| (0, stamps::parse(stamp))).collect();

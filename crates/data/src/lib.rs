@@ -28,7 +28,7 @@ mod values;
 pub use audit::{Audit, Finding, FindingKind};
 pub use calendar::{CalendarFeature, calendar};
 pub use clock::{Clock, Tick};
-pub use csv_wide::{Known, read_known, read_wide};
+pub use csv_wide::{Known, known_columns, read_known, read_wide};
 pub use error::DataError;
 pub use foretoken_kernels::numbers::Numbers;
 pub use lines::{LineParser, Parsed};
@@ -39,4 +39,5 @@ pub use scale::{Standardiser, mean_and_deviation, recurring_highest, recurring_l
 pub use signal::{Covariate, Signal, Static};
 pub use split::{Ranges, Split};
 pub use stamps::{Stamps, difference, is_stamp};
+pub use table::PARQUET;
 pub use values::Values;

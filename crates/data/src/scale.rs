@@ -28,8 +28,8 @@ const VISITS: usize = 3;
 const SAME: f64 = 1e-9;
 
 /// The lowest of some values if it is one that they are kept above, as counts are kept above 0: 2% of them are there, in three stretches or more, and it is 0,
-/// or more are there than at the next value above it, or there is no third value. Missing values do not count.
-pub fn recurring_lowest(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
+/// or more are there than at the next value above it, or there is no third value; and none of the `later` ones lies below. Missing values do not count.
+pub fn recurring_lowest(values: impl Iterator<Item = f64> + Clone, mut later: impl Iterator<Item = f64>) -> Option<f64> {
     let present = values.filter(|value| !value.is_nan());
     let slack = SAME * mean_and_deviation(present.clone()).1;
     let lowest = present.clone().fold(f64::INFINITY, f64::min) + slack;
@@ -49,13 +49,14 @@ pub fn recurring_lowest(values: impl Iterator<Item = f64> + Clone) -> Option<f64
         }
     }
     let recurs = visits >= VISITS && there * AT_BOUND_ONE_OF >= there + beside + beyond && beside > 0;
+    let is_bound = recurs && (bound == 0.0 || there > beside || beyond == 0) && !later.any(|value| value < bound - slack);
     // Not −0.
-    (recurs && (bound == 0.0 || there > beside || beyond == 0)).then_some(bound + 0.0)
+    is_bound.then_some(bound + 0.0)
 }
 
 /// The highest of some values if they are kept below it, as [`recurring_lowest`].
-pub fn recurring_highest(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
-    recurring_lowest(values.map(|value| -value)).map(|lowest| 0.0 - lowest)
+pub fn recurring_highest(values: impl Iterator<Item = f64> + Clone, later: impl Iterator<Item = f64>) -> Option<f64> {
+    recurring_lowest(values.map(|value| -value), later.map(|value| -value)).map(|lowest| 0.0 - lowest)
 }
 
 impl Standardiser {
@@ -108,8 +109,8 @@ mod tests {
 
     #[test]
     fn a_bound_is_a_value_that_recurs_at_the_end() {
-        let floor = |values: &[f64]| recurring_lowest(values.iter().copied());
-        let ceiling = |values: &[f64]| recurring_highest(values.iter().copied());
+        let floor = |values: &[f64]| recurring_lowest(values.iter().copied(), [].into_iter());
+        let ceiling = |values: &[f64]| recurring_highest(values.iter().copied(), [].into_iter());
         let counts: Vec<f64> = (0..100).map(|row| f64::from(row % 7 * (row % 3))).collect();
         assert_eq!((floor(&counts), ceiling(&counts)), (Some(0.0), None), "12 is as rare as 10");
         // What is missing ends no stretch.
@@ -133,6 +134,11 @@ mod tests {
         let signs = [floor(&rounded), floor(&[-0.0, 2.0, 0.0, 1.0, -0.0]), ceiling(&[-0.0, -2.0, 0.0, -1.0, 0.0])];
         assert!(signs.iter().all(|zero| zero.is_some_and(|zero| zero == 0.0 && zero.is_sign_positive())), "{signs:?}");
         assert_eq!((floor(&[4.0; 9]), floor(&[])), (None, None));
+        // What comes later says that it is none.
+        let later = |value: f64| recurring_lowest(counts.iter().copied(), [NAN, 3.0, value].into_iter());
+        assert_eq!([0.0, -1e-12, -0.5].map(later), [Some(0.0), Some(0.0), None]);
+        let later = |value: f64| recurring_highest(counts.iter().map(|count| -count), [NAN, value].into_iter());
+        assert_eq!([-1.0, 1e-12, 0.5].map(later), [Some(0.0), Some(0.0), None]);
     }
 
     #[test]

@@ -107,6 +107,9 @@ pub(crate) fn fault(path: &Path, expected: impl Into<String>, found: impl Into<S
     DataError::File { path: path.into(), expected: expected.into(), found: found.into() }
 }
 
+/// How Parquet files begin.
+pub const PARQUET: &[u8] = b"PAR1";
+
 /// How packed files begin, and what they are called; workbooks of spreadsheets are zip files.
 const PACKED: [(&[u8], &str); 3] = [(&[0x1f, 0x8b], "gzip"), (b"PK\x03\x04", "zip"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd")];
 
@@ -130,7 +133,7 @@ impl Table {
             return Err(fault(path, "CSV or Parquet that is unpacked", format!("a {kind} file")));
         }
         let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-        if named || start.starts_with(b"PAR1") {
+        if named || start.starts_with(PARQUET) {
             return parquet_table::Parquet::open(path).map(Self::Parquet);
         }
         if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {

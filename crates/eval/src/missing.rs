@@ -91,7 +91,7 @@ mod tests {
         assert!(filled.window(9..29).is_none(), "begins before the column");
         assert_eq!(filled.window(10..20), Some(&[1.0; 10][..]));
         assert_eq!(filled.window(18..21).map(<[f64]>::len), Some(3), "one of three");
-        assert!(filled.window(19..21).is_none() && filled.window(20..25 + 1).is_some() && filled.window(20..22).is_none());
+        assert!(filled.window(19..21).is_none() && filled.window(20..26).is_some() && filled.window(20..22).is_none());
         assert!(filled.window(21..26).is_some() && filled.window(24..26).is_none(), "one of five, one of two");
     }
 

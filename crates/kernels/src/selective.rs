@@ -15,7 +15,7 @@ use crate::{
     streams::STRETCH,
 };
 
-/// States of a block that stay in registers together.
+/// States of a block that go through a stretch together; where registers are many they stay there.
 const GROUP: usize = 8;
 
 /// A, packed for the lanes, and the weight of the input itself.

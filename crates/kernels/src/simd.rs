@@ -18,7 +18,7 @@ pub const LANES: usize = 16;
 pub trait Simd: Copy {
     /// Sixteen lanes.
     type F: Copy;
-    /// Vectors across one row tile of a matrix product that the registers can hold.
+    /// Vectors across a tile of a matrix product, of six rows, that the registers can hold: 4 where they are many, else 1.
     const TILE: usize;
 
     /// Every lane the same.

@@ -119,7 +119,7 @@ pub struct Column {
 }
 
 /// A sample this much beyond a bound, in deviations, is rounding.
-pub const BOUND_SLACK: f64 = 1e-9;
+const BOUND_SLACK: f64 = 1e-9;
 /// Bounds that hold nothing back.
 pub(crate) const UNBOUNDED: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 

@@ -52,7 +52,7 @@ pub mod weights;
 
 pub use covariates::{Beside, CovariateConfig, Covariates};
 pub use error::ModelError;
-pub use forecaster::{BOUND_SLACK, Blueprint, Bounds, Column, Forecaster, ForecasterConfig};
+pub use forecaster::{Blueprint, Bounds, Column, Forecaster, ForecasterConfig};
 pub use layer::{LayerConfig, Registry};
 pub use mixture::{Clock, MixtureConfig};
 pub use moe::{MixtureOfExperts, MoeConfig};

@@ -63,7 +63,7 @@ fn forecasts_stay_within_bounds_that_the_samples_stay_within() {
 #[test]
 fn points_stay_within_them_too_once_the_forecaster_is_finished() {
     // All samples are at the bound, and the linear expert, which errs, says more.
-    let forecaster = |lowest: f64| forecaster_within(&config(), 1, Bounds { lowest: None, highest: Some(lowest) });
+    let forecaster = |highest: f64| forecaster_within(&config(), 1, Bounds { lowest: None, highest: Some(highest) });
     let level = |forecaster: Forecaster| {
         let mut predictor = Predictor::new(Arc::new(forecaster));
         (0..ROWS).for_each(|_| predictor.advance(&[20.0, 20.0]).unwrap());

@@ -9,7 +9,8 @@ use crate::{
     table::count,
 };
 use foretoken_data::{
-    CalendarFeature, Clock, DataError, LineParser, Outliers, Parsed, Stamps, Tick, calendar, difference, is_stamp, read_known,
+    CalendarFeature, Clock, DataError, LineParser, Outliers, PARQUET, Parsed, Tick, difference, is_stamp, known_columns,
+    read_known,
 };
 use foretoken_model::{Beside, Forecast, Predictor, Snapshot, file::write_atomically};
 use serde::{Deserialize, Serialize};
@@ -129,7 +130,7 @@ fn tell_known(
     missing: &[f64],
 ) -> Result<(), CliError> {
     let covariates = predictor.forecaster().covariates().clone();
-    let names = || covariates.known.iter().map(|covariate| covariate.name.clone());
+    let names: Vec<String> = covariates.known.iter().map(|covariate| covariate.name.clone()).collect();
     let path = match &arguments.known {
         Some(_) if covariates.known.is_empty() => {
             return Err(CliError::file(
@@ -140,16 +141,14 @@ fn tell_known(
         Some(path) => path,
         None if covariates.known.is_empty() || arguments.snapshot.as_ref().is_some_and(|path| path.exists()) => return Ok(()),
         None => {
-            // The calendar is what stamps say.
-            let own = calendar(&Stamps::default(), 0, features, false)?;
-            let columns = names().filter(|name| own.iter().all(|feature| feature.name != *name));
-            let columns: Vec<String> = std::iter::once("a stamp".into()).chain(columns).collect();
-            let problem = format!("expected --known, a file with a column each of {}, found none", columns.join(", "));
+            let columns: Vec<&str> =
+                std::iter::once("a stamp").chain(known_columns(&names, features)?.into_iter().map(String::as_str)).collect();
+            let problem = format!("expected --known, a file with {}, found none", columns.join(", "));
             return Err(CliError::file(&arguments.model, problem));
         }
     };
     let before: Vec<String> = place.last.iter().chain(place.known.iter().flatten()).cloned().collect();
-    let found = read_known(path, &names().collect::<Vec<_>>(), features, missing, &before)?;
+    let found = read_known(path, &names, features, missing, &before)?;
     if let Some(waiting) = &mut place.known {
         waiting.extend(found.stamps);
     }
@@ -347,7 +346,7 @@ fn follow(live: &Mutex<Live>, arguments: &Arguments, missing: &[f64]) -> Result<
     let most = LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1);
     while read_line(&mut input, &mut line, most)? {
         number += 1;
-        if number == 1 && line.starts_with(b"PAR1") {
+        if number == 1 && line.starts_with(PARQUET) {
             return Err(CliError::file(Path::new("standard input"), "expected lines of CSV, found Parquet"));
         }
         if line.len() > most {
