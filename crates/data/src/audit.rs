@@ -65,7 +65,7 @@ impl FindingKind {
         match self {
             Self::Latin1 => ["bytes that are not UTF-8", "read as Latin-1"],
             Self::Reordered => ["rows out of order", "sorted"],
-            Self::Snapped => ["stamps off the grid", "moved to the nearest step"],
+            Self::Snapped => ["stamps off the grid", "moved to a regular step"],
             Self::Duplicate => ["repeated rows", "merged"],
             Self::Conflict => ["rows with one stamp and different values", "last one on the grid kept"],
             Self::Gap => ["gaps", "filled"],

@@ -43,7 +43,10 @@ pub fn calendar(stamps: &Stamps, ahead: usize, features: &[CalendarFeature], map
         Ok::<_, DataError>(())
     };
     let weekday = |time: DateTime| f64::from(time.weekday().to_monday_zero_offset());
-    let second = |time: DateTime| (f64::from(time.hour()) * 60.0 + f64::from(time.minute())) * 60.0 + f64::from(time.second());
+    let second = |time: DateTime| {
+        let whole = (f64::from(time.hour()) * 60.0 + f64::from(time.minute())) * 60.0 + f64::from(time.second());
+        whole + f64::from(time.subsec_nanosecond()) / 1e9
+    };
     for feature in features {
         let (name, share): (&str, &dyn Fn(DateTime) -> f64) = match feature {
             CalendarFeature::HourOfDay => ("hour-of-day", &|time| second(time) / 86_400.0),

@@ -178,10 +178,11 @@ impl Pace {
 
     /// What would follow.
     fn expected(&self) -> String {
-        let known = self.step.filter(|step| step % SECOND == 0 && !(self.has_days() && MONTHS.contains(step)));
-        let known = known.filter(|_| self.last.form != Form::Month);
-        let step = known.and_then(|step| i64::try_from(step / SECOND).ok());
-        let next = step.and_then(|step| Time { ticks: self.last.ticks.checked_add(step)?, ..self.last }.text());
+        let known = self.step.filter(|step| !(self.has_days() && MONTHS.contains(step)) && self.last.form != Form::Month);
+        let next = known.and_then(|step| {
+            let next = Time::of_nanoseconds(nanoseconds(self.last) + step, self.last.form)?;
+            Time { digits: self.last.digits.max(next.digits), offset: self.last.offset, ..next }.text()
+        });
         match next {
             Some(next) => format!("{next}, a step after the one before, or later"),
             None => format!("a stamp later than the one before, {}", self.last.text().unwrap_or_default()),

@@ -1,11 +1,9 @@
 //! Wide files, read strictly: a stamp column first, then one column a series.
 
 use crate::{
-    CalendarFeature, DataError, Signal, Stamps, calendar,
-    grid::{self, Grid},
-    number,
+    CalendarFeature, DataError, Signal, Stamps, calendar, grid, number,
     read::KNOWN,
-    stamps::{self, Form, Time, difference},
+    stamps::{self, Form, Settled, Time, difference, nanoseconds},
     table::{Field, Header, Rows, Table, fault},
 };
 use std::{borrow::Cow, path::Path};
@@ -23,17 +21,17 @@ pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
     let (mut columns, mut written) = (vec![Vec::new(); names.len()], Vec::new());
     let all: Vec<usize> = (0..header.names.len()).collect();
     let mut lines = table.rows(&all)?;
-    let (mut before, mut clock) = (i64::MIN, None);
+    let (mut before, mut clock) = (i128::MIN, None);
     while let Some(line) = lines.advance()? {
         let stamp = lines.field(0);
         let time = stamp
             .time()
             .filter(|time| *clock.get_or_insert(time.form.clock()) == time.form.clock())
             .ok_or_else(|| header.field(line, 0, stamps::STAMP, stamp))?;
-        if time.ticks <= before {
+        if nanoseconds(time) <= before {
             return Err(header.field(line, 0, "a stamp later than the one before", stamp));
         }
-        before = time.ticks;
+        before = nanoseconds(time);
         for (column, values) in columns.iter_mut().enumerate() {
             let field = lines.field(column + 1);
             values.push(field.finite().ok_or_else(|| header.field(line, column + 1, number::NUMBER, field))?);
@@ -77,7 +75,7 @@ pub fn known_columns<'a>(names: &'a [String], features: &[CalendarFeature]) -> R
 }
 
 /// Reads covariates known ahead by `names`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
-/// columns are passed over. Stamps that are no dates, times or integers, or have fractions of a second, are taken in the order they are in. Of a file that
+/// columns are passed over. Stamps that are no dates, times or numbers are taken in the order they are in. Of a file that
 /// begins among the rows that were known before, of the stamps `before`, or earlier, those are passed over. A number of `missing` is not known.
 ///
 /// # Errors
@@ -132,28 +130,25 @@ fn check_steps(header: &Header, stamps: &[String], times: &[(u64, Option<Time>)]
     let Some(&(_, Some(first))) = times.first() else { return Ok(()) };
     let refused =
         |row: usize, expected: Cow<'static, str>| Err(header.field(times[row].0, 0, expected, Field::Text(&stamps[row])));
-    let (mut stamped, mut exact): (Vec<Time>, bool) = (Vec::with_capacity(times.len()), true);
+    let mut stamped: Vec<Time> = Vec::with_capacity(times.len());
     for (row, (_, time)) in times.iter().enumerate() {
         let Some(time) = time.filter(|time| time.form.clock() == first.form.clock()) else {
             return refused(row, stamps::STAMP.into());
         };
-        if stamped.last().is_some_and(|before| time.ticks < before.ticks) {
+        if stamped.last().is_some_and(|before| nanoseconds(time) < nanoseconds(*before)) {
             return refused(row, "a stamp not before the one above".into());
         }
-        exact &= time.is_whole() && time.ticks.unsigned_abs() < stamps::LARGEST;
         stamped.push(time);
     }
-    if !exact {
-        return Ok(());
-    }
-    let (ticks, form) = stamps::settled(&stamped);
+    let Some(Settled { ticks, resolution, style }) = stamps::settled(&stamped) else { return Ok(()) };
     // One weekend is enough to be passed over: what is known ahead may be a week.
-    let (unit, step) = grid::step_past(&[vec![&ticks]], form != Form::Integer, 1);
-    let grid = Grid::fit(unit, step, &[&ticks]);
-    let place = |row: usize| grid.position(ticks[row]).0;
+    let fit = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, 1);
+    let grid = &fit.grids[0];
+    let place = |row: usize| fit.position(0, row, ticks[row]).0;
     let Some(row) = (new.max(1)..ticks.len()).find(|&row| place(row) != place(row - 1) + 1) else { return Ok(()) };
     let above = if row == new { "what is known already" } else { "the one above" };
-    let next = Some(place(row - 1) + 1).filter(|_| step > 0).and_then(|next| stamps::write(grid.ticks(next)?, form));
+    let next = Some(place(row - 1) + 1).filter(|_| grid.step.size > 0);
+    let next = next.and_then(|next| style.write(grid.ticks(next)?, resolution));
     refused(row, next.map_or("a stamp later than the one before".into(), |next| format!("{next}, a step after {above}").into()))
 }
 
@@ -235,8 +230,15 @@ mod tests {
             (&["7", "7"], 3, "a stamp later than the one before", "7"),
             (&["2024-01-01 00:00", "2024-01-01 01:00", "2024-01-01 03:00"], 4, "2024-01-01 02:00, a step", "2024-01-01 03:00"),
             (&["2024-01-31", "2024-02-29", "2024-04-30"], 4, "2024-03-31, a step", "2024-04-30"),
-            (&["2024-01-01", "2024-01-02", "x"], 4, "a month, a date, a date and time to the second, or an integer", "x"),
-            (&["2024-01-01", "2"], 3, "a month, a date, a date and time to the second, or an integer", "2"),
+            (&["2024-01-01", "2024-01-02", "x"], 4, "a month, a date, a date and time, or a number", "x"),
+            (&["0.0", "0.1", "0.3"], 4, "0.2, a step", "0.3"),
+            (
+                &["2024-01-01 00:00:00.0", "2024-01-01 00:00:00.5", "2024-01-01 00:00:01.5"],
+                4,
+                "2024-01-01 00:00:01.0, a step",
+                "2024-01-01 00:00:01.5",
+            ),
+            (&["2024-01-01", "2"], 3, "a month, a date, a date and time, or a number", "2"),
             (&["20240629", "20240630", "20240702"], 4, "20240701, a step", "20240702"),
             (&["2024-02-01", "2024-02-01 01:00", "2024-02-01 03:00"], 4, "2024-02-01 02:00, a step", "2024-02-01 03:00"),
             // Mondays are not a step after Saturdays.
@@ -253,6 +255,7 @@ mod tests {
             &["0", "2", "4"],
             &["2024-01-31", "2024-02-29", "2024-03-31"],
             &["2024-01-01 00:00:00", "2024-01-01 00:00:00.5", "2024-01-01 00:00:01"],
+            &["0.033", "0.067", "0.1", "0.133", "0.167"],
             // Off the grid, but nearest to their places.
             &["0", "10", "21", "30", "40"],
             // Dates as integers, and days and months of local clocks.

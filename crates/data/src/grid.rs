@@ -1,9 +1,13 @@
-//! The regular grid that stamps are on, or nearly.
+//! The regular grid that stamps are on, or nearly. Ticks are seconds or counts, or a power of ten of them where stamps have fractions.
 //!
 //! Its unit is the tick of a stamp, or the month where no two stamps are less than 28 days apart and all have one day of the month
 //! (its last, where a month is shorter) at one time of the day; stamps that are all the same tell of no month. So months and years are
 //! regular although their days are not. It is the day of work where stamps are most often a day apart, at one time of the day, and pass
 //! over Saturdays and Sundays.
+
+mod fit;
+
+pub(crate) use fit::{Fit, fit};
 
 use crate::stamps::{self, DAY};
 use std::collections::BTreeMap;
@@ -16,6 +20,8 @@ const THURSDAY: i64 = 3;
 pub(crate) const WEEKENDS: usize = 2;
 /// What is moved by less than this part of a step is near its place.
 const NEAR: i128 = 10;
+/// Digits of a second, or a count, that steps are told to.
+const FINEST: u8 = 15;
 
 /// What the grid counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,54 +39,60 @@ pub(crate) enum Unit {
 /// A day of the month, clipped to the month, and a second of the day.
 type Anchor = (i8, i64);
 
+/// A step: so many `parts` of ticks, in a unit; 0 if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub unit: Unit,
+    pub size: i64,
+    /// How many make a tick: 1 but where the step is no whole number of them.
+    pub parts: i64,
+}
+
 /// Positions at `phase + step · position`, in units; a step of 0 is unknown, and positions are units.
 #[derive(Clone, Debug)]
 pub(crate) struct Grid {
-    pub unit: Unit,
-    pub step: i64,
+    pub step: Step,
+    /// In parts, too.
     phase: i64,
     anchor: Anchor,
 }
 
-/// The unit and the step of groups of sequences of sorted ticks. A group has one clock; each sequence has its differences.
-/// The step is the most frequent difference, the smallest of those; 0 if there is none.
-pub(crate) fn step(groups: &[Vec<&[i64]>], civil: bool) -> (Unit, i64) {
-    step_past(groups, civil, WEEKENDS)
+/// The most frequent step of groups of sequences of sorted ticks, the smallest of those; 0 if there is none. A group has one clock; each sequence has its
+/// differences.
+pub(crate) fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8) -> Step {
+    step_past(groups, civil, resolution, WEEKENDS)
 }
 
 /// The same, where so many weekends passed over make days days of work.
-pub(crate) fn step_past(groups: &[Vec<&[i64]>], civil: bool, weekends: usize) -> (Unit, i64) {
-    let monthly = civil && groups.iter().any(|group| varies(group)) && groups.iter().all(|group| anchor(group).is_some());
+pub(crate) fn step_past(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, weekends: usize) -> Step {
+    let whole = civil && resolution == 0;
+    let monthly = whole && groups.iter().any(|group| varies(group)) && groups.iter().all(|group| anchor(group).is_some());
     let unit = if monthly {
         Unit::Month
-    } else if civil && are_workdays(groups, weekends) {
+    } else if whole && are_workdays(groups, weekends) {
         Unit::Workday
     } else if civil {
         Unit::Second
     } else {
         Unit::Count
     };
-    let differences =
-        groups.iter().flatten().flat_map(|ticks| ticks.windows(2)).map(|pair| place(unit, pair[1]) - place(unit, pair[0]));
     // Sequences of one stamp each are a month apart, or more.
-    (unit, most_frequent(differences.filter(|&difference| difference > 0)).unwrap_or(i64::from(monthly)))
+    let (size, _) = most_frequent(differences(unit, groups)).unwrap_or((i64::from(monthly), 0));
+    Step { unit, size, parts: 1 }
 }
 
-/// The difference that as many are above as below, in units; none where there are no two stamps.
-pub(crate) fn median(unit: Unit, groups: &[Vec<&[i64]>]) -> Option<i64> {
+/// Those of sequences of sorted ticks that are not 0.
+fn differences<'a>(unit: Unit, groups: &'a [Vec<&[i64]>]) -> impl Iterator<Item = i64> + 'a {
     let pairs = groups.iter().flatten().flat_map(|ticks| ticks.windows(2));
-    let differences = pairs.map(|pair| place(unit, pair[1]) - place(unit, pair[0])).filter(|&difference| difference > 0);
-    let mut differences: Vec<i64> = differences.collect();
-    let middle = differences.len().checked_sub(1)? / 2;
-    Some(*differences.select_nth_unstable(middle).1)
+    pairs.map(move |pair| place(unit, pair[1]) - place(unit, pair[0])).filter(|&difference| difference > 0)
 }
 
 /// How badly these fit on their grid: stamps off it, and positions between them without one.
 pub(crate) fn misfits(groups: &[Vec<&[i64]>], civil: bool) -> i64 {
-    let (unit, step) = step(groups, civil);
+    let step = step(groups, civil, 0);
     let mut sum = 0i64;
     for group in groups {
-        let grid = Grid::fit(unit, step, group);
+        let grid = Grid::fit(step, group);
         let misfit = |ticks: i64| i64::from(!grid.position(ticks).1);
         let missing = |pair: &[i64]| (grid.position(pair[1]).0 - grid.position(pair[0]).0 - 1).max(0);
         for ticks in group {
@@ -107,7 +119,8 @@ fn are_workdays(groups: &[Vec<&[i64]>], least: usize) -> bool {
     };
     let pairs = || groups.iter().flatten().flat_map(|ticks| ticks.windows(2)).filter(|pair| pair[0] < pair[1]);
     let weekends = pairs().filter(|pair| weekday(pair[0]) == 4 && pair[1] - pair[0] == 3 * DAY);
-    weekends.count() >= least && most_frequent(pairs().map(|pair| pair[1] - pair[0])) == Some(DAY) && groups.iter().all(alike)
+    let frequent = most_frequent(pairs().map(|pair| pair[1] - pair[0]));
+    weekends.count() >= least && frequent.is_some_and(|(difference, _)| difference == DAY) && groups.iter().all(alike)
 }
 
 /// From Monday, 0.
@@ -136,85 +149,123 @@ pub(crate) fn place(unit: Unit, ticks: i64) -> i64 {
     }
 }
 
-fn most_frequent(values: impl Iterator<Item = i64>) -> Option<i64> {
+/// And how often it is there.
+fn most_frequent(values: impl Iterator<Item = i64>) -> Option<(i64, usize)> {
     let mut counts = BTreeMap::new();
     values.for_each(|value| *counts.entry(value).or_insert(0usize) += 1);
-    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(value, _)| value)
+    counts.into_iter().rev().max_by_key(|(_, count)| *count)
 }
 
 impl Grid {
     /// The integers.
     pub fn counting() -> Self {
-        Self { unit: Unit::Count, step: 1, phase: 0, anchor: (1, 0) }
+        Self { step: Step { unit: Unit::Count, size: 1, parts: 1 }, phase: 0, anchor: (1, 0) }
     }
 
     /// The grid of a group: its phase is the most frequent one, or amid all where most are off that.
-    pub fn fit(unit: Unit, step: i64, group: &[&[i64]]) -> Self {
-        let phases = group.iter().copied().flatten().map(|&ticks| place(unit, ticks).rem_euclid(step.max(1)));
-        let phase = most_frequent(phases).unwrap_or(0);
-        let anchor = match unit {
+    pub fn fit(step: Step, group: &[&[i64]]) -> Self {
+        let all = || group.iter().copied().flatten();
+        let phases = all().map(|&ticks| (place(step.unit, ticks) * step.parts).rem_euclid(step.size.max(1)));
+        let phase = most_frequent(phases).map_or(0, |(phase, _)| phase);
+        let anchor = match step.unit {
             Unit::Month => anchor(group),
-            Unit::Workday => group.iter().copied().flatten().next().map(|ticks| (1, ticks.rem_euclid(DAY))),
+            Unit::Workday => all().next().map(|ticks| (1, ticks.rem_euclid(DAY))),
             Unit::Count | Unit::Second => None,
         };
-        Self { unit, step, phase, anchor: anchor.unwrap_or((1, 0)) }.amid(group)
+        let grid = Self { step, phase, anchor: anchor.unwrap_or((1, 0)) };
+        let off = all().filter(|&&ticks| !grid.position(ticks).1).count();
+        let most = matches!(step.unit, Unit::Count | Unit::Second) && off > all().count() / 2;
+        if most { grid.between(group) } else { grid }
     }
 
-    /// Where most ticks are off it, the grid that as many are early for as are late.
-    fn amid(mut self, group: &[&[i64]]) -> Self {
-        let all = || group.iter().copied().flatten().copied();
-        let (count, off) = (all().count(), all().filter(|&ticks| !self.position(ticks).1).count());
-        if matches!(self.unit, Unit::Count | Unit::Second) && off > count / 2 {
-            let (step, half) = (self.step.max(1), self.step / 2);
-            let mut late: Vec<i64> = all().map(|ticks| (ticks - self.phase + half).rem_euclid(step) - half).collect();
-            self.phase = (self.phase + *late.select_nth_unstable(count / 2).1).rem_euclid(step);
+    /// The grid of a group, in seconds or counts, that as many are early for as are late.
+    fn amid(step: Step, group: &[&[i64]]) -> Self {
+        let first = group.iter().copied().flatten().next().map_or(0, |ticks| (ticks * step.parts).rem_euclid(step.size.max(1)));
+        // Half a step away from the first, early and late are one.
+        Self { step, phase: first, anchor: (1, 0) }.between(group).between(group)
+    }
+
+    /// The same with another phase: that as many are early for as are late, each by its nearest position.
+    fn between(mut self, group: &[&[i64]]) -> Self {
+        let mut late: Vec<i64> = group.iter().copied().flatten().map(|&ticks| self.late(ticks)).collect();
+        let middle = late.len() / 2;
+        if middle < late.len() {
+            self.phase = (self.phase + *late.select_nth_unstable(middle).1).rem_euclid(self.step.size.max(1));
         }
         self
     }
 
+    /// Parts after the nearest position, negative before it.
+    fn late(&self, ticks: i64) -> i64 {
+        let (step, half) = (self.step.size.max(1), self.step.size / 2);
+        (place(self.step.unit, ticks) * self.step.parts - self.phase + half).rem_euclid(step) - half
+    }
+
     /// Whether it tells what follows: its step is known, or integers are counted.
     pub fn goes_on(&self) -> bool {
-        self.step > 0 || self.unit == Unit::Count
+        self.step.size > 0 || self.step.unit == Unit::Count
     }
 
-    /// The nearest position, and whether it is met exactly.
+    /// The nearest position, and whether it is met exactly, or as nearly as ticks can.
     pub fn position(&self, ticks: i64) -> (i64, bool) {
-        let (place, step) = (place(self.unit, ticks) - self.phase, self.step.max(1));
-        ((place + step / 2).div_euclid(step), place.rem_euclid(step) == 0)
+        let (past, step) = (place(self.step.unit, ticks) * self.step.parts - self.phase, self.step.size.max(1));
+        let position = (past + step / 2).div_euclid(step);
+        (position, past.rem_euclid(step) == 0 || (self.step.parts > 1 && self.ticks(position) == Some(ticks)))
     }
 
-    /// Whether the nearest position is less than a tenth of a step away, as that of a clock that is a little early or late.
+    /// Whether the nearest position is less than a tenth of a step away, as that of a clock that is a little early or late, or as near as ticks can be.
     pub fn is_near(&self, ticks: i64) -> bool {
-        let step = self.step.max(1);
-        let past = (place(self.unit, ticks) - self.phase).rem_euclid(step);
-        NEAR * i128::from(past.min(step - past)) < i128::from(step)
+        let late = i128::from(self.late(ticks).unsigned_abs());
+        NEAR * late < i128::from(self.step.size.max(1)) || 2 * late <= i128::from(self.step.parts)
     }
 
-    /// The time of a position.
+    /// The time of a position, to the nearest tick.
     pub fn ticks(&self, position: i64) -> Option<i64> {
-        let place = position.checked_mul(self.step.max(1))?.checked_add(self.phase)?;
+        let place = position.checked_mul(self.step.size.max(1))?.checked_add(self.phase)?;
         let (day, second) = self.anchor;
-        match self.unit {
+        match self.step.unit {
             Unit::Month => stamps::ticks_in_month(place, day, second),
             Unit::Workday => {
                 let day = place.div_euclid(5).checked_mul(7)?.checked_add(place.rem_euclid(5) - THURSDAY)?;
                 day.checked_mul(DAY)?.checked_add(second)
             }
-            Unit::Count | Unit::Second => Some(place),
+            Unit::Count | Unit::Second => Some(place.checked_add(self.step.parts / 2)?.div_euclid(self.step.parts)),
         }
     }
 }
 
-/// A step in words.
-pub(crate) fn words(unit: Unit, step: i64) -> String {
-    let names: &[(i64, &str)] = match unit {
-        Unit::Count => &[],
-        Unit::Workday => &[(1, " workday")],
-        Unit::Second => &[(DAY, " d"), (3600, " h"), (60, " min"), (1, " s")],
-        Unit::Month => &[(12, " y"), (1, " mo")],
+/// A step in words, of ticks of which a second, or a count, has 10 to the power of `resolution`.
+pub(crate) fn words(step: Step, resolution: u8) -> String {
+    // Ten to the power of −15 of a second, or of a count.
+    let finest = i128::from(step.size) * 10i128.pow(u32::from(FINEST - resolution)) / i128::from(step.parts);
+    let second = 10i128.pow(FINEST.into());
+    let (size, name) = match step.unit {
+        Unit::Workday => return format!("{} workday", step.size),
+        Unit::Month if step.size % 12 == 0 => return format!("{} y", step.size / 12),
+        Unit::Month => return format!("{} mo", step.size),
+        Unit::Count => (second, ""),
+        Unit::Second => {
+            let whole = [(86_400, " d"), (3600, " h"), (60, " min"), (1, " s")].map(|(seconds, name)| (seconds * second, name));
+            let parts = [(second / 1_000, " ms"), (second / 1_000_000, " µs")];
+            let fits = |(size, _): &&(i128, &str)| finest % size == 0;
+            let below = if finest < second / 1_000 {
+                parts[1]
+            } else if finest < second {
+                parts[0]
+            } else {
+                whole[3]
+            };
+            whole.iter().find(fits).copied().unwrap_or(below)
+        }
     };
-    let (size, name) = names.iter().find(|(size, _)| step % size == 0).unwrap_or(&(1, ""));
-    if step == 0 { "-".into() } else { format!("{}{name}", step / size) }
+    if finest == 0 { "-".into() } else { decimal(finest, size) + name }
+}
+
+/// A number of parts of a size, a power of ten of them, as a decimal.
+fn decimal(parts: i128, size: i128) -> String {
+    let digits = size.checked_ilog10().unwrap_or(0) as usize;
+    let fraction = format!("{:0digits$}", parts % size);
+    format!("{}.{fraction}", parts / size).trim_end_matches('0').trim_end_matches('.').into()
 }
 
 #[cfg(test)]
@@ -224,9 +275,9 @@ mod tests {
     fn check(stamps: &[&str], expected: &str) {
         let ticks: Vec<i64> = stamps.iter().map(|stamp| stamps::parse(stamp).expect("a stamp").ticks).collect();
         let civil = stamps[0].contains('-');
-        let (unit, step) = step(&[vec![&ticks]], civil);
-        assert_eq!(words(unit, step), expected, "{stamps:?}");
-        let grid = Grid::fit(unit, step, &[&ticks]);
+        let step = step(&[vec![&ticks]], civil, 0);
+        assert_eq!(words(step, 0), expected, "{stamps:?}");
+        let grid = Grid::fit(step, &[&ticks]);
         for &ticks in &ticks {
             let (position, met) = grid.position(ticks);
             assert!(!met || grid.ticks(position) == Some(ticks), "{stamps:?}");
@@ -247,15 +298,15 @@ mod tests {
 
     #[test]
     fn a_grid_lies_amid_stamps_that_are_early_and_late() {
-        let fitted = |ticks: &[i64]| Grid::fit(Unit::Count, 10, &[ticks]).ticks(0);
+        let ten = Step { unit: Unit::Count, size: 10, parts: 1 };
+        let fitted = |ticks: &[i64]| Grid::fit(ten, &[ticks]).ticks(0);
         assert_eq!(fitted(&[2, 12, 22, 33, 43]), Some(2));
         assert_eq!(fitted(&[3, 13, 22, 32, 41, 51, 50]), Some(2));
         // Around 0, too.
         assert_eq!(fitted(&[1, 11, 20, 29, 39, 50, 61]), Some(0));
-        let grid = Grid::fit(Unit::Count, 10, &[&[0, 10, 20]]);
+        let grid = Grid::fit(ten, &[&[0, 10, 20]]);
         let near = [0, 1, 5, 9, 10, -1].map(|ticks| grid.is_near(ticks));
         assert_eq!(near, [true, false, false, false, true, false]);
-        assert_eq!(median(Unit::Count, &[vec![&[0, 9, 19, 19], &[5, 16]]]), Some(10));
     }
 
     #[test]
@@ -263,11 +314,12 @@ mod tests {
         let stamp = stamps::parse("2020-01-31 05:00:00").expect("a stamp").ticks;
         let later = stamps::parse("2020-02-29 05:00:00").expect("a stamp").ticks;
         for group in [vec![&[stamp][..]], vec![&[stamp, stamp][..]], vec![&[stamp], &[stamp]], vec![]] {
-            assert_eq!(step(&[group], true), (Unit::Second, 0));
+            assert_eq!(step(&[group], true, 0), Step { unit: Unit::Second, size: 0, parts: 1 });
         }
-        assert_eq!(step(&[vec![&[stamp, later]]], true), (Unit::Month, 1));
+        let month = Step { unit: Unit::Month, size: 1, parts: 1 };
+        assert_eq!(step(&[vec![&[stamp, later]]], true, 0), month);
         // Months apart, whichever series they are of.
-        assert_eq!(step(&[vec![&[stamp], &[later]]], true), (Unit::Month, 1));
+        assert_eq!(step(&[vec![&[stamp], &[later]]], true, 0), month);
     }
 
     #[test]

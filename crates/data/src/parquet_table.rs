@@ -6,7 +6,7 @@
 
 use crate::{
     DataError,
-    stamps::{DAY, Form, Time},
+    stamps::{DAY, Form, Time, shortest},
     table::{Field, Header, Rows, fault},
 };
 use parquet::{
@@ -215,11 +215,16 @@ impl Kind {
             },
             Self::Time(a_second, form) => {
                 let nanoseconds = (value.rem_euclid(a_second) * (NANOSECONDS / a_second)) as i32;
-                Cell::Time(Time { nanoseconds, ..Time::plain(value.div_euclid(a_second), form) })
+                Cell::Time(time(value.div_euclid(a_second), nanoseconds, form))
             }
             _ => Cell::Integer(value),
         }
     }
+}
+
+/// A time with as many digits as it needs.
+fn time(seconds: i64, nanoseconds: i32, form: Form) -> Time {
+    Time { nanoseconds, digits: shortest(nanoseconds), ..Time::plain(seconds, form) }
 }
 
 /// A decimal of so many digits behind the point, from its bytes: two's complement, the highest first.
@@ -283,8 +288,7 @@ impl Column {
             }
             Some(ColumnReader::Int64ColumnReader(reader)) => decode!(reader, |value: i64| kind.integer(value, value as u64)),
             Some(ColumnReader::Int96ColumnReader(reader)) => decode!(reader, |value: Int96| {
-                let nanoseconds = value.to_nanos().rem_euclid(NANOSECONDS) as i32;
-                Cell::Time(Time { nanoseconds, ..Time::plain(value.to_seconds(), Form::Spaced) })
+                Cell::Time(time(value.to_seconds(), value.to_nanos().rem_euclid(NANOSECONDS) as i32, Form::Spaced))
             }),
             Some(ColumnReader::FloatColumnReader(reader)) => decode!(reader, Cell::Single),
             Some(ColumnReader::DoubleColumnReader(reader)) => decode!(reader, Cell::Number),

@@ -11,7 +11,7 @@ use crate::{
     grid::{self, Grid},
     local,
     number::NUMBER_OR_MISSING,
-    stamps::{self, Clock, DAY, Form, LARGEST, STAMP},
+    stamps::{self, Clock, DAY, Form, STAMP, Style},
     statics,
     table::{self, Field, Header, Table},
     track::{Track, bounded, check_stamps, groups, regularise},
@@ -31,14 +31,15 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
 ///
 /// Rows are put on a regular grid, whose step is the most frequent one (of months, if the stamps are months apart; of
-/// Mondays to Fridays, if days pass over all weekends; the median, if only that has a grid): a stamp off it
-/// moves to the nearest position, of rows with one position the last one on the grid stays, and a missing row is inserted without
+/// Mondays to Fridays, if days pass over all weekends; the roundest amid all, if only that has a grid): a stamp off it
+/// moves to the nearest position, or where there is no such grid but rows follow one another by about a step, to that after the row before; of rows with
+/// one position the last one on the grid stays, and a missing row is inserted without
 /// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
 ///
 /// A wide file whose stamps never go forward, the newest first, is turned round; the rows of a long one may have any order.
 ///
-/// Stamps that are missing or follow are written in the finest form that any stamp of the file has. Stamps with an offset count
+/// Stamps that are missing or follow are written in the finest form that any stamp of the file has, fractions with as many digits as all have, or else without zeros behind them. Stamps with an offset count
 /// in UTC, or, where they are whole local days apart and no less regular so, by days, weeks, workdays or months of local clocks;
 /// what is missing or follows is written with the last row's offset then, or in UTC where the offset never changes. Integers are dates
 /// if all are, from 1900 to 2100, of 6, 8, 10, 12 or 14 digits (`202401` a month, `20240131` a day, and two digits more each for
@@ -72,21 +73,22 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         error => error,
     })?;
     let mut tracks = series.tracks(&mut room, width, &roles);
-    let form = samples(path, &table, &roles, &series.places, &mut tracks, options, &mut ledger)?;
+    let (style, resolution) = samples(path, &table, &roles, &series.places, &mut tracks, options, &mut ledger)?;
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
     check_stamps(path, &tracks)?;
-    let form = settle(&mut tracks, form, options.align);
-    let grids = regularise(path, &mut tracks, &options.future, form != Form::Integer, options.align, &mut ledger)?;
+    let style = settle(&mut tracks, style, resolution, options.align);
+    let civil = style.form != Form::Integer;
+    let grids = regularise(path, &mut tracks, &options.future, civil, resolution, options.align, &mut ledger)?;
     for track in &mut tracks {
         let names: Vec<String> = track.name.iter().chain(&roles.targets).chain(&options.past).cloned().collect();
         track.clean(&names, options, &mut ledger);
     }
     let held = if bytes > budget / 2 { 0 } else { bytes };
-    let mut signal = assemble(path, &tracks, &grids, &roles, form, options, budget - held, &mut ledger)?;
+    let mut signal = assemble(path, &tracks, &grids, &roles, (style, resolution), options, budget - held, &mut ledger)?;
     if let Some(path) = &options.statics {
         signal.statics = statics::read(path, &options.id, &signal.names)?;
     }
-    let step = grids.first().map_or("-".into(), |grid| grid::words(grid.unit, grid.step));
+    let step = grids.first().map_or("-".into(), |grid| grid::words(grid.step, resolution));
     let audit = Audit { rows: signal.len(), series: signal.names.len(), step, findings: ledger.close() };
     tracing::info!(path = %path.display(), rows = audit.rows, series = audit.series, step = audit.step, "signal read");
     Ok((signal, audit))
@@ -208,7 +210,7 @@ impl Series {
     }
 }
 
-/// Fills the tracks in the order of the file, and gives the form of the stamps.
+/// Fills the tracks in the order of the file, and gives the style of the stamps and the resolution of their ticks.
 fn samples(
     path: &Path,
     table: &Table,
@@ -217,13 +219,14 @@ fn samples(
     tracks: &mut [Track<'_>],
     options: &ReadOptions,
     ledger: &mut Ledger,
-) -> Result<Form, DataError> {
+) -> Result<(Style, u8), DataError> {
     let header = table.header();
     let columns: Vec<usize> =
         roles.id.into_iter().chain([roles.time]).chain(roles.measured.iter().chain(&roles.known).copied()).collect();
     let mut rows = table.rows(&columns)?;
     let changed = || table::fault(path, "a file that stays as it is while it is read", "other rows than before");
-    let (mut form, mut at_midnight, mut direction) = (None, true, None);
+    let (mut style, mut resolution): (Option<Style>, u8) = (None, 0);
+    let (mut at_midnight, mut direction) = (true, None);
     let mut last: Option<(String, usize)> = None;
     while let Some(line) = rows.advance()? {
         let name = roles.id.map_or(Field::Text(""), |id| rows.field(id));
@@ -243,20 +246,26 @@ fn samples(
         let stamp = rows.field(roles.time);
         let time = stamp
             .time()
-            .filter(|time| time.is_whole() && time.ticks.unsigned_abs() < LARGEST)
-            .filter(|time| form.get_or_insert(time.form).clock() == time.form.clock())
-            .filter(|time| time.form == Form::Integer || stamps::write(time.ticks, Form::Spaced).is_some())
+            .filter(|time| style.is_none_or(|style| style.form.clock() == time.form.clock()))
+            .filter(|time| time.form == Form::Integer || stamps::civil(time.ticks).is_some());
+        // Ticks are as fine as the finest stamp.
+        let fraction = time.map_or(0, |time| stamps::shortest(time.nanoseconds)).saturating_sub(resolution);
+        resolution += fraction;
+        let fits = fraction == 0 || tracks.iter_mut().all(|track| track.refine(10i64.pow(fraction.into())).is_some());
+        let (time, ticks) = time
+            .and_then(|time| Some((time, time.at(resolution)?)))
+            .filter(|_| fits)
             .ok_or_else(|| header.field(line, roles.time, STAMP, stamp))?;
-        // The form of the file says all that any stamp says.
-        let finest = form.map_or(time.form, |form: Form| form.finest(time.form));
-        if let Some(coarser) = form.replace(finest).filter(|form| *form != finest) {
-            tracks.iter_mut().for_each(|track| track.keep_texts(coarser));
+        // The style of the file says all that any stamp says.
+        let finest = style.map_or(Style::of(&time), |style| style.and(&time));
+        if let Some(coarser) = style.replace(finest).filter(|style| *style != finest) {
+            tracks.iter_mut().for_each(|track| track.keep_texts(resolution, coarser, |ticks| finest.write(ticks, resolution)));
         }
         let track = &mut tracks[place];
         let row = track.rows;
         if roles.id.is_none() && row > 0 {
             // The first two stamps that differ say which way the file goes.
-            let way = time.ticks.cmp(&track.ticks[row - 1]);
+            let way = ticks.cmp(&track.ticks[row - 1]);
             if way.is_ne() && *direction.get_or_insert(way) != way {
                 return Err(header.field(line, roles.time, if way.is_lt() { NOT_BEFORE } else { NOT_AFTER }, stamp));
             }
@@ -270,41 +279,41 @@ fn samples(
             let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
             column[row] = value.ok_or_else(|| header.field(line, at, KNOWN, field))?;
         }
-        at_midnight &= matches!(stamp, Field::Time(_)) && time.ticks % DAY == 0;
-        if !time.plain || form != Some(time.form) {
+        at_midnight &= matches!(stamp, Field::Time(_)) && time.ticks % DAY == 0 && time.nanoseconds == 0;
+        if !finest.is_of(&time) {
             track.odd.insert(line as i64, stamp.text().into());
         }
-        track.push(line, time.ticks);
+        track.push(line, ticks);
     }
     if let Some((count, line)) = rows.foreign() {
         ledger.add(FindingKind::Latin1, None, count, line);
     }
-    match form {
+    match style {
         Some(_) if tracks.iter().any(|track| !track.is_full()) => Err(changed()),
         // Timestamps of days are shown as days.
-        Some(Form::Spaced) if at_midnight => Ok(Form::Date),
-        Some(form) => Ok(form),
+        Some(Style { form: Form::Spaced, .. }) if at_midnight => Ok((Style::whole(Form::Date), 0)),
+        Some(style) => Ok((style, resolution)),
         None => Err(changed()),
     }
 }
 
-/// Takes integers for dates where they are, and times of local clocks where their days are regular; the form that stamps are
+/// Takes integers for dates where they are, and times of local clocks where their days are regular; the style that stamps are
 /// written in then. Tracks are sorted.
-fn settle(tracks: &mut [Track<'_>], form: Form, align: Align) -> Form {
-    let plain = tracks.iter().all(|track| track.odd.is_empty());
-    let settled = match form.clock() {
+fn settle(tracks: &mut [Track<'_>], style: Style, resolution: u8, align: Align) -> Style {
+    let plain = style.digits == 0 && tracks.iter().all(|track| track.odd.is_empty());
+    let settled = match style.form.clock() {
         Clock::Integer if plain => compact::dates(&groups(tracks, align)),
-        Clock::Utc => local::tracks(tracks, form, align),
+        Clock::Utc if resolution == 0 => local::tracks(tracks, style.form, align),
         _ => None,
     };
-    let Some((ticks, settled)) = settled else { return form };
+    let Some((ticks, form)) = settled else { return style };
     for (track, ticks) in tracks.iter_mut().zip(ticks) {
-        if settled.clock() == Clock::Utc {
-            track.keep_texts(form);
+        if form.clock() == Clock::Utc {
+            track.keep_texts(resolution, style, |_| None);
         }
         track.ticks[..ticks.len()].copy_from_slice(&ticks);
     }
-    settled
+    Style { form, ..style }
 }
 
 /// The signal over all rows that any track has; in memory, if it takes no more than `budget`.
@@ -313,7 +322,7 @@ fn assemble(
     tracks: &[Track<'_>],
     grids: &[Grid],
     roles: &Roles,
-    form: Form,
+    (style, resolution): (Style, u8),
     options: &ReadOptions,
     budget: u64,
     ledger: &mut Ledger,
@@ -339,7 +348,7 @@ fn assemble(
         }
         reach = reach.max(last);
     }
-    bounded(path, &grid::words(grids[0].unit, grids[0].step), reach + 1 - start - holes, holes)?;
+    bounded(path, &grid::words(grids[0].step, resolution), reach + 1 - start - holes, holes)?;
     let length = (reach + 1 - start) as usize;
     let (targets, past, future) = (tracks[0].targets, options.past.len(), options.future.len());
     let (width, count) = (targets + past + future, tracks.len());
@@ -380,7 +389,7 @@ fn assemble(
         if roles.id.is_none() { roles.targets.clone() } else { tracks.iter().filter_map(|track| track.name.clone()).collect() };
     let stamps = match options.align {
         Align::End => Stamps::counted(length),
-        Align::Stamp => Stamps::regular(grids[0].clone(), start, length, form, odd(tracks, start, length))
+        Align::Stamp => Stamps::regular(grids[0].clone(), start, length, (style, resolution), odd(tracks, start, length))
             .ok_or_else(|| table::fault(path, "stamps before the year 10000", "a gap beyond it"))?,
     };
     Ok(Signal {

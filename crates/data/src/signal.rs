@@ -1,6 +1,6 @@
 //! A signal: in memory, or its values in a mapped file.
 
-use crate::{Stamps, Values};
+use crate::{Stamps, Values, stamps::SECOND};
 use std::ops::Range;
 
 /// Columns of equal length over one sequence of stamps.
@@ -66,10 +66,11 @@ impl Signal {
         self.columns.iter().map(|column| &column[rows.clone()]).collect()
     }
 
-    /// Seconds (or counts, for integer stamps) between rows, if they are all alike.
+    /// Seconds (or counts, for stamps that are numbers) between rows, if they are whole and all alike.
     pub fn step(&self) -> Option<i64> {
-        let step = |row: usize| Some(self.stamps.ticks(row)? - self.stamps.ticks(row - 1)?);
+        let step = |row: usize| Some(self.stamps.nanoseconds(row)? - self.stamps.nanoseconds(row - 1)?);
         let first = if self.len() < 2 { None } else { step(1) }?;
-        (2..self.len()).all(|row| step(row) == Some(first)).then_some(first)
+        let whole = (first % SECOND == 0).then_some(first / SECOND).and_then(|step| i64::try_from(step).ok());
+        whole.filter(|_| (2..self.len()).all(|row| step(row) == Some(first)))
     }
 }

@@ -1,22 +1,24 @@
-//! Time stamps: integers, dates, civil date-times and those with an offset from UTC, kept in the form they came in. What follows a date with
+//! Time stamps: numbers, dates, civil date-times and those with an offset from UTC, kept in the form they came in. What follows a date with
 //! slashes is written with dashes. One stamp does not tell whether an integer is a date, or whether days are those of local clocks: [`settled`].
 
+mod number;
 mod of_signal;
+mod style;
 
 pub use of_signal::Stamps;
-pub(crate) use of_signal::settled;
+pub(crate) use of_signal::{Settled, settled};
+pub(crate) use style::{Style, shortest};
 
-use crate::{compact, local};
 use jiff::{
-    Timestamp,
+    SignedDuration, Timestamp,
     civil::{Date, DateTime},
     fmt::temporal::Pieces,
 };
 use serde::{Deserialize, Serialize};
 
 /// What a stamp must be.
-pub(crate) const STAMP: &str = "a month, a date, a date and time to the second, or an integer of at most 61 bits, in the form of the first, the year in front, an offset from UTC included";
-/// Integer stamps stay below this, so that differences of them are integers, too.
+pub(crate) const STAMP: &str = "a month, a date, a date and time, or a number of at most 61 bits without its point, in the form of the first, the year in front, an offset from UTC included";
+/// Ticks stay below this, so that differences of them are integers, too.
 pub(crate) const LARGEST: u64 = 1 << 61;
 /// Seconds.
 pub(crate) const DAY: i64 = 86_400;
@@ -24,50 +26,54 @@ pub(crate) const DAY: i64 = 86_400;
 pub(crate) const SECOND: i128 = 1_000_000_000;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-/// A stamp's time: seconds since 1970, of a civil time or in UTC, or the integer itself.
+/// A stamp's time: seconds since 1970, of a civil time or in UTC, or the number itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Time {
-    /// Seconds, or counts.
+    /// Whole seconds, or counts, of which it has no more.
     pub ticks: i64,
-    /// What `ticks` is short of it, of the sign that the time has if it is before 1970.
+    /// What `ticks` is short of it, in billionths.
     pub nanoseconds: i32,
     /// Seconds that its clock is ahead of UTC, where it has an offset.
     pub offset: i32,
     /// How it was written.
     pub form: Form,
-    /// Whether [`write`] in this form gives what was read.
+    /// Digits behind its point.
+    #[serde(default)]
+    pub digits: u8,
+    /// Whether in this form and with so many digits what was read is written.
     pub plain: bool,
 }
 
 impl Time {
-    /// A time in just this form.
+    /// A whole time in just this form.
     pub fn plain(ticks: i64, form: Form) -> Self {
-        Self { ticks, nanoseconds: 0, offset: 0, form, plain: true }
+        Self { ticks, nanoseconds: 0, offset: 0, form, digits: 0, plain: true }
     }
 
-    /// Whether `ticks` is all of it: it has no fraction of a second.
-    pub fn is_whole(&self) -> bool {
-        self.nanoseconds == 0
+    /// So many nanoseconds since 1970, with as many digits as they need; none beyond what ticks count.
+    pub fn of_nanoseconds(nanoseconds: i128, form: Form) -> Option<Self> {
+        let (ticks, rest) = (i64::try_from(nanoseconds.div_euclid(SECOND)).ok()?, nanoseconds.rem_euclid(SECOND) as i32);
+        Some(Self { nanoseconds: rest, digits: shortest(rest), ..Self::plain(ticks, form) })
     }
 
-    /// As it would be written, its offset and its fraction of a second included; none beyond the year 9999.
+    /// In units of which a second, or a count, has 10 to the power of `resolution`, at least that of its own digits; none from 2⁶¹ on.
+    pub fn at(&self, resolution: u8) -> Option<i64> {
+        let all = nanoseconds(*self) * 10i128.pow(resolution.into()) / SECOND;
+        i64::try_from(all).ok().filter(|ticks| ticks.unsigned_abs() < LARGEST)
+    }
+
+    /// As it would be written, its offset included; none beyond the year 9999.
     pub fn text(&self) -> Option<String> {
         let local = Form::Local { offset: self.offset, spaced: self.form == Form::SpacedUtc };
-        let form = if self.offset == 0 { self.form } else { local };
-        let text = write(self.ticks.checked_add(self.offset.into())?, form)?;
-        if self.is_whole() {
-            return Some(text);
-        }
-        let (civil, zone) = text.split_at_checked(SECONDS_END)?;
-        let fraction = format!("{:09}", self.nanoseconds.unsigned_abs());
-        Some(format!("{civil}.{}{zone}", fraction.trim_end_matches('0')))
+        let style = Style { form: if self.offset == 0 { self.form } else { local }, ..Style::of(self) };
+        style.write_time(self.ticks.checked_add(self.offset.into())?, self.nanoseconds)
     }
 }
 
 /// How a stamp is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
-    /// `7`.
+    /// `7`, or `0.25`.
     Integer,
     /// `2016-07`, the first day of a month.
     Month,
@@ -132,10 +138,8 @@ impl Form {
 
 /// Reads a stamp; `None` if it is none of the forms.
 pub fn parse(stamp: &str) -> Option<Time> {
-    if let Ok(ticks) = stamp.parse::<i64>() {
-        let digits = stamp.strip_prefix('-').unwrap_or(stamp);
-        let plain = stamp == "0" || !digits.starts_with(['0', '+']);
-        return Some(Time { plain, ..Time::plain(ticks, Form::Integer) });
+    if let Some(number) = number::parse(stamp) {
+        return Some(number);
     }
     if stamp.contains('/') {
         return unpadded(stamp, '/');
@@ -151,9 +155,8 @@ pub fn parse(stamp: &str) -> Option<Time> {
     if time.contains(['Z', '+', '-']) {
         let since = stamp.parse::<Timestamp>().ok()?.duration_since(Timestamp::UNIX_EPOCH);
         let form = if time.starts_with(' ') && !time.ends_with('Z') { Form::SpacedUtc } else { Form::Utc };
-        let plain = is_plain(stamp, form);
-        let offset = if plain { 0 } else { offset(stamp) };
-        return Some(Time { ticks: since.as_secs(), nanoseconds: since.subsec_nanos(), offset, form, plain });
+        let read = as_written(stamp, since, form)?;
+        return Some(Time { offset: if read.plain { 0 } else { offset(stamp) }, ..read });
     }
     let form = match stamp.as_bytes().get(10) {
         None => Form::Date,
@@ -162,17 +165,25 @@ pub fn parse(stamp: &str) -> Option<Time> {
         Some(_) if stamp.len() == MINUTES => Form::IsoMinute,
         Some(_) => Form::Iso,
     };
-    let Ok(civil) = stamp.parse::<DateTime>() else { return unpadded(stamp, '-') };
-    let since = civil.duration_since(EPOCH);
-    Some(Time { ticks: since.as_secs(), nanoseconds: since.subsec_nanos(), offset: 0, form, plain: is_plain(stamp, form) })
+    match stamp.parse::<DateTime>() {
+        Ok(civil) => as_written(stamp, civil.duration_since(EPOCH), form),
+        Err(_) => unpadded(stamp, '-'),
+    }
 }
 
-/// Whether a text is a stamp: a date, a time or an integer.
+/// A time since 1970 that was read.
+fn as_written(stamp: &str, since: SignedDuration, form: Form) -> Option<Time> {
+    let digits = stamp.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
+    let time = Time::of_nanoseconds(since.as_nanos(), form)?;
+    Some(Time { digits: time.digits.max(digits as u8), plain: is_plain(stamp, form, digits), ..time })
+}
+
+/// Whether a text is a stamp: a date, a time or a number.
 pub fn is_stamp(text: &str) -> bool {
     parse(text).is_some()
 }
 
-/// Nanoseconds from another stamp to this one, however each is written, integers as seconds; `None` where that is not known, of different texts or of kinds
+/// Nanoseconds from another stamp to this one, however each is written, numbers as seconds; `None` where that is not known, of different texts or of kinds
 /// that are not the same.
 pub fn difference(stamp: &str, other: &str) -> Option<i128> {
     if stamp == other {
@@ -182,7 +193,7 @@ pub fn difference(stamp: &str, other: &str) -> Option<i128> {
     (one.form.clock() == other.form.clock()).then(|| nanoseconds(one) - nanoseconds(other))
 }
 
-/// Since 1970, of integers as seconds.
+/// Since 1970, of numbers as seconds.
 pub(crate) fn nanoseconds(time: Time) -> i128 {
     i128::from(time.ticks) * SECOND + i128::from(time.nanoseconds)
 }
@@ -203,10 +214,10 @@ fn unpadded(stamp: &str, sign: char) -> Option<Time> {
     let (form, civil) = match (stamp.contains(' '), stamp.matches(':').count()) {
         (false, 0) => (Form::Date, Date::strptime(date, stamp).ok()?.to_datetime(jiff::civil::Time::midnight())),
         (true, 1) => (Form::SpacedMinute, DateTime::strptime(date + " %H:%M", stamp).ok()?),
-        (true, 2) => (Form::Spaced, DateTime::strptime(date + " %H:%M:%S", stamp).ok()?),
+        (true, 2) => (Form::Spaced, DateTime::strptime(date + " %H:%M:%S%.f", stamp).ok()?),
         _ => return None,
     };
-    Some(Time { plain: false, ..Time::plain(seconds(civil), form) })
+    Some(Time { plain: false, ..as_written(stamp, civil.duration_since(EPOCH), form)? })
 }
 
 /// A month: `2016-07`.
@@ -223,32 +234,39 @@ fn month_of_year(stamp: &str) -> Option<Time> {
 /// Characters of a month, of a date and a time to the minute, and to the second.
 const MONTH: usize = 7;
 const MINUTES: usize = 16;
-const SECONDS_END: usize = 19;
+const SECONDS: usize = 19;
 
-/// Whether a time that was read is in just this form: signs where they are, and so digits elsewhere.
-fn is_plain(stamp: &str, form: Form) -> bool {
+/// Whether a time that was read is in just this form, with so many digits of a second's fraction: signs where they are, and so digits elsewhere.
+fn is_plain(stamp: &str, form: Form, digits: usize) -> bool {
     let (len, separator, offset) = match form {
         Form::Integer | Form::Digits(_) | Form::Local { .. } | Form::LocalUtc { .. } => return true,
         Form::Month => (MONTH, b'-', ""),
         Form::Date => (10, b'-', ""),
-        Form::Spaced => (19, b' ', ""),
+        Form::Spaced => (SECONDS, b' ', ""),
         Form::SpacedMinute => (MINUTES, b' ', ""),
         Form::IsoMinute => (MINUTES, b'T', ""),
-        Form::Iso => (19, b'T', ""),
-        Form::Utc => (19, b'T', "Z"),
-        Form::SpacedUtc => (19, b' ', "+00:00"),
+        Form::Iso => (SECONDS, b'T', ""),
+        Form::Utc => (SECONDS, b'T', "Z"),
+        Form::SpacedUtc => (SECONDS, b' ', "+00:00"),
     };
     let Some(civil) = stamp.strip_suffix(offset) else { return false };
-    let signs = [(4, b'-'), (7, b'-'), (10, separator), (13, b':'), (16, b':')];
+    let signs = [(4, b'-'), (7, b'-'), (10, separator), (13, b':'), (16, b':'), (SECONDS, b'.')];
     // A leap second is read as the one before it.
-    civil.len() == len
+    civil.len() == len + if digits > 0 { digits + 1 } else { 0 }
         && signs.iter().all(|&(at, sign)| civil.as_bytes().get(at).is_none_or(|byte| *byte == sign))
         && civil.as_bytes().get(17) != Some(&b'6')
 }
 
 /// The civil time at some seconds since 1970.
 pub fn civil(ticks: i64) -> Option<DateTime> {
-    EPOCH.checked_add(jiff::SignedDuration::from_secs(ticks)).ok()
+    EPOCH.checked_add(SignedDuration::from_secs(ticks)).ok()
+}
+
+/// The civil time at some ticks since 1970, of which a second has 10 to the power of `resolution`, at most 9.
+pub fn civil_at(ticks: i64, resolution: u8) -> Option<DateTime> {
+    let second = 10i64.pow(resolution.into());
+    let nanoseconds = ticks.rem_euclid(second) * (SECOND as i64 / second);
+    EPOCH.checked_add(SignedDuration::new(ticks.div_euclid(second), nanoseconds as i32)).ok()
 }
 
 /// Seconds from 1970 to a civil time.
@@ -266,31 +284,6 @@ pub fn ticks_in_month(month: i64, day: i8, second: i64) -> Option<i64> {
     let first = Date::new(month.div_euclid(12).try_into().ok()?, (month.rem_euclid(12) + 1) as i8, 1).ok()?;
     let days = i64::from(day.min(first.days_in_month())) - 1;
     Some(seconds(first.to_datetime(jiff::civil::Time::midnight())) + days * DAY + second)
-}
-
-/// A stamp in a form; `None` beyond the year 9999.
-pub fn write(ticks: i64, form: Form) -> Option<String> {
-    if form == Form::Integer {
-        return Some(ticks.to_string());
-    }
-    if let Form::LocalUtc { offset, spaced } = form {
-        return write(ticks.checked_sub(offset.into())?, if spaced { Form::SpacedUtc } else { Form::Utc });
-    }
-    let time = civil(ticks)?;
-    Some(match form {
-        Form::Month if time.day() == 1 => time.strftime("%Y-%m").to_string(),
-        Form::Date | Form::Month => time.strftime("%Y-%m-%d").to_string(),
-        Form::SpacedMinute if time.second() == 0 => time.strftime("%Y-%m-%d %H:%M").to_string(),
-        Form::IsoMinute if time.second() == 0 => time.strftime("%Y-%m-%dT%H:%M").to_string(),
-        Form::Iso | Form::IsoMinute => time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
-        Form::Utc => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        Form::SpacedUtc => time.strftime("%Y-%m-%d %H:%M:%S+00:00").to_string(),
-        Form::Digits(digits) => compact::write(time, digits),
-        Form::Local { offset, spaced } => local::write(time, offset, spaced),
-        Form::Spaced | Form::SpacedMinute | Form::Integer | Form::LocalUtc { .. } => {
-            time.strftime("%Y-%m-%d %H:%M:%S").to_string()
-        }
-    })
 }
 
 #[cfg(test)]
@@ -320,6 +313,9 @@ mod tests {
             "0",
             "7",
             "-12",
+            "0.25",
+            "-0.50",
+            "-12.0",
             "2016-07",
             "2016-07-01",
             "2016-07-01 00:10:00",
@@ -328,27 +324,32 @@ mod tests {
             "2016-07-01T23:10",
             "2016-07-01T00:10:00Z",
             "2016-07-01 00:10:00+00:00",
+            "2016-07-01 00:10:00.0",
+            "2016-07-01T00:10:00.123Z",
+            "2016-07-01 00:10:00.5+00:00",
+            "1969-12-31 23:59:59.900000+00:00",
             "9999-12-31",
         ];
         let odd = [
             "-0",
             "+7",
             "007",
-            "2016-07-01 00:10:00.0",
+            "1e3",
+            "2016-07-01 00:10:00,5",
             "2016-07-01t00:10:00",
             "20160701T000000.000",
             "2016-07-01T00:10Z",
             "2016-07-01 00:10:00Z",
             "2016-07-01T00:10:00+00:00",
             "2016-07-01 00:10:00+02:00",
-            "2016-07-01 00:10:00.5+00:00",
             "2016-12-31 23:59:60",
+            "2016-12-31 23:59:60.5",
             "2016-12-31T23:59:60Z",
         ];
         for (stamps, expected) in [(&plain[..], true), (&odd[..], false)] {
             for stamp in stamps {
                 let Some(time) = parse(stamp) else { continue };
-                let written = write(time.ticks, time.form);
+                let written = Style::of(&time).write_time(time.ticks, time.nanoseconds);
                 assert_eq!(time.plain, expected, "{stamp}");
                 assert!(!time.plain || written.as_deref() == Some(stamp), "{stamp}: {written:?}");
             }
@@ -396,7 +397,8 @@ mod tests {
     fn times_show_their_offset_and_their_fraction() {
         for (stamp, expected) in [
             ("2024-02-01T00:00:00.5Z", "2024-02-01T00:00:00.5Z"),
-            ("2024-02-01 00:00:00.000250", "2024-02-01 00:00:00.00025"),
+            ("2024-02-01 00:00:00.000250", "2024-02-01 00:00:00.000250"),
+            ("1969-12-31T23:59:59.8", "1969-12-31T23:59:59.8"),
             ("2024-02-01 00:00:00.000000001+00:00", "2024-02-01 00:00:00.000000001+00:00"),
             ("2024-02-01 00:00:00-04:30", "2024-02-01 00:00:00-04:30"),
             ("2024-02-01T00:00:00.25+05:45", "2024-02-01T00:00:00.25+05:45"),
@@ -430,15 +432,16 @@ mod tests {
             ("7/1/16 0:00", None),
             ("2016/7/1T0:00", None),
             ("2016/7/1 0:00 PM", None),
-            ("2016/7/1 0:00:00.5", None),
+            ("2016/7/1 0:00:00.5", Some("2016-07-01 00:00:00.5")),
+            ("2016-7-1 0:00:00.250", Some("2016-07-01 00:00:00.250")),
             ("2016/7/1 0:00+02:00", None),
             ("2016/7/1 24:00", None),
             ("+201/7/1", None),
             ("/", None),
         ] {
             let time = parse(stamp);
-            assert!(time.is_none_or(|time| time.is_whole() && !time.plain), "{stamp}");
-            assert_eq!(time.and_then(|time| write(time.ticks, time.form)).as_deref(), expected, "{stamp}");
+            assert!(time.is_none_or(|time| !time.plain), "{stamp}");
+            assert_eq!(time.and_then(|time| time.text()).as_deref(), expected, "{stamp}");
         }
     }
 }

@@ -95,6 +95,8 @@ impl Field<'_> {
     pub fn time(&self) -> Option<Time> {
         match *self {
             Self::Text(text) => stamps::parse(text),
+            Self::Number(value) => stamps::parse(&value.to_string()),
+            Self::Single(value) => stamps::parse(&value.to_string()),
             Self::Integer(ticks) => Some(Time::plain(ticks, Form::Integer)),
             Self::Time(time) => Some(time),
             _ => None,

@@ -3,9 +3,9 @@
 use crate::{
     Align, DataError, FindingKind, Outliers, ReadOptions,
     audit::Ledger,
-    grid::{self, Grid, Unit},
+    grid::{self, Fit, Grid, WEEKENDS},
     outliers,
-    stamps::{self, Form},
+    stamps::{LARGEST, Style},
     table,
 };
 use std::{collections::BTreeMap, path::Path};
@@ -105,22 +105,31 @@ impl<'a> Track<'a> {
         }
     }
 
-    /// Keeps the texts of the rows in this form, which is not to be the file's.
-    pub fn keep_texts(&mut self, form: Form) {
+    /// Keeps the texts of the rows in a style that is not to be the file's, where the new one is another.
+    pub fn keep_texts(&mut self, resolution: u8, style: Style, new: impl Fn(i64) -> Option<String>) {
         for row in 0..self.rows {
             let (line, ticks) = (self.lines[row], self.ticks[row]);
             if !self.odd.contains_key(&line)
-                && let Some(text) = stamps::write(ticks, form)
+                && let Some(text) = style.write(ticks, resolution)
+                && new(ticks).is_none_or(|new| new != text)
             {
                 self.odd.insert(line, text.into());
             }
         }
     }
 
-    /// Gives every row its position.
-    fn place(&mut self, grid: &Grid, ledger: &mut Ledger) {
+    /// Counts ticks in parts of them; none if they are too many then.
+    pub fn refine(&mut self, parts: i64) -> Option<()> {
+        for ticks in &mut self.ticks[..self.rows] {
+            *ticks = ticks.checked_mul(parts).filter(|ticks| ticks.unsigned_abs() < LARGEST)?;
+        }
+        Some(())
+    }
+
+    /// Gives every row its position, as that of a sequence.
+    fn place(&mut self, fit: &Fit, sequence: usize, ledger: &mut Ledger) {
         for row in 0..self.rows {
-            let (position, met) = grid.position(self.ticks[row]);
+            let (position, met) = fit.position(sequence, row, self.ticks[row]);
             self.ticks[row] = position;
             if !met {
                 ledger.add(FindingKind::Snapped, self.name.as_deref(), 1, self.line(row));
@@ -266,37 +275,24 @@ pub(crate) fn regularise(
     tracks: &mut [Track<'_>],
     known: &[String],
     civil: bool,
+    resolution: u8,
     align: Align,
     ledger: &mut Ledger,
 ) -> Result<Vec<Grid>, DataError> {
-    let groups = groups(tracks, align);
+    let fit = grid::fit(&groups(tracks, align), civil, resolution, WEEKENDS);
+    let (grids, count) = (&fit.grids, fit.far);
     let all = tracks.iter().map(|track| track.rows).sum::<usize>();
-    let half = all / 2;
-    let (unit, mut step) = grid::step(&groups, civil);
-    let mut grids = fit(&groups, unit, step);
-    let mut count = far(&groups, &grids);
-    // Where clocks are early and late, a difference may be the most frequent one by chance; then the median one has a grid that
-    // nearly all are near.
-    if count > half
-        && let Some(median) = grid::median(unit, &groups)
-    {
-        let others = fit(&groups, unit, median);
-        let fewer = far(&groups, &others);
-        if fewer <= all / 4 {
-            (step, count, grids) = (median, fewer, others);
-        }
-    }
-    let words = grid::words(unit, step);
-    if count > half {
+    let words = grids.first().map_or(String::new(), |grid| grid::words(grid.step, resolution));
+    if 2 * count > all {
         let off = |(track, grid): (&Track<'_>, &Grid)| {
             (0..track.rows).filter(|&row| !grid.is_near(track.ticks[row])).map(|row| track.line(row)).min()
         };
-        let line = tracks.iter().zip(&grids).filter_map(off).min().unwrap_or(0);
+        let line = tracks.iter().zip(grids).filter_map(off).min().unwrap_or(0);
         let found = format!("{count} of {all} off the grid of {words}, the first on line {line}");
         return Err(table::fault(path, "stamps with a regular step", found));
     }
-    for (track, grid) in tracks.iter_mut().zip(&grids) {
-        track.place(grid, ledger);
+    for (sequence, track) in tracks.iter_mut().enumerate() {
+        track.place(&fit, sequence, ledger);
     }
     let (mut kept, mut inserted) = (0, 0i64);
     for track in tracks.iter_mut() {
@@ -305,18 +301,7 @@ pub(crate) fn regularise(
         inserted = inserted.saturating_add(track.gaps(known, ledger));
     }
     bounded(path, &words, kept, inserted)?;
-    Ok(grids)
-}
-
-/// A grid for each sequence of some groups.
-fn fit(groups: &[Vec<&[i64]>], unit: Unit, step: i64) -> Vec<Grid> {
-    groups.iter().flat_map(|group| std::iter::repeat_n(Grid::fit(unit, step, group), group.len())).collect()
-}
-
-/// How many are not even near the grid of their sequence.
-fn far(groups: &[Vec<&[i64]>], grids: &[Grid]) -> usize {
-    let own = |(ticks, grid): (&&[i64], &Grid)| ticks.iter().filter(|&&ticks| !grid.is_near(ticks)).count();
-    groups.iter().flatten().zip(grids).map(own).sum()
+    Ok(fit.grids)
 }
 
 /// Whether so few rows may be so many with the gaps filled.

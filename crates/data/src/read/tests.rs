@@ -1,6 +1,8 @@
 use super::*;
 use std::io::Write;
 
+mod fractions;
+
 fn read_bytes(bytes: &[u8], options: &str) -> Result<(Signal, Audit), DataError> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(bytes).expect("written");
@@ -365,9 +367,9 @@ fn stamps_that_are_a_little_off_have_a_grid() {
     assert_eq!((signal.len(), &*audit.step), (1200, "60"));
     assert_eq!((signal.stamps.at(0), signal.stamps.at(1199)), ("0".into(), (60 * 1199).to_string()));
     assert!(audit.total(FindingKind::Snapped) > 600 && audit.findings.len() == 1, "{audit:?}");
-    // A tenth of the step and more is off the grid.
-    let error = read_bytes(format!("t,a\n{}", jittered([6, -6, 0, 6, -6, 6, -6])).as_bytes(), "").expect_err("no grid");
-    assert!(error.to_string().contains("of 1200 off the grid of 66, the first on line "), "{error}");
+    // So are stamps that are further off, where one row follows another.
+    let (signal, audit) = read_bytes(format!("t,a\n{}", jittered([6, -6, 0, 6, -6, 6, -6])).as_bytes(), "").expect("reads");
+    assert_eq!((signal.len(), &*audit.step), (1200, "60"));
 }
 
 #[test]
@@ -628,13 +630,12 @@ fn every_fault_is_named_with_its_place() {
         (
             "t,a\n2020-01-01 00:00:00,1\n2020-01-01 01:00:00Z,1\n",
             "",
-            ":3: column `t`: expected a month, a date, a date and time to the second, or an integer of at most 61 bits, in the form of \
+            ":3: column `t`: expected a month, a date, a date and time, or a number of at most 61 bits without its point, in the form of \
              the first, the year in front, an offset from UTC included, found `2020-01-01 01:00:00Z`",
         ),
         ("t,a\n2020-01-01 00:00:00+01:00,1\n2020-01-01 01:00:00,1\n", "", ":3: column `t`: expected a month, a date"),
         ("t,a\n9223372036854775807,1\n", "", ":2: column `t`: expected a month, a date"),
         ("t,a\n1/7/2016 0:00,1\n", "", ":2: column `t`: expected a month, a date"),
-        ("t,a\n2020-01-01 00:00:00.5,1\n", "", ":2: column `t`: expected a month, a date"),
         ("t;a\n1;2\n", "", "expected fields separated by commas, found semicolons and no comma on line 1"),
         ("t\ta b\n1\t2\n", "", "expected fields separated by commas, found tabs and no comma on line 1"),
         ("t,a,\n1,2,\n", "", "neither empty nor doubled, found `` as column 3, the last: the lines end in a comma"),
@@ -661,7 +662,7 @@ fn every_fault_is_named_with_its_place() {
         ),
         ("t,a,f\n1,1,-9\n", "future = [\"f\"]\nmissing = [-9]", ":2: column `f`: expected a finite number, TRUE"),
         ("t,a\n1,1\n2,1\n1000,1\n", "", "expected rows on at least a third of the grid of 1, found 3 rows and 997 missing"),
-        ("t,a\n0,1\n10,1\n21,1\n33,1\n46,1\n60,1\n75,1\n", "", "found 4 of 7 off the grid of 10, the first on line 4"),
+        ("t,a\n0,1\n10,1\n13,1\n26,1\n33,1\n57,1\n61,1\n", "", "found 4 of 7 off the grid of 3, the first on line 3"),
         ("unique_id,ds,x\na,1,1\n", long, "expected a column `y`, found unique_id, ds, x"),
         ("unique_id,ds,y\n,1,1\n", long, ":2: column `unique_id`: expected the name of a series"),
         ("unique_id,ds,y\na,1,1\n", "format = \"long\"\ncolumns = [\"b\"]", "expected rows of series `b`, found none"),

@@ -1,16 +1,16 @@
 //! The stamps of a signal: those of a regular grid, or texts, and how they go on.
 
-use super::{Clock, Form, Time, civil, parse, write};
+use super::{Clock, Form, SECOND, Style, Time, civil, civil_at, nanoseconds, parse, shortest};
 use crate::{
     compact,
-    grid::{self, Grid, Unit},
+    grid::{self, Grid, Step, Unit, WEEKENDS},
     local,
 };
 use jiff::civil::DateTime;
 use std::{collections::BTreeMap, ops::Range};
 
 /// Integers below it are no seconds since 1970: it is the third of March 1973.
-const SECONDS: i64 = 100_000_000;
+const SECONDS: i128 = 100_000_000;
 
 /// The stamps of a signal. Those of a regular grid are written when they are asked for; texts in another form are kept.
 #[derive(Clone, Debug)]
@@ -19,21 +19,29 @@ pub struct Stamps(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     Written(Vec<String>),
-    Regular { grid: Grid, first: i64, form: Form, len: usize, odd: BTreeMap<usize, Box<str>> },
+    Regular { grid: Grid, first: i64, style: Style, resolution: u8, len: usize, odd: BTreeMap<usize, Box<str>> },
 }
 
 impl Stamps {
-    /// `len` positions of a grid from `first` on, `odd` those of other texts; none where one would be beyond the year 9999.
-    pub(crate) fn regular(grid: Grid, first: i64, len: usize, form: Form, odd: BTreeMap<usize, Box<str>>) -> Option<Self> {
+    /// `len` positions of a grid from `first` on, `odd` those of other texts; none where one would be beyond the year 9999. How they are written comes with
+    /// the resolution of the grid's ticks.
+    pub(crate) fn regular(
+        grid: Grid,
+        first: i64,
+        len: usize,
+        (style, resolution): (Style, u8),
+        odd: BTreeMap<usize, Box<str>>,
+    ) -> Option<Self> {
         for position in [first, first.checked_add(len as i64)? - 1] {
-            write(grid.ticks(position)?, form)?;
+            style.write(grid.ticks(position)?, resolution)?;
         }
-        Some(Self(Kind::Regular { grid, first, form, len, odd }))
+        Some(Self(Kind::Regular { grid, first, style, resolution, len, odd }))
     }
 
     /// The numbers from 0 on.
     pub(crate) fn counted(len: usize) -> Self {
-        Self(Kind::Regular { grid: Grid::counting(), first: 0, form: Form::Integer, len, odd: BTreeMap::new() })
+        let style = Style::whole(Form::Integer);
+        Self(Kind::Regular { grid: Grid::counting(), first: 0, style, resolution: 0, len, odd: BTreeMap::new() })
     }
 
     /// How many there are.
@@ -54,9 +62,9 @@ impl Stamps {
         assert!(row < self.len(), "row {row} of {}", self.len());
         match &self.0 {
             Kind::Written(stamps) => stamps[row].clone(),
-            Kind::Regular { odd, form, .. } => match odd.get(&row) {
+            Kind::Regular { odd, style, resolution, .. } => match odd.get(&row) {
                 Some(text) => text.to_string(),
-                None => self.ticks(row).and_then(|ticks| write(ticks, *form)).unwrap_or_default(),
+                None => self.ticks(row).and_then(|ticks| style.write(ticks, *resolution)).unwrap_or_default(),
             },
         }
     }
@@ -76,10 +84,10 @@ impl Stamps {
     pub fn after(&self, rows: usize, count: usize) -> Vec<String> {
         let next = match &self.0 {
             Kind::Written(stamps) => {
-                written_next(&stamps[..rows]).and_then(|(grid, next, form)| on_grid(&grid, next, count, form))
+                written_next(&stamps[..rows]).and_then(|(grid, next, style)| on_grid(&grid, next, count, style))
             }
-            Kind::Regular { grid, first, form, .. } => {
-                first.checked_add(rows as i64).and_then(|position| on_grid(grid, position, count, *form))
+            Kind::Regular { grid, first, style, resolution, .. } => {
+                first.checked_add(rows as i64).and_then(|position| on_grid(grid, position, count, (*style, *resolution)))
             }
         };
         next.unwrap_or_else(|| (1..=count).map(|ahead| format!("+{ahead}")).collect())
@@ -88,32 +96,43 @@ impl Stamps {
     /// Months from row to row, where they are regular by the calendar.
     pub fn months(&self) -> Option<i64> {
         match &self.0 {
-            Kind::Regular { grid: Grid { unit: Unit::Month, step, .. }, .. } => Some(*step),
+            Kind::Regular { grid: Grid { step: Step { unit: Unit::Month, size, .. }, .. }, .. } => Some(*size),
             _ => None,
         }
     }
 
     /// Whether rows are Mondays to Fridays.
     pub fn are_workdays(&self) -> bool {
-        matches!(&self.0, Kind::Regular { grid: Grid { unit: Unit::Workday, .. }, .. })
+        matches!(&self.0, Kind::Regular { grid: Grid { step: Step { unit: Unit::Workday, .. }, .. }, .. })
     }
 
-    /// Whether stamps count rows, one by one or in any steps, which tells of no time. Integers that begin at 10⁸ or later with other steps than 1 may be
+    /// Whether stamps count rows, one by one or in any steps, which tells of no time. Numbers that begin at 10⁸ or later with other steps than 1 may be
     /// seconds since 1970.
     pub fn are_counts(&self) -> bool {
         match &self.0 {
-            Kind::Regular { grid, first, .. } if grid.unit == Unit::Count => {
-                grid.step <= 1 || grid.ticks(*first).is_some_and(|ticks| ticks < SECONDS)
+            Kind::Regular { grid, len, .. } if grid.step.unit == Unit::Count => {
+                let step = (*len > 1).then(|| self.nanoseconds(1).zip(self.nanoseconds(0)));
+                let counts = step.flatten().is_none_or(|(second, first)| second - first == SECOND);
+                counts || self.nanoseconds(0).is_some_and(|first| first < SECONDS * SECOND)
             }
             _ => false,
         }
     }
 
-    /// Seconds since 1970, of a civil time, in UTC or of local clocks where their days are regular, or the integer itself; none
-    /// of what is neither.
-    pub(crate) fn ticks(&self, row: usize) -> Option<i64> {
+    /// Nanoseconds since 1970, of a civil time, in UTC or of local clocks where their days are regular, or of the number as seconds; none of what is neither.
+    pub(crate) fn nanoseconds(&self, row: usize) -> Option<i128> {
         match &self.0 {
-            Kind::Written(stamps) => parse(&stamps[row]).map(|time| time.ticks),
+            Kind::Written(stamps) => parse(&stamps[row]).map(nanoseconds),
+            Kind::Regular { resolution, .. } => {
+                self.ticks(row).map(|ticks| i128::from(ticks) * SECOND / 10i128.pow((*resolution).into()))
+            }
+        }
+    }
+
+    /// Ticks of a regular grid.
+    fn ticks(&self, row: usize) -> Option<i64> {
+        match &self.0 {
+            Kind::Written(_) => None,
             Kind::Regular { grid, first, .. } => grid.ticks(first.checked_add(row as i64)?),
         }
     }
@@ -122,19 +141,20 @@ impl Stamps {
     /// have none, but for those that are dates.
     pub(crate) fn civil(&self) -> Box<dyn Fn(usize) -> Option<DateTime> + '_> {
         match &self.0 {
-            Kind::Regular { form: Form::Integer, .. } => Box::new(|_| None),
-            Kind::Regular { grid, len, .. } => {
-                Box::new(|row| if row < *len || grid.goes_on() { civil(self.ticks(row)?) } else { None })
+            Kind::Regular { style: Style { form: Form::Integer, .. }, .. } => Box::new(|_| None),
+            Kind::Regular { grid, len, resolution, .. } => {
+                Box::new(|row| if row < *len || grid.goes_on() { civil_at(self.ticks(row)?, *resolution) } else { None })
             }
             Kind::Written(stamps) => {
                 let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
-                let local = times.is_some_and(|times| settled(&times).1.is_local());
+                let local = times.and_then(|times| settled(&times)).is_some_and(|settled| settled.style.form.is_local());
                 let next = written_next(stamps);
                 Box::new(move |row| match (stamps.get(row), &next) {
                     (Some(stamp), _) => parse_civil(stamp, local),
-                    (None, Some((grid, next, form))) if grid.goes_on() => {
+                    (None, Some((grid, next, (style, resolution)))) if grid.goes_on() => {
                         let ticks = grid.ticks(next.checked_add((row - stamps.len()) as i64)?)?;
-                        if *form == Form::Integer { compact_civil(ticks) } else { civil(ticks) }
+                        let is_number = style.form == Form::Integer;
+                        if is_number { compact_civil(ticks) } else { civil_at(ticks, *resolution) }
                     }
                     _ => None,
                 })
@@ -146,46 +166,57 @@ impl Stamps {
 /// Stamps that tell how those go on that are on no grid yet.
 const LATEST: usize = 64;
 
-/// The grid that some texts are on, the position after them, and the form that they go on in.
-fn written_next(stamps: &[String]) -> Option<(Grid, i64, Form)> {
+/// The grid that some texts are on, the position after them, how they are written and the resolution of ticks.
+fn written_next(stamps: &[String]) -> Option<(Grid, i64, (Style, u8))> {
     let latest = &stamps[stamps.len().saturating_sub(LATEST)..];
     let times: Vec<Time> = latest.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
-    let (ticks, form) = settled(&times);
-    let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
-    let grid = Grid::fit(unit, step, &[&ticks]);
+    let Settled { ticks, resolution, style } = settled(&times)?;
+    let grid = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, WEEKENDS).grids.pop()?;
     let (last, _) = grid.position(*ticks.last()?);
-    Some((grid, last.checked_add(1)?, form))
+    Some((grid, last.checked_add(1)?, (style, resolution)))
 }
 
-/// The ticks of times in order, as the grid takes them, and the form that they go on in: the finest of theirs, that of compact
-/// dates or of local clocks.
-pub(crate) fn settled(times: &[Time]) -> (Vec<i64>, Form) {
-    let ticks: Vec<i64> = times.iter().map(|time| time.ticks).collect();
-    let form = times.iter().map(|time| time.form).reduce(Form::finest).unwrap_or(Form::Integer);
-    let settled = match form.clock() {
-        Clock::Integer if times.iter().all(|time| time.plain) => {
+/// Times in order as the grid takes them.
+pub(crate) struct Settled {
+    pub ticks: Vec<i64>,
+    /// A second, or a count, has 10 to the power of it of them.
+    pub resolution: u8,
+    /// How they go on: in the finest of their forms, that of compact dates or of local clocks.
+    pub style: Style,
+}
+
+/// Times in order as the grid takes them; none where there are none, or too large ones.
+pub(crate) fn settled(times: &[Time]) -> Option<Settled> {
+    let style = times.iter().skip(1).fold(Style::of(times.first()?), Style::and);
+    let resolution = times.iter().map(|time| shortest(time.nanoseconds)).max()?;
+    let ticks: Vec<i64> = times.iter().map(|time| time.at(resolution)).collect::<Option<_>>()?;
+    let settled = match style.form.clock() {
+        Clock::Integer if style.digits == 0 && times.iter().all(|time| time.plain) => {
             compact::dates(&[vec![&ticks]]).map(|(mut dates, form)| (dates.remove(0), form))
         }
-        Clock::Utc => local::days(times, &ticks),
+        Clock::Utc if resolution == 0 => local::days(times, &ticks),
         _ => None,
     };
-    settled.unwrap_or((ticks, form))
+    let (ticks, form) = settled.unwrap_or((ticks, style.form));
+    Some(Settled { ticks, resolution, style: Style { form, ..style } })
 }
 
-/// `count` positions of a grid from one on, in a form; none where its step is unknown.
-fn on_grid(grid: &Grid, first: i64, count: usize, form: Form) -> Option<Vec<String>> {
+/// `count` positions of a grid from one on, and how they are written; none where its step is unknown.
+fn on_grid(grid: &Grid, first: i64, count: usize, (style, resolution): (Style, u8)) -> Option<Vec<String>> {
     if !grid.goes_on() {
         return None;
     }
-    (0..count as i64).map(|ahead| write(grid.ticks(first.checked_add(ahead)?)?, form)).collect()
+    (0..count as i64).map(|ahead| style.write(grid.ticks(first.checked_add(ahead)?)?, resolution)).collect()
 }
 
-/// The civil time of a stamp, `local` or in UTC where it has an offset; integers have none, but for compact dates.
+/// The civil time of a stamp, `local` or in UTC where it has an offset; numbers have none, but for compact dates.
 fn parse_civil(stamp: &str, local: bool) -> Option<DateTime> {
     let time = parse(stamp)?;
     match time.form {
         Form::Integer => compact_civil(time.ticks),
-        _ => civil(time.ticks.checked_add(if local { time.offset.into() } else { 0 })?),
+        _ => civil(time.ticks.checked_add(if local { time.offset.into() } else { 0 })?)?
+            .checked_add(jiff::SignedDuration::from_nanos(time.nanoseconds.into()))
+            .ok(),
     }
 }
 
@@ -220,11 +251,10 @@ mod tests {
     fn check<const N: usize>(stamps: [&str; N], expected: [&str; 2]) {
         let stamps: Vec<String> = stamps.map(String::from).into();
         let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
-        if let Some((ticks, form)) = times.map(|times| settled(&times)) {
-            let (unit, step) = grid::step(&[vec![&ticks]], form != Form::Integer);
-            let grid = Grid::fit(unit, step, &[&ticks]);
+        if let Some(Settled { ticks, resolution, style }) = times.and_then(|times| settled(&times)) {
+            let grid = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, WEEKENDS).grids.remove(0);
             let first = grid.position(ticks[0]).0;
-            let regular = Stamps::regular(grid, first, N, form, BTreeMap::new()).expect("before the year 10000");
+            let regular = Stamps::regular(grid, first, N, (style, resolution), BTreeMap::new()).expect("before the year 10000");
             assert_eq!(regular.after(N, 2), expected);
         }
         assert_eq!(Stamps::from(stamps).after(N, 2), expected);
