@@ -25,9 +25,11 @@ pub type ByHorizon = Vec<(usize, Rows)>;
 /// Sums of errors by forecaster, in the order to print.
 pub type Boards = Vec<(String, HorizonBoards)>;
 
-/// Seasons that the statistical baseline is fitted on, and most of its forecasts: each is a fit of milliseconds.
+/// Seasons that the statistical baseline is fitted on.
 const MSTL_SEASONS: usize = 14;
+/// Most of its forecasts, each a fit of milliseconds, and how many errors its quantiles come from at least.
 const MOST_FITS: usize = 4000;
+const FEWEST_FITS: usize = 1000;
 /// Most errors of one step that a baseline's quantiles come from; of more one of every so many is taken.
 const MOST_ERRORS: usize = 20_000;
 
@@ -233,7 +235,8 @@ impl<'a> Judge<'a> {
             return Ok(Boards::new());
         }
         let all = Origins::of(validation, self.horizons[0]).map_err(|error| self.named(error))?;
-        Ok(self.spread("mstl-ets", &mstl, (&all, MOST_FITS), [origins], file)?.into())
+        let errors = fits.max(FEWEST_FITS);
+        Ok(self.spread("mstl-ets", &mstl, (&all, errors), [origins], file)?.into())
     }
 
     fn baseline<const N: usize>(

@@ -12,7 +12,7 @@ use foretoken_data::{
     CalendarFeature, Clock, DataError, LineParser, Outliers, PARQUET, Parsed, Tick, difference, is_stamp, known_columns,
     read_known,
 };
-use foretoken_model::{Beside, Forecast, Predictor, Snapshot, file::write_atomically};
+use foretoken_model::{Beside, Forecast, ModelError, Predictor, Snapshot, file::write_atomically};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
@@ -139,6 +139,11 @@ fn tell_known(
             ));
         }
         Some(path) => path,
+        // A linear expert alone looks at none of it.
+        None if predictor.forecaster().is_linear_alone() => {
+            let horizon = predictor.forecaster().config().horizon;
+            return tell_nothing(predictor, horizon).map_err(|error| CliError::file(&arguments.model, error));
+        }
         None if covariates.known.is_empty() || arguments.snapshot.as_ref().is_some_and(|path| path.exists()) => return Ok(()),
         None => {
             let columns: Vec<&str> =
@@ -155,6 +160,13 @@ fn tell_known(
     let known: Vec<Vec<&[f64]>> = found.values.iter().map(|values| vec![&values[..]]).collect();
     let past = vec![vec![&[][..]]; covariates.past.len()];
     predictor.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))
+}
+
+/// Tells the stream that nothing is known of so many rows more.
+fn tell_nothing(predictor: &mut Predictor, rows: usize) -> Result<(), ModelError> {
+    let (covariates, nothing) = (predictor.forecaster().covariates(), vec![f64::NAN; rows]);
+    let (past, known) = (vec![vec![&[][..]]; covariates.past.len()], vec![vec![&nothing[..]]; covariates.known.len()]);
+    predictor.tell(&Beside { past, known })
 }
 
 /// Goes on where a snapshot was taken.
@@ -236,7 +248,7 @@ impl Live {
     }
 }
 
-/// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead.
+/// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead; `blind` if nothing is told of that.
 fn advance(
     predictor: &mut Predictor,
     place: &mut Place,
@@ -244,9 +256,13 @@ fn advance(
     stamp: Option<&str>,
     values: &[f64],
     columns: usize,
+    blind: bool,
 ) -> Result<Option<Tick>, CliError> {
     let tick = stamp.map(|stamp| place.clock.look(stamp, line)).transpose()?;
     let passed = stamp.map_or(Ok(0), |stamp| place.passed(stamp, line))?;
+    if blind {
+        tell_nothing(predictor, 1)?;
+    }
     predictor.advance_after(passed, &values[..columns], &values[columns..])?;
     place.take(passed);
     if let Some(tick) = tick {
@@ -297,7 +313,8 @@ impl Lines<'_> {
             Err(error) => return Err(Refused::Line(error.to_string())),
         };
         let Live { predictor, place, unwritten } = live;
-        let tick = advance(predictor, place, number, stamp, values, self.columns).map_err(|error| match error {
+        let blind = self.arguments.known.is_none() && predictor.forecaster().is_linear_alone();
+        let tick = advance(predictor, place, number, stamp, values, self.columns, blind).map_err(|error| match error {
             // A broken stream has no next sample, and no state to keep.
             CliError::Model(error) if predictor.check_whole().is_err() => {
                 Refused::Stream(CliError::Line { line: number, source: error })
