@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 const DAYS: i128 = DAY as i128 * SECOND;
 /// A day when clocks go forward.
 const SHORT_DAY: i128 = DAYS - 3600 * SECOND;
-/// Longer differences in turn, alike to an eighth, that a step gives way to.
-const AGAIN: u32 = 3;
+/// Differences that tell the step.
+const RECENT: usize = 9;
 const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 
 /// What a live stream knows of its stamps. It looks at one, and takes it if its sample was taken.
 ///
-/// The step is the smallest difference so far, until three longer ones that are alike followed one another: then it is theirs, since one stamp that came
-/// early or late made it too short. What passed is the difference in steps, to the nearest, less one. Where that would be a guess nothing passed: before there
+/// The step is told by the newest nine differences: of those up to half above their lower quartile, as more is a gap, the median. So no two stamps that came
+/// early or late make it another. What passed is the difference in steps, to the nearest, less one. Where that would be a guess nothing passed: before there
 /// are two stamps, among stamps that are text, and where the step is 28 to 31 days, a month's. An empty stamp says nothing. From a Friday to a Monday two days
 /// passed, until two weekends were passed over, the one that is looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates
 /// (`20240131`) as long as all of them can be, with as many digits. Stamps with an offset count in UTC; where the offset changes
@@ -51,12 +51,12 @@ struct Pace {
     last: Time,
     /// The step, in nanoseconds; integers count seconds.
     step: Option<i128>,
-    /// The smallest of the longer differences in turn that are alike.
+    /// The newest differences, in a ring.
     #[serde(default)]
-    longer: i128,
-    /// How many there are.
+    recent: [i128; RECENT],
+    /// How many there were.
     #[serde(default)]
-    again: u32,
+    count: usize,
     /// Fridays with a Monday after them.
     weekends: usize,
     /// Whether there was a Saturday or a Sunday.
@@ -120,7 +120,7 @@ fn date(time: Time, form: Option<Form>) -> Option<Time> {
 
 impl Pace {
     fn new(first: Time) -> Self {
-        Self { last: first, step: None, longer: 0, again: 0, weekends: 0, on_weekends: is_on_weekend(first) }
+        Self { last: first, step: None, recent: [0; RECENT], count: 0, weekends: 0, on_weekends: is_on_weekend(first) }
     }
 
     fn has_days(&self) -> bool {
@@ -156,21 +156,23 @@ impl Pace {
     }
 
     fn after(&self, next: Time) -> Self {
-        let difference = self.difference(next);
-        let (step, longer, again) = match self.step {
-            Some(step) if difference > step + step / 8 => {
-                let alike = self.again > 0 && (difference - self.longer).abs() <= self.longer / 8;
-                let (longer, again) = if alike { (self.longer.min(difference), self.again + 1) } else { (difference, 1) };
-                if again < AGAIN || self.are_workdays(next) { (step, longer, again) } else { (longer, 0, 0) }
-            }
-            Some(step) => (step.min(difference), 0, 0),
-            None => (difference, 0, 0),
-        };
+        let (mut recent, mut count) = (self.recent, self.count);
+        // A clock that was kept before there were these knows its step alone.
+        for difference in self.step.filter(|_| count == 0).into_iter().chain([self.difference(next)]) {
+            recent[count % RECENT] = difference;
+            count += 1;
+        }
+        let mut sorted = recent;
+        let known = &mut sorted[..count.min(RECENT)];
+        known.sort_unstable();
+        let short = known[(known.len() - 1) / 4];
+        let one = known.partition_point(|difference| *difference < short + short / 2 + 1);
+        let step = known[(one - 1) / 2];
         Self {
             last: next,
             step: Some(step),
-            longer,
-            again,
+            recent,
+            count,
             weekends: self.weekends + usize::from(self.passes_weekend(next)),
             on_weekends: self.on_weekends || is_on_weekend(next),
         }
@@ -249,9 +251,13 @@ mod tests {
 
     #[test]
     fn one_late_stamp_makes_no_step() {
-        // The third came 20 late: the next ones pass over one each, until it is known that they do not.
-        check(&["0", "60", "140", "180", "240", "300", "360", "420", "600"], &[0, 0, 0, 0, 1, 1, 1, 0, 2]);
-        // Gaps that are no two alike leave the step.
+        check(&["0", "60", "140", "180", "240", "300", "360", "420", "600"], &[0, 0, 0, 0, 1, 0, 0, 0, 2]);
+        // One that came at once, and a clock that was put back.
+        let tenths: Vec<String> = (0..20).map(|row| format!("{}.{}", row / 10, row % 10)).collect();
+        let tenths = tenths.iter().map(String::as_str);
+        let stamps: Vec<&str> = tenths.chain(["1.901", "2.0", "2.1", "2.16", "2.26", "2.36", "102.36"]).collect();
+        check(&stamps, &[&[0; 26][..], &[999]].concat());
+        // Gaps leave the step.
         check(&["0", "1", "2", "5", "9", "12", "16"], &[0, 0, 0, 2, 3, 2, 3]);
     }
 
@@ -338,7 +344,7 @@ mod tests {
         check(&days, &[0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
         // A Saturday makes them days, for ever.
         days.extend(["2024-01-26", "2024-01-27", "2024-01-29", "2024-02-02", "2024-02-05"]);
-        check(&days[11..], &[0, 0, 0, 0, 1, 3, 2]);
+        check(&days[11..], &[0, 0, 0, 0, 1, 3, 1]);
         assert_eq!(passed(&days)[13..], [1, 0, 1, 3, 2]);
         // Weekends are no days of hours.
         check(

@@ -48,6 +48,13 @@ pub(crate) struct Step {
     pub parts: i64,
 }
 
+impl Step {
+    /// Whether both are as long.
+    fn is(&self, other: &Self) -> bool {
+        i128::from(self.size) * i128::from(other.parts) == i128::from(other.size) * i128::from(self.parts)
+    }
+}
+
 /// Positions at `phase + step · position`, in units; a step of 0 is unknown, and positions are units.
 #[derive(Clone, Debug)]
 pub(crate) struct Grid {
@@ -217,6 +224,11 @@ impl Grid {
     pub fn is_near(&self, ticks: i64) -> bool {
         let late = i128::from(self.late(ticks).unsigned_abs());
         NEAR * late < i128::from(self.step.size.max(1)) || 2 * late <= i128::from(self.step.parts)
+    }
+
+    /// Whether its nearest position comes more than a quarter of a step later.
+    pub fn is_early(&self, ticks: i64) -> bool {
+        matches!(self.step.unit, Unit::Count | Unit::Second) && self.late(ticks) < -(self.step.size / 4)
     }
 
     /// The time of a position, to the nearest tick.

@@ -173,7 +173,7 @@ pub fn parse(stamp: &str) -> Option<Time> {
 
 /// A time since 1970 that was read.
 fn as_written(stamp: &str, since: SignedDuration, form: Form) -> Option<Time> {
-    let digits = stamp.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
+    let digits = stamp.split_once(['.', ',']).map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
     let time = Time::of_nanoseconds(since.as_nanos(), form)?;
     Some(Time { digits: time.digits.max(digits as u8), plain: is_plain(stamp, form, digits), ..time })
 }

@@ -128,6 +128,9 @@ impl Table {
     /// # Errors
     /// An unreadable, packed or empty file, one in UTF-16, no header, fewer than two columns, or names that are empty or doubled.
     pub fn open(path: &Path) -> Result<Self, DataError> {
+        if std::fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
+            return Err(fault(path, "a file, which is read more than once", "a pipe or a device"));
+        }
         let mut start = Vec::new();
         let read = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
         read.map_err(|source| DataError::Io { path: path.into(), source })?;

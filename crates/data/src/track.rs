@@ -128,8 +128,16 @@ impl<'a> Track<'a> {
 
     /// Gives every row its position, as that of a sequence.
     fn place(&mut self, fit: &Fit, sequence: usize, ledger: &mut Ledger) {
+        let mut before = i64::MIN;
         for row in 0..self.rows {
-            let (position, met) = fit.position(sequence, row, self.ticks[row]);
+            let ticks = self.ticks[row];
+            let (position, met) = fit.position(sequence, row, ticks);
+            // Of two that are nearest to one position the first is that of the one before, if it may be and that has none.
+            let is_free = row < 2 || self.ticks[row - 2] < position - 1;
+            if row > 0 && self.ticks[row - 1] == position && before < ticks && is_free && fit.may_be_late(sequence, before) {
+                self.ticks[row - 1] -= 1;
+            }
+            before = ticks;
             self.ticks[row] = position;
             if !met {
                 ledger.add(FindingKind::Snapped, self.name.as_deref(), 1, self.line(row));

@@ -134,7 +134,8 @@ fn a_network_that_adds_nothing_is_not_shipped() {
     assert!(again["model"] == metrics["test"]["model"] && again["network"].is_null());
     // It looks at nothing that is known ahead, and asks for none.
     let lines: Vec<&str> = process.split_inclusive('\n').collect();
-    let stream = |lines: &[&str]| stdout(&with_input(&["stream", "out", "--snapshot", "state"], folder, lines.concat().as_bytes()));
+    let stream =
+        |lines: &[&str]| stdout(&with_input(&["stream", "out", "--snapshot", "state"], folder, lines.concat().as_bytes()));
     let streamed = stream(&lines[..2000]) + &stream(&lines[2000..]);
     assert_eq!(streamed.lines().count(), 6000);
     assert_eq!(bits(streamed.lines().last().unwrap()), points(&stdout(&foretoken(&["forecast", "out", "data.csv"], folder))));

@@ -5,13 +5,23 @@
 //! makes all after it so (a loop that sleeps for a minute and works for a moment), but one row follows the other by about a step or several, rows are counted
 //! from one to the next, on the grid that the last one is on.
 
-use super::{FINEST, Grid, Step, Unit, differences, step_past};
+use super::{FINEST, Grid, Step, Unit, differences, place, step_past};
 use crate::stamps::LARGEST;
 
 /// A difference within this part of a step from so many of them is a step, or several.
 const ABOUT: f64 = 0.25;
 /// Differences that are, of all, where rows are counted from one to the next.
 const MOST: f64 = 0.9;
+/// Parts of a file whose steps have to be the same, each to within a part of the step of all, where rows are counted.
+const STRETCHES: usize = 4;
+const SAME: f64 = 0.1;
+/// The most frequent step is not doubted where one in so many stamps speak against it, or there are less than so many at all.
+const FEW: usize = 8;
+const MANY: usize = 30;
+/// So many times fewer gaps make a step of which there are fewer.
+const FEWER: usize = 10;
+/// One in so many breaks more is no worse, nor are stamps so small a part of a tick further from their places than they can be.
+const MORE: usize = 50;
 /// A rounder step may have its stamps so many times as far from their places as the nearest one.
 const ROUND: f64 = 1.1;
 /// Steps of clocks, in seconds.
@@ -28,6 +38,11 @@ pub(crate) struct Fit {
 }
 
 impl Fit {
+    /// Whether the stamp of a row of a sequence may be a late one of the position before its own.
+    pub fn may_be_late(&self, sequence: usize, ticks: i64) -> bool {
+        self.counted.is_none() && self.grids[sequence].is_early(ticks)
+    }
+
     /// The position of a row of a sequence, which has these ticks, and whether it is met exactly, or as nearly as ticks can.
     pub fn position(&self, sequence: usize, row: usize, ticks: i64) -> (i64, bool) {
         let grid = &self.grids[sequence];
@@ -38,52 +53,91 @@ impl Fit {
     }
 }
 
-/// The grid of each of the sequences of some groups: of the most frequent step, or where not most stamps are near that, or they have fractions and not most
-/// differences are it, of the roundest that three of four are near and none is much nearer; or that rows are counted on. Of the most frequent step where there is none.
-pub(crate) fn fit(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, weekends: usize) -> Fit {
-    let all: usize = groups.iter().flatten().map(|ticks| ticks.len()).sum();
-    let frequent = step_past(groups, civil, resolution, weekends);
-    let fitted = |grid: &dyn Fn(&[&[i64]]) -> Grid| {
+/// Grids of one step, one a sequence, and what speaks against them.
+struct Trial {
+    grids: Vec<Grid>,
+    /// Stamps that are not even near them.
+    far: usize,
+    /// Stamps that are not on them.
+    unmet: usize,
+    /// How far stamps are from their places, in ticks; half a tick is as near as they can be.
+    off: f64,
+    /// Stamps that do not follow the one before by a step.
+    breaks: usize,
+}
+
+impl Trial {
+    fn of(groups: &[Vec<&[i64]>], grid: impl Fn(&[&[i64]]) -> Grid) -> Self {
         let own = |group: &Vec<&[i64]>| std::iter::repeat_n(grid(group), group.len());
         let grids: Vec<Grid> = groups.iter().flat_map(own).collect();
-        let (mut far, mut off) = (0, 0.0);
+        let (mut far, mut unmet, mut off, mut breaks) = (0, 0, 0.0, 0);
         for (ticks, grid) in groups.iter().flatten().zip(&grids) {
             far += ticks.iter().filter(|&&ticks| !grid.is_near(ticks)).count();
-            // Half a tick is as near as they can be.
-            let beyond = |&ticks: &i64| grid.late(ticks).unsigned_abs().saturating_sub(grid.step.parts as u64 / 2) as f64;
-            off += ticks.iter().map(beyond).sum::<f64>() / grid.step.parts as f64;
+            unmet += ticks.iter().filter(|&&ticks| !grid.position(ticks).1).count();
+            let beyond = |&ticks: &i64| (grid.late(ticks).unsigned_abs() as f64 / grid.step.parts as f64 - 0.5).max(0.0);
+            off += ticks.iter().map(beyond).sum::<f64>();
+            let follows = |pair: &&[i64]| pair[0] == pair[1] || grid.position(pair[0]).0 + 1 == grid.position(pair[1]).0;
+            breaks += ticks.windows(2).filter(|pair| !follows(pair)).count();
         }
-        (grids, far, off)
-    };
-    let (grids, far, _) = fitted(&|group| Grid::fit(frequent, group));
-    let alike = || {
-        let (all, held) = differences(frequent.unit, groups)
-            .fold((0, 0), |(all, held), difference| (all + 1, held + usize::from(difference == frequent.size)));
-        2 * held >= all
-    };
-    if 2 * far <= all && (resolution == 0 || alike()) || !matches!(frequent.unit, Unit::Count | Unit::Second) {
-        return Fit { grids, far, counted: None };
+        Self { grids, far, unmet, off, breaks }
     }
-    let steps = round_steps(groups, frequent.unit, resolution).into_iter();
-    let mut round: Vec<_> = steps.map(|step| fitted(&|group| Grid::amid(step, group))).collect();
-    round.retain(|(_, far, _)| *far <= all / 4);
-    let least = round.iter().map(|(.., off)| *off).fold(f64::INFINITY, f64::min);
-    match round.into_iter().find(|(.., off)| *off <= ROUND * least) {
-        Some((grids, far, _)) => Fit { grids, far, counted: None },
-        None => counted(groups, frequent.unit).unwrap_or(Fit { grids, far, counted: None }),
+
+    fn fit(self) -> Fit {
+        Fit { grids: self.grids, far: self.far, counted: None }
     }
 }
 
-/// Rows counted from one to the next, by the stamps of each group, where most follow one another by a step or several.
-fn counted(groups: &[Vec<&[i64]>], unit: Unit) -> Option<Fit> {
-    let (mean, _) = usual(&differences(unit, groups).collect::<Vec<_>>())?;
+/// The grid of each of the sequences of some groups: of the most frequent step, if that is most of them and few stamps speak against it; else of the step that
+/// most stamps are near, least of them do not follow one another by, and nearly none is nearer, the roundest of those. Where there is none rows may be counted
+/// on. Else it is a grid that most stamps are far from.
+pub(crate) fn fit(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, weekends: usize) -> Fit {
+    let all: usize = groups.iter().flatten().map(|ticks| ticks.len()).sum();
+    let frequent = step_past(groups, civil, resolution, weekends);
+    let first = Trial::of(groups, |group| Grid::fit(frequent, group));
+    if frequent.size == 0 || !matches!(frequent.unit, Unit::Count | Unit::Second) {
+        return first.fit();
+    }
+    let (count, held) = differences(frequent.unit, groups)
+        .fold((0, 0), |(all, held), difference| (all + 1, held + usize::from(difference == frequent.size)));
+    let (is_most, is_near) = (2 * held >= count, 2 * first.far <= all);
+    if is_most && is_near && (all < MANY || first.unmet + first.breaks <= all / FEW) {
+        return first.fit();
+    }
+    let Some(usual) = Usual::of(groups, frequent.unit) else { return first.fit() };
+    let mut steps = round_steps(groups, &usual, frequent.unit, resolution);
+    steps.retain(|step| !step.is(&frequent));
+    let mut trials: Vec<Trial> = steps.into_iter().map(|step| Trial::of(groups, |group| Grid::amid(step, group))).collect();
+    if first.off == 0.0 {
+        // Where all are on its grid gaps are gaps, unless they are what is left of a period that is no whole tick.
+        trials.retain(|trial| MORE as f64 * trial.off <= all as f64 && FEWER * trial.breaks <= first.breaks);
+    }
+    trials.insert(if is_most { 0 } else { trials.len() }, first);
+    trials.retain(|trial| 2 * trial.far <= all);
+    let fewest = trials.iter().map(|trial| trial.breaks).min().unwrap_or(0);
+    trials.retain(|trial| trial.breaks <= fewest + fewest / MORE);
+    let least = trials.iter().map(|trial| trial.off).fold(f64::INFINITY, f64::min);
+    if let Some(trial) = trials.into_iter().find(|trial| trial.off <= ROUND * least) {
+        return trial.fit();
+    }
+    let far = || Trial::of(groups, |group| Grid::amid(Step { size: usual.median, ..frequent }, group)).fit();
+    counted(groups, &usual, frequent.unit).unwrap_or_else(far)
+}
+
+/// Rows counted from one to the next, by the stamps of each group, where most follow one another by a step or several, the same from beginning to end.
+fn counted(groups: &[Vec<&[i64]>], usual: &Usual, unit: Unit) -> Option<Fit> {
+    let mean = usual.mean;
     let parts = [1000, 1].into_iter().find(|parts| largest(groups) < LARGEST / parts)? as i64;
     let step = Step { unit, size: (mean * parts as f64).round() as i64, parts };
-    let (mut grids, mut positions, mut about, mut all) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut grids, mut positions, mut about, mut all) = (Vec::new(), Vec::new(), 0usize, 0usize);
     for group in groups {
         let mut ticks = group.concat();
         ticks.sort_unstable();
         ticks.dedup();
+        for stretch in ticks.chunks(ticks.len().div_ceil(STRETCHES).max(2)) {
+            if Usual::of(&[vec![stretch]], unit).is_some_and(|own| (own.mean / mean - 1.0).abs() > SAME) {
+                return None;
+            }
+        }
         let &last = ticks.last()?;
         let grid = Grid { step, phase: (last * parts).rem_euclid(step.size.max(1)), anchor: (1, 0) };
         let (mut places, mut before) = (vec![0; ticks.len()], grid.position(last).0);
@@ -100,18 +154,55 @@ fn counted(groups: &[Vec<&[i64]>], unit: Unit) -> Option<Fit> {
             grids.push(grid.clone());
         }
     }
-    (about as f64 >= MOST * f64::from(all)).then_some(Fit { grids, far: 0, counted: Some(positions) })
+    (about as f64 >= MOST * all as f64).then_some(Fit { grids, far: 0, counted: Some(positions) })
 }
 
-/// The mean of the differences that are no gaps, and how far they are from it in the mean; none of none.
-fn usual(differences: &[i64]) -> Option<(f64, f64)> {
-    let mut all = differences.to_vec();
-    let middle = all.len() / 2;
-    let median = if all.is_empty() { None } else { Some(*all.select_nth_unstable(middle).1 as f64) }?;
-    all.retain(|&difference| (difference as f64 / median - 1.0).abs() < 0.5);
-    let mean = |of: &dyn Fn(f64) -> f64| all.iter().map(|&difference| of(difference as f64)).sum::<f64>() / all.len() as f64;
-    let middle = mean(&|difference| difference);
-    Some((middle, mean(&|difference| (difference - middle).abs())))
+/// What lies between stamps that follow one another, in ticks.
+struct Usual {
+    median: i64,
+    /// Of the line through all stamps over their steps, which are counted from one to the next.
+    mean: f64,
+    /// How far those that are no gaps are from that, in the mean.
+    spread: f64,
+}
+
+impl Usual {
+    /// None where no two stamps differ.
+    fn of(groups: &[Vec<&[i64]>], unit: Unit) -> Option<Self> {
+        let mut all: Vec<i64> = differences(unit, groups).collect();
+        let middle = all.len() / 2;
+        let median = if all.is_empty() { None } else { Some(*all.select_nth_unstable(middle).1) }?;
+        let ones = || all.iter().filter(|&&difference| is_one(difference, median)).map(|&difference| difference as f64);
+        let (count, sum) = ones().fold((0.0, 0.0), |(count, sum), one| (count + 1.0, sum + one));
+        let mean = slope(groups, unit, median, sum / count)?;
+        Some(Self { median, mean, spread: ones().map(|one| (one - mean).abs()).sum::<f64>() / count })
+    }
+}
+
+/// Whether a difference is one step: half of the median more or less, or a tick, is no gap and no doubled row.
+fn is_one(difference: i64, median: i64) -> bool {
+    let off = (difference - median).abs();
+    off <= 1 || 2 * i128::from(off) < i128::from(median)
+}
+
+/// The slope of the line through the stamps of each sequence by their steps, which are so long or nearly; none of one step.
+fn slope(groups: &[Vec<&[i64]>], unit: Unit, median: i64, step: f64) -> Option<f64> {
+    let (mut square, mut product) = (0.0, 0.0);
+    for ticks in groups.iter().flatten().filter(|ticks| ticks.len() > 1) {
+        let first = place(unit, ticks[0]);
+        let mut points: Vec<(f64, f64)> = Vec::with_capacity(ticks.len());
+        for &ticks in *ticks {
+            let at = (place(unit, ticks) - first) as f64;
+            let (steps, before) = points.last().copied().unwrap_or((0.0, 0.0));
+            let own = if is_one((at - before) as i64, median) { 1.0 } else { ((at - before) / step).round() };
+            points.push((steps + own, at));
+        }
+        let count = points.len() as f64;
+        let (steps, at) = points.iter().fold((0.0, 0.0), |(steps, at), point| (steps + point.0 / count, at + point.1 / count));
+        square += points.iter().map(|point| (point.0 - steps).powi(2)).sum::<f64>();
+        product += points.iter().map(|point| (point.0 - steps) * (point.1 - at)).sum::<f64>();
+    }
+    (square > 0.0).then(|| product / square)
 }
 
 /// The largest of all ticks, without its sign.
@@ -120,9 +211,8 @@ fn largest(groups: &[Vec<&[i64]>]) -> u64 {
     ends.flatten().map(i64::unsigned_abs).max().unwrap_or(0)
 }
 
-/// Steps amid all differences, the roundest first, then in ever smaller parts of ticks.
-fn round_steps(groups: &[Vec<&[i64]>], unit: Unit, resolution: u8) -> Vec<Step> {
-    let Some((mean, spread)) = usual(&differences(unit, groups).collect::<Vec<_>>()) else { return Vec::new() };
+/// Steps near the usual one, the roundest first, then in ever smaller parts of ticks.
+fn round_steps(groups: &[Vec<&[i64]>], &Usual { mean, spread, .. }: &Usual, unit: Unit, resolution: u8) -> Vec<Step> {
     let second = 10i64.pow(resolution.into());
     let clocks = CLOCKS.iter().filter(|_| unit == Unit::Second).filter_map(|seconds| seconds.checked_mul(second));
     let decimals = (0..18).rev().flat_map(|digits| [5, 2, 1].map(|of| of * 10i64.pow(digits)));
@@ -141,7 +231,11 @@ fn round_steps(groups: &[Vec<&[i64]>], unit: Unit, resolution: u8) -> Vec<Step> 
             let new = Step { unit, size: times as i64 * size, parts };
             let off = (new.size as f64 / parts as f64 - mean).abs();
             // Rows that drift from their places by more than a step are near few of them.
-            if new.size > 0 && off <= spread + 1.0 && off * longest as f64 <= mean && steps.last() != Some(&new) {
+            if new.size > 0
+                && off <= spread + 1.0
+                && off * longest as f64 <= mean
+                && !steps.last().is_some_and(|last| last.is(&new))
+            {
                 steps.push(new);
             }
         }

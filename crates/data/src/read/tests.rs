@@ -367,9 +367,9 @@ fn stamps_that_are_a_little_off_have_a_grid() {
     assert_eq!((signal.len(), &*audit.step), (1200, "60"));
     assert_eq!((signal.stamps.at(0), signal.stamps.at(1199)), ("0".into(), (60 * 1199).to_string()));
     assert!(audit.total(FindingKind::Snapped) > 600 && audit.findings.len() == 1, "{audit:?}");
-    // So are stamps that are further off, where one row follows another.
-    let (signal, audit) = read_bytes(format!("t,a\n{}", jittered([6, -6, 0, 6, -6, 6, -6])).as_bytes(), "").expect("reads");
-    assert_eq!((signal.len(), &*audit.step), (1200, "60"));
+    // Much more than a tenth of the step is off the grid.
+    let error = read_bytes(format!("t,a\n{}", jittered([9, -9, 0, 9, -9, 9, -9])).as_bytes(), "").expect_err("no grid");
+    assert!(error.to_string().contains("685 of 1200 off the grid of 60, the first on line 3"), "{error}");
 }
 
 #[test]
@@ -662,7 +662,7 @@ fn every_fault_is_named_with_its_place() {
         ),
         ("t,a,f\n1,1,-9\n", "future = [\"f\"]\nmissing = [-9]", ":2: column `f`: expected a finite number, TRUE"),
         ("t,a\n1,1\n2,1\n1000,1\n", "", "expected rows on at least a third of the grid of 1, found 3 rows and 997 missing"),
-        ("t,a\n0,1\n10,1\n13,1\n26,1\n33,1\n57,1\n61,1\n", "", "found 4 of 7 off the grid of 3, the first on line 3"),
+        ("t,a\n0,1\n10,1\n13,1\n26,1\n33,1\n57,1\n61,1\n", "", "found 5 of 7 off the grid of 10, the first on line 4"),
         ("unique_id,ds,x\na,1,1\n", long, "expected a column `y`, found unique_id, ds, x"),
         ("unique_id,ds,y\n,1,1\n", long, ":2: column `unique_id`: expected the name of a series"),
         ("unique_id,ds,y\na,1,1\n", "format = \"long\"\ncolumns = [\"b\"]", "expected rows of series `b`, found none"),
@@ -685,4 +685,11 @@ fn statics_follow_the_series() {
     let options = format!("statics = {:?}", file.path());
     let (signal, _) = read_bytes(b"t,a,b\n1,5,6\n", &options).expect("reads");
     assert_eq!(signal.statics, [crate::Static { name: "area".into(), values: vec![1.0, 2.0] }]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_twice_is_refused() {
+    let error = read(Path::new("/dev/null"), &ReadOptions::default()).expect_err("a device").to_string();
+    assert_eq!(error, "/dev/null: expected a file, which is read more than once, found a pipe or a device");
 }

@@ -164,3 +164,72 @@ fn ticks_that_do_not_fit_are_refused() {
         assert!(error.contains(&format!(":{line}: column `t`: expected a month, a date")), "{text}: {error}");
     }
 }
+
+#[test]
+fn periods_of_few_ticks_leave_no_gaps() {
+    let of_period = |rows: i64, period: f64, digits: usize| {
+        let stamp = |row: i64| format!("{:.digits$}", row as f64 * period);
+        let stamps: Vec<String> = (0..rows + 3).map(stamp).collect();
+        let (signal, audit) = of(&stamps[..rows as usize]).unwrap_or_else(|error| panic!("{period}: {error}"));
+        assert_eq!(signal.len() as i64, rows, "{period}: {audit:?}");
+        for (next, expected) in signal.stamps.after(rows as usize, 3).iter().zip(&stamps[rows as usize..]) {
+            let off = |stamp: &String| stamp.parse::<f64>().expect("a number");
+            assert!((off(next) - off(expected)).abs() < 1.5 * 0.1f64.powi(digits.min(9) as i32), "{period}: {next}, {expected}");
+        }
+    };
+    for (period, digits) in [
+        (1.0 / 60.0, 2),
+        (1.0 / 45.0, 2),
+        (1.0 / 70.0, 2),
+        (1.0 / 80.0, 2),
+        (1.0 / 8.0, 1),
+        (1.6, 0),
+        (15.5, 0),
+        (1.0 / 44_100.0, 5),
+        (1.0 / 30.0, 6),
+        (1.0 / 24.0, 5),
+        (1.0 / 24.0, 12),
+    ] {
+        for rows in [300, 700, 3_000] {
+            of_period(rows, period, digits);
+        }
+    }
+    // Dropped frames are gaps, and the others are where they were.
+    let frames = (0..3_000).filter(|row| row % 11 != 5 && row % 17 != 3).map(|row| format!("{:.3}", f64::from(row) / 30.0));
+    let (signal, audit) = of(frames).expect("reads");
+    assert_eq!((signal.len(), signal.stamps.at(2_999)), (3_000, "99.967".into()), "{audit:?}");
+    assert!(audit.step.starts_with("0.03333") && audit.total(FindingKind::Snapped) < 100, "{audit:?}");
+    // Half of the rows missing is no other period.
+    let (signal, audit) = of((0..900).filter(|row| row * row % 7 % 2 == 0).map(|row| row.to_string())).expect("reads");
+    assert_eq!((signal.len(), &*audit.step), (900, "1"));
+}
+
+#[test]
+fn two_rates_are_no_loop() {
+    let stamps = (0..700).scan(0.0, |at, row| {
+        *at += if row < 350 { 0.1 } else { 0.15 };
+        Some(format!("{:.3}", *at + f64::from(row * row % 7) / 1_000.0))
+    });
+    let error = of(stamps).expect_err("two rates").to_string();
+    assert!(error.contains("expected stamps with a regular step, found"), "{error}");
+}
+
+#[test]
+fn a_late_row_is_not_the_next_ones() {
+    // Every minute, the eighth 40 s late; and the tenth once more, a moment later.
+    let mut stamps: Vec<String> = (0..40).map(|row| format!("{}", 60 * row + i64::from(row == 8) * 40)).collect();
+    stamps.insert(11, "601".into());
+    let (signal, audit) = of(&stamps).expect("reads");
+    assert_eq!((signal.len(), signal.columns[0][8], signal.columns[0][9]), (40, 8.0, 9.0), "{audit:?}");
+    assert_eq!((audit.total(FindingKind::Conflict), audit.total(FindingKind::Gap)), (1, 0), "{audit:?}");
+}
+
+#[test]
+fn digits_of_a_date_may_have_a_fraction() {
+    let stamps: Vec<String> = (0..120).map(|row| format!("2024010100{:02}{:02}.500", row / 60, row % 60)).collect();
+    let (signal, audit) = of(&stamps).expect("reads");
+    assert_eq!((signal.len(), &*audit.step, signal.stamps.at(61)), (120, "1 s", stamps[61].clone()));
+    assert_eq!(signal.stamps.after(120, 1), ["2024-01-01 00:02:00.500"]);
+    let commas = ["\"2024-01-01 00:00:00,000\"", "\"2024-01-01 00:00:00,100\""];
+    assert_eq!(of(commas).expect("reads").0.stamps.after(2, 1), ["2024-01-01 00:00:00.200"]);
+}
