@@ -130,9 +130,13 @@ def main():
     for name, shape, means in table:
         cell = lambda mean: f"{mean[0]:.3f} / {mean[1]:.4f} / {100 * mean[2]:.0f}% / {mean[3]:.1f}"
         print(f"| {name} | {shape[0]:,}, {shape[1] - 1} | " + " | ".join(cell(means[peer]) if peer in means else "–" for peer in who) + " |")
-    relative = lambda peer, at: np.exp(np.mean([np.log(means[peer][at] / means["seasonal naive"][at]) for *_, means in table if peer in means]))
+    common = [means for *_, means in table if all(peer in means for peer in who)]
+    relative = lambda peer, at: np.exp(np.mean([np.log(means[peer][at] / means["seasonal naive"][at]) for means in common]))
+    print(f"\nover the {len(common)} files that all have: MASE and quantile loss over the seasonal naive's (geometric means), inside 80%, its mean distance from 80%, least quantile loss on\n")
     for peer in who:
-        print(f"{peer}: MASE {relative(peer, 0):.3f}, quantile loss {relative(peer, 1):.3f} of the seasonal naive's (geometric mean of the files it has)")
+        inside = 100 * np.array([means[peer][2] for means in common])
+        least = sum(min(who, key=lambda each: means[each][1]) == peer for means in common)
+        print(f"| {peer} | {relative(peer, 0):.3f} | {relative(peer, 1):.3f} | {inside.mean():.0f}% | {np.abs(inside - 80).mean():.0f} | {least} |")
 
 
 if __name__ == "__main__":

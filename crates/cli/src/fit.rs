@@ -27,6 +27,7 @@ pub fn trainer<'a>(
         covariates: data.covariates.clone(),
         beside: data.beside(),
         values: data.signal.slice(0..ranges.validation.end),
+        left: data.left.iter().flat_map(|left| &left.values).map(|values| &values[..ranges.validation.end]).collect(),
         also: further.collect(),
         train: ranges.train.clone(),
         validation: ranges.validation.clone(),

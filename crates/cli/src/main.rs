@@ -9,6 +9,7 @@ mod forecast_file;
 mod interrupt;
 mod journal;
 mod refit;
+mod respond;
 mod routing;
 mod run;
 mod say;

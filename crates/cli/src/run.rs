@@ -1,6 +1,6 @@
 //! A run: one TOML file, complete, saved with its result.
 
-use crate::{also::Also, command::forecast::names, error::CliError};
+use crate::{also::Also, command::forecast::names, error::CliError, respond::Left};
 use foretoken_data::{
     Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, mean_and_deviation,
     read, recurring_highest, recurring_lowest,
@@ -107,6 +107,8 @@ pub struct Prepared {
     pub audit: Audit,
     /// Its columns, standardised.
     pub standardised: Vec<Values>,
+    /// What is learned of them where they respond to what is known ahead.
+    pub left: Option<Left>,
     /// Names and statistics.
     pub columns: Vec<Column>,
     /// Those of the covariates.
@@ -231,7 +233,7 @@ impl DataConfig {
     pub fn prepare_for(&self, path: &Path, model: &Forecaster, rate: usize) -> Result<Prepared, CliError> {
         let main = Self { path: path.into(), columns: Some(names(model)), ..self.clone() };
         let own = main.prepare_with(rate, |_, _| model.covariates().clone(), |_, _| Ok(model.columns().to_vec()))?;
-        Ok(Prepared { also: if rate == 1 { self.read_also(&own)? } else { Vec::new() }, ..own })
+        Prepared { also: if rate == 1 { self.read_also(&own)? } else { Vec::new() }, ..own }.without_response()
     }
 
     /// Names and statistics of a signal's series over its training rows, in the run's unit.
@@ -283,7 +285,8 @@ impl DataConfig {
         let columns = columns(&signal, ranges.train.clone()).map_err(named)?;
         let covariates = covariates(&signal, &ranges.train);
         let standardised = standardise(&columns, &signal.columns)?;
-        Ok(Prepared { path: self.path.clone(), standardised, signal, audit, columns, covariates, ranges, also: Vec::new() })
+        let (path, left, also) = (self.path.clone(), None, Vec::new());
+        Ok(Prepared { path, standardised, left, signal, audit, columns, covariates, ranges, also })
     }
 }
 
@@ -313,5 +316,6 @@ fn covariates(signal: &Signal, train: &Range<usize>) -> Covariates {
         known: kind(true),
         statics: statics.clone().map(|each| column(&each.name, each.values.iter())).collect(),
         values_cs: (0..signal.names.len()).flat_map(|series| statics.clone().map(move |each| each.values[series])).collect(),
+        response: None,
     }
 }

@@ -5,6 +5,7 @@ mod expert;
 use crate::{
     error::CliError,
     forecast_file::ForecastFile,
+    respond::Driven,
     run::{Prepared, predictor},
     say::say,
 };
@@ -53,6 +54,14 @@ impl Ridges {
     /// The name of the linear expert.
     pub fn name(&self) -> &'static str {
         if self.usual { "ridge" } else { "linear" }
+    }
+}
+
+/// A ridge for the columns themselves, whatever it was fitted on.
+pub fn as_baseline<'r>(driven: &'r Option<Driven<'r>>, ridge: &'r Ridge) -> &'r dyn Baseline {
+    match driven {
+        Some(driven) if std::ptr::eq(driven.ridge, ridge) => driven,
+        _ => ridge,
     }
 }
 
@@ -166,7 +175,9 @@ impl<'a> Judge<'a> {
     pub fn ridges(&self, linear: Option<&LinearConfig>) -> Result<Ridges, CliError> {
         let expert = self.expert(linear)?;
         // The usual one learns from the run's own file.
-        let usual = self.data.also.is_empty() && linear.is_some_and(|options| *options == LinearConfig::default());
+        let usual = self.data.also.is_empty()
+            && self.data.left.is_none()
+            && linear.is_some_and(|options| *options == LinearConfig::default());
         let baseline = if usual { None } else { self.ridge()? };
         Ok(Ridges { expert, usual, baseline })
     }
@@ -203,7 +214,8 @@ impl<'a> Judge<'a> {
             let problem = format!("data.season: expected at most the {before} rows before validation, found {}", self.season);
             return Err(CliError::file(&self.data.path, problem));
         }
-        let named = ridges.named().into_iter().map(|(name, ridge)| (name, ridge as &dyn Baseline));
+        let driven = self.driven(ridges);
+        let named = ridges.named().into_iter().map(|(name, ridge)| (name, as_baseline(&driven, ridge)));
         let mut boards = [(); N].map(|()| Boards::new());
         for (name, baseline) in named.chain([("seasonal-naive", &naive as &dyn Baseline)]) {
             let own = self.baseline(name, baseline, stretches, file)?;
@@ -214,8 +226,14 @@ impl<'a> Judge<'a> {
 
     /// The ridges among them, at some origins.
     pub fn linear(&self, ridges: &Ridges, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
-        let named = ridges.named().into_iter();
-        named.map(|(name, ridge)| self.baseline(name, ridge, [origins], file).map(|[boards]| boards)).collect()
+        let (driven, named) = (self.driven(ridges), ridges.named().into_iter());
+        let of = |(name, ridge)| self.baseline(name, as_baseline(&driven, ridge), [origins], file).map(|[boards]| boards);
+        named.map(of).collect()
+    }
+
+    /// The linear expert, where it was fitted on what is left of the columns.
+    pub fn driven<'r>(&'r self, ridges: &'r Ridges) -> Option<Driven<'r>> {
+        ridges.expert.as_ref().zip(self.data.left.as_ref()).map(|(ridge, left)| Driven { ridge, left })
     }
 
     /// A statistical baseline that is fitted anew at every window; its quantiles come from as many windows of the validation rows.

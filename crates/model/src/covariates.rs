@@ -4,14 +4,15 @@
 //! past      seen with the sample of its row
 //! known     seen with the sample, and by the heads at every step of the horizon
 //! static    one value a column
+//! response  what columns do in response to known ones, see [`crate::response`]
 //! columns   with channel mixing: the newest sample of every column, scaled by its own statistics and cut at ±8, and which of them the column is
 //! ```
 //! Each is standardised by its training rows; a value that is missing counts as its mean. They come before the samples they belong to: a stream is told of
 //! them with [`crate::Predictor::tell`].
 
-use crate::{ModelError, forecaster::Column, predictor::LARGEST_STANDARDISED, weights::positive};
+use crate::{ModelError, forecaster::Column, predictor::LARGEST_STANDARDISED, response::Response, weights::positive};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 /// How many covariates a network is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,11 +28,14 @@ pub struct CovariateConfig {
     pub columns: usize,
     /// Width of the layer through which the heads see a step's known covariates.
     pub hidden: usize,
+    /// For the fit: rows of known covariates that columns may respond to, 0 for none; 512 over the number of these covariates, or an eighth of the training rows, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<usize>,
 }
 
 impl Default for CovariateConfig {
     fn default() -> Self {
-        Self { past: 0, known: 0, statics: 0, columns: 0, hidden: 32 }
+        Self { past: 0, known: 0, statics: 0, columns: 0, hidden: 32, response: None }
     }
 }
 
@@ -75,7 +79,7 @@ impl CovariateConfig {
 const MOST: usize = 10_000;
 
 /// The covariates that a forecaster was trained with.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Covariates {
     /// Names and training statistics.
@@ -86,6 +90,23 @@ pub struct Covariates {
     pub statics: Vec<Column>,
     /// `[column][static]`, in their own unit.
     pub values_cs: Vec<f64>,
+    /// What the columns do in response to those known ahead.
+    // Without, the weights file is what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
+}
+
+// Without a response it is what it was before there were any: a checkpoint knows its run by it.
+impl std::fmt::Debug for Covariates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { past, known, statics, values_cs, response } = self;
+        let mut covariates = f.debug_struct("Covariates");
+        covariates.field("past", past).field("known", known).field("statics", statics).field("values_cs", values_cs);
+        if let Some(response) = response {
+            covariates.field("response", response);
+        }
+        covariates.finish()
+    }
 }
 
 /// Covariates of a stretch of rows in their own unit, `[covariate][column][row]`; one column stands for all.
@@ -129,6 +150,7 @@ impl Covariates {
             width("columns that are mixed", config.columns, columns)?;
         }
         width("values of static covariates", config.statics * columns, self.values_cs.len())?;
+        self.response.as_ref().map_or(Ok(()), |response| response.check(columns, self.known.len()))?;
         for column in self.past.iter().chain(&self.known).chain(&self.statics) {
             column.check("covariate")?;
         }
@@ -153,6 +175,18 @@ impl Covariates {
     /// The same of what is known.
     pub fn known_row(&self, beside: &Beside<'_>, column: usize, row: usize, out: &mut [f32]) {
         Self::standardised(&self.known, |index| Beside::value(&beside.known[index], column, row), out);
+    }
+
+    /// What a column does in response to what is known of the first `rows` rows, standardised; none without a response.
+    pub fn responses(&self, beside: &Beside<'_>, column: usize, rows: usize) -> Option<Vec<f64>> {
+        let (response, width) = (self.response.as_ref()?, self.known.len());
+        let mut known = vec![0.0; rows * width];
+        known.chunks_exact_mut(width).enumerate().for_each(|(row, out)| self.known_row(beside, column, row, out));
+        let of = |row: usize| {
+            let first = (row + 1).saturating_sub(response.samples);
+            response.of(column, (&known[first * width..(row + 1) * width], width))
+        };
+        Some((0..rows).map(of).collect())
     }
 
     /// All of a column's row, as a network is shown it.
@@ -209,15 +243,18 @@ pub struct Along {
     past: Vec<VecDeque<f32>>,
     /// The same of what is known, the next sample's row first.
     known: Vec<VecDeque<f32>>,
+    /// The same of what was known of the newest samples, as far as columns respond to it; nothing of a model without a response.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    before: Vec<VecDeque<f32>>,
 }
 
 impl Along {
     pub(crate) fn new(columns: usize) -> Self {
-        Self { past: vec![VecDeque::new(); columns], known: vec![VecDeque::new(); columns] }
+        Self { past: vec![VecDeque::new(); columns], known: vec![VecDeque::new(); columns], before: Vec::new() }
     }
 
     pub(crate) fn reset(&mut self) {
-        self.past.iter_mut().chain(&mut self.known).for_each(VecDeque::clear);
+        self.past.iter_mut().chain(&mut self.known).chain(&mut self.before).for_each(VecDeque::clear);
     }
 
     pub(crate) fn tell(&mut self, covariates: &Covariates, beside: &Beside<'_>) -> Result<(), ModelError> {
@@ -238,8 +275,51 @@ impl Along {
 
     /// Forgets what is known of the next `rows` samples.
     pub(crate) fn pass_over(&mut self, covariates: &Covariates, rows: usize) {
-        for known in &mut self.known {
-            known.drain(..(rows * covariates.known.len()).min(known.len()));
+        for column in 0..self.known.len() {
+            self.leave(covariates, column, rows);
+        }
+    }
+
+    /// What is known of a column's next `rows` rows is of rows before now.
+    fn leave(&mut self, covariates: &Covariates, column: usize, rows: usize) {
+        let width = covariates.known.len();
+        let known = &mut self.known[column];
+        let gone = known.drain(..(rows * width).min(known.len()));
+        let Some(response) = &covariates.response else { return };
+        if self.before.is_empty() {
+            self.before = vec![VecDeque::new(); self.past.len()];
+        }
+        let before = &mut self.before[column];
+        before.extend(gone);
+        before.drain(..before.len().saturating_sub((response.samples - 1) * width));
+    }
+
+    /// What a column does in response to each of the coming rows, from 0, the next sample's; NaN where nothing is known of it. `room` is for their covariates.
+    pub(crate) fn respond(
+        &self,
+        covariates: &Covariates,
+        column: usize,
+        rows: Range<usize>,
+        room: &mut Vec<f32>,
+        mut each: impl FnMut(usize, f64),
+    ) {
+        let Some(response) = &covariates.response else { return };
+        let (width, known) = (covariates.known.len(), &self.known[column]);
+        let (held, there) = (self.before.get(column).map_or(0, |before| before.len() / width), known.len() / width);
+        let (first, end) = ((held + rows.start).saturating_sub(response.samples - 1), rows.end.min(there));
+        room.clear();
+        if let Some(before) = self.before.get(column) {
+            room.extend(before.range(first.min(held) * width..));
+        }
+        room.extend(known.range(first.saturating_sub(held).min(end) * width..end * width));
+        for row in rows {
+            if row >= there {
+                each(row, f64::NAN);
+                continue;
+            }
+            let last = held + row + 1 - first;
+            let from = last.saturating_sub(response.samples);
+            each(row, response.of(column, (&room[from * width..last * width], width)));
         }
     }
 
@@ -270,7 +350,7 @@ impl Along {
     /// A column's next samples have come.
     pub(crate) fn pass(&mut self, covariates: &Covariates, column: usize, samples: usize) {
         self.past[column].drain(..samples * covariates.past.len());
-        self.known[column].drain(..samples * covariates.known.len());
+        self.leave(covariates, column, samples);
     }
 
     /// What is known of these steps after the newest sample, from 0, into `[step][known]`; NaN where nothing is.
@@ -290,7 +370,11 @@ impl Along {
                         && queue.iter().all(|value| value.is_finite())
                 })
         };
-        of(&self.past, covariates.past.len()) && of(&self.known, covariates.known.len())
+        let most = covariates.response.as_ref().map_or(0, |response| (response.samples - 1) * covariates.known.len());
+        let held = self.before.is_empty() || of(&self.before, covariates.known.len());
+        held && self.before.iter().all(|before| before.len() <= most)
+            && of(&self.past, covariates.past.len())
+            && of(&self.known, covariates.known.len())
     }
 }
 

@@ -19,8 +19,10 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 8;
-/// That of a file whose columns have no bounds, which is the same.
+pub const FORMAT_VERSION: u32 = 9;
+/// That of a file whose columns respond to nothing, which is the same.
+const UNDRIVEN_VERSION: u32 = 8;
+/// That of one whose columns have no bounds either.
 const UNBOUNDED_VERSION: u32 = 7;
 
 /// The first version whose checksum knows the tensors' names, and is always there.
@@ -168,9 +170,10 @@ impl Forecaster {
 
     fn header(&self) -> Result<String, ModelError> {
         let header = Header {
-            format_version: match self.columns().iter().all(|column| column.bounds.is_empty()) {
-                true => UNBOUNDED_VERSION,
-                false => FORMAT_VERSION,
+            format_version: match (&self.covariates().response, self.columns().iter().all(|column| column.bounds.is_empty())) {
+                (Some(_), _) => FORMAT_VERSION,
+                (None, false) => UNDRIVEN_VERSION,
+                (None, true) => UNBOUNDED_VERSION,
             },
             columns: self.columns().to_vec(),
             covariates: self.covariates().clone(),
@@ -280,8 +283,8 @@ impl Reader {
         };
         let version = match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
-            // rows, 1 to 5 no names in their checksum, 1 to 6 no centres, 1 to 7 no bounds; all else is
-            // the same.
+            // rows, 1 to 5 no names in their checksum, 1 to 6 no centres, 1 to 7 no bounds, 1 to 8 no
+            // response; all else is the same.
             Ok(Version { format_version: version @ 1..=FORMAT_VERSION }) => version,
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));

@@ -400,7 +400,8 @@ impl Forecaster {
     /// The bounds, standardised, of what is said of a column after `history`; infinite where there is none, or one that a sample of the look-back passes.
     pub(crate) fn bounds_after(&self, column: usize, history: &ColumnHistory) -> (f64, f64) {
         let column = &self.columns[column];
-        if column.bounds.is_empty() || !self.holds_bounds {
+        // The history of a column that responds to what is known is of what is left.
+        if column.bounds.is_empty() || !self.holds_bounds || self.covariates.response.is_some() {
             return UNBOUNDED;
         }
         let span = self.blueprint.lookback().min(usize::try_from(history.seen()).unwrap_or(usize::MAX));

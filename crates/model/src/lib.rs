@@ -33,6 +33,7 @@ pub mod projected;
 pub mod quantiles;
 mod recurrent;
 pub mod refresh;
+pub mod response;
 pub mod router;
 pub mod rwkv7;
 pub mod s4d;

@@ -37,6 +37,12 @@ impl Forecaster {
         Self::new(blueprint, columns, covariates, weights, Some(linear), vec![0.0; config.horizon])
     }
 
+    /// Whether it looks at covariates that are known ahead: a linear expert alone does not, unless its columns respond to them.
+    pub fn looks_ahead(&self) -> bool {
+        let Covariates { known, response, .. } = self.covariates();
+        !known.is_empty() && (response.is_some() || !self.is_linear_alone())
+    }
+
     /// Whether it is one of [`Forecaster::linear_alone`]: its network says nothing.
     pub fn is_linear_alone(&self) -> bool {
         self.linear().is_some()

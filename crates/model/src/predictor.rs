@@ -95,6 +95,8 @@ pub struct Predictor {
     /// The columns' newest samples, scaled, where columns are mixed.
     shown_c: Vec<f32>,
     standardised: Vec<f64>,
+    /// Room for covariates that columns respond to.
+    known: Vec<f32>,
     room: Room,
     parts: Parts,
     pub(crate) replay: Option<Replay>,
@@ -125,6 +127,7 @@ impl Predictor {
             fresh_cd: vec![0.0; count * network.width()],
             shown_c: vec![0.0; config.covariates.columns],
             standardised: vec![0.0; count],
+            known: Vec::new(),
             room: Room::new(&forecaster, forecaster.voice(), 1),
             parts: Parts::new(config.horizon, config.quantiles.len()),
             replay: None,
@@ -254,6 +257,12 @@ impl Predictor {
         let (scaler, network, covariates) = (&forecaster.config().scaler, forecaster.network(), forecaster.covariates());
         let (inputs, width, config) = (network.inputs(), network.width(), &forecaster.config().covariates);
         self.along.reach(covariates, 1)?;
+        for (index, column) in forecaster.columns().iter().enumerate() {
+            let (known, value) = (&mut self.known, &mut self.standardised[index]);
+            self.along.respond(covariates, index, 0..1, known, |_, response| {
+                *value = column.standardise(sample[index] - column.deviation * response);
+            });
+        }
         let mut rows = 0;
         for (history, &value) in self.columns.iter_mut().zip(&self.standardised) {
             self.gaps[rows] = history.missed() as usize;
@@ -414,6 +423,10 @@ impl Predictor {
             if let Some(Following { knots, adaptive, .. }) = &mut self.following {
                 adaptive.of(knots, index).apply(knots, &mut self.parts.combined);
             }
+            let parts = &mut self.parts;
+            self.along.respond(self.forecaster.covariates(), index, 0..horizon, &mut self.known, |step, response| {
+                parts.shift(step, response);
+            });
             self.room.hold(0, &mut self.parts);
             let column = &self.forecaster.columns()[index];
             let quantiles = &mut forecast.quantiles[index * outputs..][..outputs];

@@ -54,6 +54,8 @@ struct Desk {
     room: Room,
     parts: Parts,
     knots: Option<(Room, Parts)>,
+    /// For covariates that columns respond to.
+    known: Vec<f32>,
 }
 
 impl Desk {
@@ -64,6 +66,7 @@ impl Desk {
             room: Room::new(forecaster, forecaster.voice(), TOGETHER),
             parts: Parts::new(config.horizon, config.quantiles.len()),
             knots: chunk.knots.map(of_knots),
+            known: Vec::new(),
         }
     }
 }
@@ -79,7 +82,7 @@ impl Lane<'_> {
     ) {
         let Chunk { forecaster, along, knots, first, time } = *chunk;
         let (column, scaler, voice) = (&forecaster.columns()[self.index], &forecaster.config().scaler, forecaster.voice());
-        let Desk { room, parts, knots: of_knots } = desk;
+        let Desk { room, parts, knots: of_knots, known } = desk;
         let mut fresh = self.fresh_nd.chunks_exact(self.hidden_d.len());
         for (block, values) in self.values.chunks(TOGETHER).enumerate() {
             let start = block * TOGETHER;
@@ -123,6 +126,10 @@ impl Lane<'_> {
                     if let Some((knots, learner)) = knots.zip(self.learner.as_ref()) {
                         learner.apply(knots, &mut parts.combined);
                     }
+                    let (next, steps) = (start + place + 1, parts.points.len());
+                    along.respond(forecaster.covariates(), self.index, next..next + steps, known, |row, response| {
+                        parts.shift(row - next, response);
+                    });
                     room.hold(said, parts);
                     sink(first + start + place, parts);
                     said += 1;
@@ -208,6 +215,9 @@ impl Predictor {
         let (network, covariates) = (forecaster.network(), forecaster.covariates());
         let (count, inputs, width) = (columns.len(), network.inputs(), network.width());
         self.along.reach(covariates, rows)?;
+        let left = self.without_response(columns);
+        let left: Vec<&[f64]> = left.iter().map(Vec::as_slice).collect();
+        let columns = if left.is_empty() { columns } else { &left };
         let chunk = (MOST_FEATURES / (count * inputs).max(1)).clamp(1, CHUNK).min(rows);
         let (mut features, mut hidden) = (vec![0.0; count * chunk * inputs], vec![0.0; count * chunk * width]);
         let (mut gaps, mut offsets) = (vec![0; count * chunk], vec![0; count + 1]);
@@ -262,6 +272,22 @@ impl Predictor {
             self.samples += len as u64;
         }
         Ok(())
+    }
+
+    /// The columns less what they do in response to what is known; nothing without a response.
+    fn without_response(&self, columns: &[&[f64]]) -> Vec<Vec<f64>> {
+        let covariates = self.forecaster.covariates();
+        if covariates.response.is_none() {
+            return Vec::new();
+        }
+        let of = |(index, values): (usize, &&[f64])| {
+            let (column, mut left, mut known) = (&self.forecaster.columns()[index], values.to_vec(), Vec::new());
+            self.along.respond(covariates, index, 0..values.len(), &mut known, |row, response| {
+                left[row] -= column.deviation * response;
+            });
+            left
+        };
+        columns.iter().enumerate().map(of).collect()
     }
 
     /// Takes some rows into the histories: what the network is shown of them, and the samples missing before each.

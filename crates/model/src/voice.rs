@@ -102,6 +102,13 @@ impl Room {
 }
 
 impl Parts {
+    /// All that is said of a step, so much higher.
+    pub(crate) fn shift(&mut self, step: usize, by: f64) {
+        let count = self.combined.len() / self.points.len();
+        let quantiles = [&mut self.combined, &mut self.network].into_iter().flat_map(|all| &mut all[step * count..][..count]);
+        quantiles.chain([&mut self.points[step], &mut self.linear[step]]).for_each(|value| *value += by);
+    }
+
     pub(crate) fn new(steps: usize, levels: usize) -> Self {
         let outputs = vec![0.0; steps * levels];
         Self {

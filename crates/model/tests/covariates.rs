@@ -15,10 +15,16 @@ const HORIZON: usize = 5;
 /// Two columns, two covariates observed and three known, one of them of each column, two static ones.
 fn with_covariates() -> ForecasterConfig {
     ForecasterConfig {
-        covariates: CovariateConfig { past: 2, known: 3, statics: 2, columns: 2, hidden: 4 },
+        covariates: CovariateConfig { past: 2, known: 3, statics: 2, columns: 2, hidden: 4, response: None },
         adaptive: Some(0.1),
         ..config()
     }
+}
+
+/// The same, and columns that respond to what is known of seven rows.
+fn responding() -> ForecasterConfig {
+    let plain = with_covariates();
+    ForecasterConfig { covariates: CovariateConfig { response: Some(7), ..plain.covariates }, ..plain }
 }
 
 fn wave(seed: usize, row: usize) -> f64 {
@@ -69,7 +75,11 @@ fn run(forecaster: &Arc<Forecaster>, data: &Data) -> Predictor {
 
 #[test]
 fn told_row_by_row_at_once_or_resumed() {
-    let (forecaster, data) = (Arc::new(forecaster_of(&with_covariates(), 1)), Data::new(ROWS));
+    [with_covariates(), responding()].iter().for_each(however_it_is_told);
+}
+
+fn however_it_is_told(config: &ForecasterConfig) {
+    let (forecaster, data) = (Arc::new(forecaster_of(config, 1)), Data::new(ROWS));
     let columns: Vec<Vec<f64>> = (0..2)
         .map(|column| (0..ROWS).map(|row| if row % 9 == 5 + column { f64::NAN } else { value(column, row) }).collect())
         .collect();
@@ -107,6 +117,49 @@ fn told_row_by_row_at_once_or_resumed() {
     let loaded = Arc::new(Forecaster::load(file.path(), &Registry::default()).unwrap());
     assert_eq!(loaded.covariates(), forecaster.covariates());
     assert_eq!(forecast(&mut run(&loaded, &data)), forecast(&mut run(&forecaster, &data)));
+}
+
+/// Responses are of f32, of covariates of some units.
+const RESPONSE: f64 = 1e-5;
+
+#[test]
+fn a_column_that_responds_is_what_is_left_of_it_and_its_response() {
+    let ([plain, driven], data) =
+        ([with_covariates(), responding()].map(|config| Arc::new(forecaster_of(&config, 1))), Data::new(ROWS));
+    let rows = ROWS + HORIZON;
+    let responses: Vec<Vec<f64>> =
+        (0..2).map(|column| driven.covariates().responses(&data.rows(0..0, 0..rows), column, rows).unwrap()).collect();
+    // By its definition.
+    let response = driven.covariates().response.as_ref().unwrap();
+    for (column, row) in [(0, 0), (0, 3), (1, 40)] {
+        let mut expected = 0.0;
+        for back in 0..response.samples.min(row + 1) {
+            for (known, own) in driven.covariates().known.iter().enumerate() {
+                let of = &data.known[known];
+                let weight = response.weights_crk[(column * 7 + 6 - back) * 3 + known];
+                expected += own.standardise(of[column.min(of.len() - 1)][row - back]) * f64::from(weight);
+            }
+        }
+        assert!((responses[column][row] - expected).abs() < RESPONSE, "{column}, {row}: {} {expected}", responses[column][row]);
+    }
+    // A stream of what is left by a model without a response, five rows that never come in the middle.
+    let left = |column: usize, row: usize| value(column, row) - plain.columns()[column].deviation * responses[column][row];
+    let streams = [(&plain, true), (&driven, false)].map(|(forecaster, is_left)| {
+        let mut stream = Predictor::new(forecaster.clone());
+        stream.tell(&data.rows(0..0, 0..rows)).unwrap();
+        for row in (0..20).chain(25..ROWS) {
+            let sample = [0, 1].map(|column| if is_left { left(column, row) } else { value(column, row) });
+            stream.advance_after(if row == 25 { 5 } else { 0 }, &sample, &[wave(0, row), wave(1, row)]).unwrap();
+        }
+        forecast(&mut stream)
+    });
+    let quantiles = streams[0].quantiles.iter().zip(&streams[1].quantiles).enumerate();
+    for (place, (left, whole)) in quantiles {
+        let (column, step) = (place / 3 / HORIZON, place / 3 % HORIZON);
+        let response = plain.columns()[column].deviation * responses[column][ROWS + step];
+        assert!((left + response - whole).abs() < RESPONSE * (1.0 + whole.abs()), "{place}: {left} {response} {whole}");
+    }
+    assert_eq!(streams[0].between, streams[1].between);
 }
 
 #[test]

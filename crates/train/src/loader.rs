@@ -80,6 +80,10 @@ impl<'a> Loader<'a> {
         if !task.also.is_empty() && own.count() > 0 {
             return Err(ModelError::config("also", "series without covariates", format!("{} inputs of them", own.count())));
         }
+        let lefts = if task.covariates.response.is_some() { columns } else { 0 };
+        if task.left.len() != lefts || task.left.iter().zip(&task.values).any(|(left, values)| left.len() != values.len()) {
+            return Err(ModelError::Width { what: "columns less their response", expected: lefts, found: task.left.len() });
+        }
         let shortest = config.horizons_of(horizon)?.into_iter().min().unwrap_or(horizon);
         let shared = Shared::new(forecaster, &task.covariates, beside);
         let all: Vec<(&Column, &'a [f64])> = task.series().collect();

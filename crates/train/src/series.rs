@@ -217,6 +217,7 @@ mod tests {
             known: vec![column("k")],
             statics: vec![column("s")],
             values_cs: vec![90.0, 120.0],
+            response: None,
         };
         config.covariates = foretoken_model::covariates::CovariateConfig {
             past: 1,

@@ -52,6 +52,8 @@ pub struct Task<'a> {
     pub columns: Vec<Column>,
     /// Their values in the data's unit, all rows.
     pub values: Vec<&'a [f64]>,
+    /// What is learned of them where they respond to what is known ahead: the values less that, see [`foretoken_model::response`]. Else empty.
+    pub left: Vec<&'a [f64]>,
     /// The covariates, and their values in the rows of `values`; what is known may reach beyond.
     pub covariates: Covariates,
     /// See there.
@@ -67,9 +69,9 @@ pub struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    /// All series to learn from, in the unit of each: the columns, then the further ones.
+    /// All series to learn from, in the unit of each: the columns, or what is left of them, then the further ones.
     pub(crate) fn series(&self) -> impl Iterator<Item = (&Column, &'a [f64])> + Clone {
-        let own = self.columns.iter().zip(self.values.iter().copied());
+        let own = self.columns.iter().zip(if self.left.is_empty() { &self.values } else { &self.left }.iter().copied());
         own.chain(self.also.iter().map(|further| (&further.column, further.values)))
     }
 

@@ -248,8 +248,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let replay = replay.transpose()?;
     let mut stream = predictor(&forecaster);
     let Beside { past, mut known } = beside(&signal);
-    // Each step has its own row of what is known; those that are not asked for need none, nor does a linear expert alone.
-    let needed = if forecaster.is_linear_alone() { 0 } else { steps };
+    // Each step has its own row of what is known; those that are not asked for need none, nor does a model that looks at none.
+    let needed = if forecaster.looks_ahead() { steps } else { 0 };
     check_known(&signal, rows, needed, longest).map_err(|error| CliError::file(path, error))?;
     let reach = rows + longest;
     let mut short: Vec<&mut &[f64]> = known.iter_mut().flatten().filter(|values| values.len() < reach).collect();

@@ -93,6 +93,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(linear) = forecaster.linear() {
         say!("  {:40} {}", "linear expert", linear.parameters())?;
     }
+    if let Some(response) = &forecaster.covariates().response {
+        say!("  {:40} {} over {} rows", "response to what is known ahead", response.weights_crk.len(), response.samples)?;
+    }
     let config = toml::to_string(forecaster.config()).map_err(|error| CliError::file(&arguments.model, error))?;
     table::show_bounds(forecaster.columns())?;
     say!("\n{config}")?;

@@ -139,12 +139,12 @@ fn tell_known(
             ));
         }
         Some(path) => path,
-        // A linear expert alone looks at none of it.
-        None if predictor.forecaster().is_linear_alone() => {
+        None if covariates.known.is_empty() => return Ok(()),
+        None if !predictor.forecaster().looks_ahead() => {
             let horizon = predictor.forecaster().config().horizon;
             return tell_nothing(predictor, horizon).map_err(|error| CliError::file(&arguments.model, error));
         }
-        None if covariates.known.is_empty() || arguments.snapshot.as_ref().is_some_and(|path| path.exists()) => return Ok(()),
+        None if arguments.snapshot.as_ref().is_some_and(|path| path.exists()) => return Ok(()),
         None => {
             let columns: Vec<&str> =
                 std::iter::once("a stamp").chain(known_columns(&names, features)?.into_iter().map(String::as_str)).collect();
@@ -313,7 +313,8 @@ impl Lines<'_> {
             Err(error) => return Err(Refused::Line(error.to_string())),
         };
         let Live { predictor, place, unwritten } = live;
-        let blind = self.arguments.known.is_none() && predictor.forecaster().is_linear_alone();
+        let covariates = &predictor.forecaster().covariates().known;
+        let blind = self.arguments.known.is_none() && !covariates.is_empty() && !predictor.forecaster().looks_ahead();
         let tick = advance(predictor, place, number, stamp, values, self.columns, blind).map_err(|error| match error {
             // A broken stream has no next sample, and no state to keep.
             CliError::Model(error) if predictor.check_whole().is_err() => {

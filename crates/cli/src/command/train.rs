@@ -7,14 +7,14 @@ use crate::{
     routing::timelines,
     run::{Prepared, Run, predictor},
     say::say,
-    score::{ByHorizon, Judge, by_name},
+    score::{ByHorizon, Judge, as_baseline, by_name},
     session::{CHECKPOINT, Session, interrupted},
     ship, table,
     ui::About,
 };
 use cpu_time::ProcessTime;
 use foretoken_data::{Audit, DataError, Numbers};
-use foretoken_eval::{Baseline, Ridge, Scores, SeasonalNaive};
+use foretoken_eval::{Baseline, Scores, SeasonalNaive};
 use foretoken_model::{
     Blueprint, Forecaster, Registry,
     file::{sweep, write_atomically},
@@ -135,6 +135,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         error => error,
     })?;
     run.count_covariates(&arguments.run, &data.covariates, data.columns.len())?;
+    let data = run.data.respond(&arguments.run, &run, data)?;
     let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     // Its work is the folder: it goes on where nobody reads.
@@ -214,6 +215,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     // What is shipped alone is no baseline to itself.
     let other = ridges.named().into_iter().find(|(name, _)| !(forecaster.is_linear_alone() && *name == ridges.name()));
+    let driven = judge.driven(&ridges);
+    let other = other.map(|(name, ridge)| (name, as_baseline(&driven, ridge)));
     pictures(&forecaster, &data, other, run.data.season, &out)?;
     metrics.peak_memory_bytes = peak_memory();
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;
@@ -243,7 +246,7 @@ const ROUTING_ROWS: usize = 336;
 fn pictures(
     forecaster: &Arc<Forecaster>,
     data: &Prepared,
-    ridge: Option<(&'static str, &Ridge)>,
+    ridge: Option<(&'static str, &dyn Baseline)>,
     season: usize,
     out: &Path,
 ) -> Result<(), CliError> {

@@ -14,7 +14,7 @@ impl<'a> Judge<'a> {
     /// The ridge that a model's linear expert is, if it has one.
     pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
         let Some(options) = linear else { return Ok(None) };
-        let (columns, Ranges { train, validation, .. }) = (&self.data.standardised, &self.ranges);
+        let (columns, Ranges { train, validation, .. }) = (self.data.learned(), &self.ranges);
         let (series, cuts) = (self.all_series(), self.cuts(options));
         let fit = |_: usize, inputs: Inputs| self.fit(&series, inputs, &cuts, options.folds);
         let own = |shared: &Ridge| Own::fit(columns, train, validation, shared, &cuts);
@@ -37,7 +37,7 @@ impl<'a> Judge<'a> {
     /// rows alone say, all of one moment, counts half (Pesaran & Timmermann, Selection of estimation window in the presence of breaks, 2007).
     pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
         let (rows, series) = (self.ranges.train.start..self.ranges.validation.end, self.all_series());
-        let (columns, cuts) = (&self.data.standardised, &self.cuts(options));
+        let (columns, cuts) = (self.data.learned(), &self.cuts(options));
         let picked = |place: usize| &expert.strengths[place * cuts.len()..][..cuts.len()];
         let fit = |place: usize, inputs: Inputs| Ridge::fit_with(&series, &rows, inputs, cuts, picked(place));
         let own = |shared: &Ridge| {
@@ -50,7 +50,7 @@ impl<'a> Judge<'a> {
     }
 
     fn structural(&self, of: &StructuralConfig, rows: &Range<usize>) -> Result<Own, EvalError> {
-        structural(&self.data.standardised, rows, &of.lookbacks, &of.seasons, &self.horizons)
+        structural(self.data.learned(), rows, &of.lookbacks, &of.seasons, &self.horizons)
     }
 
     /// The steps that a linear expert's blocks end at: its own, or the horizons that are scored.
@@ -61,7 +61,7 @@ impl<'a> Judge<'a> {
     /// What the linear expert learns from.
     fn all_series(&self) -> Vec<&'a Values> {
         let further = self.data.also.iter().flat_map(|also| &also.standardised);
-        self.data.standardised.iter().chain(further).collect()
+        self.data.learned().iter().chain(further).collect()
     }
 }
 

@@ -94,6 +94,78 @@ fn heated(rows: usize, ahead: usize) -> String {
     "time,load,rain,heat\n".to_string() + &(0..rows + ahead).map(line).collect::<String>()
 }
 
+/// A temperature that follows its setpoint slowly, which is known `ahead` rows after the last temperature, and a second column that does not.
+fn driven(rows: usize, ahead: usize) -> String {
+    let (mut state, mut text) = (0.0, "time,warm,free,set\n".to_string());
+    for row in 0..rows + ahead {
+        let set = (8.0 * uniform(row / 25)).floor();
+        state += 0.1 * (set - state);
+        let stamp = format!("{:.2}", row as f64 / 100.0);
+        match row < rows {
+            true => {
+                text +=
+                    &format!("{stamp},{},{},{set}\n", state + 0.02 * uniform(row), uniform(3 * row) + (row as f64 * 0.2).sin())
+            }
+            false => text += &format!("{stamp},,,{set}\n"),
+        }
+    }
+    text
+}
+
+#[test]
+fn columns_that_respond_to_what_is_known_follow_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run = SMALL.replace("season = 24", "season = 24\nread = { future = [\"set\"] }");
+    std::fs::write(folder.join("data.csv"), driven(1500, 0)).unwrap();
+    std::fs::write(folder.join("run.toml"), &run).unwrap();
+    let told = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    assert!(told.contains("columns respond to `set` over "), "{told}");
+    let metrics = json(&folder.join("out/metrics.json"));
+    let of = |name: &str, place: usize| metrics["test"][name]["by_column"][place]["mse"].as_f64().unwrap();
+    assert!(of("linear", 0) < 0.05 * of("ridge", 0) && of("model", 0) < 0.1 * of("ridge", 0), "{}", metrics["test"]);
+    assert!(of("linear", 1) < 1.1 * of("ridge", 1), "{}", metrics["test"]);
+    // A backtest of what was saved, whether fitted anew or not, responds too.
+    stdout(&foretoken(&["backtest", "out", "data.csv", "--json", "scores.json"], folder));
+    let again = &json(&folder.join("scores.json"))["forecasters"];
+    for name in ["model", "network", "linear", "ridge"] {
+        assert_eq!(again[name], metrics["test"][name], "{name}");
+    }
+    let refit = ["backtest", "out", "data.csv", "--step", "40", "--refit", "10", "--json", "refit.json"];
+    stdout(&foretoken(&refit, folder));
+    let refit = &json(&folder.join("refit.json"))["forecasters"];
+    let mse = |name: &str| refit[name]["mse"].as_f64().unwrap();
+    assert!(mse("model-refit") < 0.5 * mse("ridge") && mse("linear-refit") < 0.5 * mse("ridge"), "{refit}");
+    let shown = stdout(&foretoken(&["inspect", "out"], folder));
+    assert!(shown.contains("response to what is known ahead"), "{shown}");
+    // The coming setpoints have to be known, and move what follows.
+    std::fs::write(folder.join("known.csv"), driven(1500, 8)).unwrap();
+    let forecast = stdout(&foretoken(&["forecast", "out", "known.csv"], folder));
+    let colder = driven(1500, 8).replacen(",,,", ",,,-", 3);
+    std::fs::write(folder.join("colder.csv"), colder).unwrap();
+    let colder = stdout(&foretoken(&["forecast", "out", "colder.csv"], folder));
+    let moved: Vec<bool> = points(&forecast).iter().zip(points(&colder)).map(|(warm, cold)| *warm != cold).collect();
+    assert_eq!(moved, [[true; 8], [false; 8]].concat(), "{forecast}{colder}");
+    // Live, from a snapshot, the same.
+    let lines: Vec<String> = driven(1500, 0).lines().map(|line| line.rsplit_once(',').unwrap().0.to_string() + "\n").collect();
+    let stream = |lines: &[String], more: &[&str]| {
+        let all = [&["stream", "out", "--snapshot", "state.json"], more].concat();
+        stdout(&with_input(&all, folder, lines.concat().as_bytes()))
+    };
+    let live = stream(&lines[..700], &["--known", "known.csv"]) + &stream(&lines[700..], &[]);
+    assert_eq!(live.lines().count(), 1500);
+    assert_eq!(bits(live.lines().last().unwrap()), points(&forecast));
+    // Not asked for, and beside bounds.
+    let options = |options: &str| run.replace("horizon = 8", &format!("horizon = 8\ncovariates = {{ response = {options} }}"));
+    std::fs::write(folder.join("none.toml"), options("0")).unwrap();
+    let told = stdout(&foretoken(&["train", "none.toml", "--out", "none"], folder));
+    assert!(!told.contains("respond"), "{told}");
+    std::fs::write(folder.join("wrong.toml"), options("20").replace("season = 24", "season = 24\nbounds = true")).unwrap();
+    let output = foretoken(&["train", "wrong.toml"], folder);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("wrong.toml: model.covariates.response: expected none beside data.bounds"), "{error}");
+}
+
 #[test]
 fn covariates_are_learned_from_and_have_to_be_known() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,6 +175,8 @@ fn covariates_are_learned_from_and_have_to_be_known() {
         "season = 24\ncolumns = [\"load\"]\nread = { past = [\"rain\"], future = [\"heat\"], statics = \"statics.csv\", id = \"id\" }\n\
          calendar = [\"hour-of-day\"]",
     );
+    // What the network makes of them: a response would leave it nothing.
+    let run = run.replace("horizon = 8", "horizon = 8\ncovariates = { response = 0 }");
     let run = run.replace("epochs = 3", "epochs = 40\npatience = 40\nbatch = 2");
     std::fs::write(folder.join("statics.csv"), "id,area\nload,3.5\n").unwrap();
     std::fs::write(folder.join("data.csv"), heated(740, 0)).unwrap();
@@ -212,7 +286,7 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     stdout(&foretoken(&["backtest", "out", "known.csv", "--json", "known.json"], folder));
     assert_eq!(json(&folder.join("known.json"))["forecasters"]["model"], metrics["test"]["model"]);
     // Counts in the model that are not the data's.
-    std::fs::write(folder.join("wrong.toml"), run.replace("horizon = 8", "horizon = 8\ncovariates = { known = 2 }")).unwrap();
+    std::fs::write(folder.join("wrong.toml"), run.replace("response = 0", "response = 0, known = 2")).unwrap();
     refused(&["train", "wrong.toml"], &["model.covariates.known", "expected 3", "found 2"]);
 }
 

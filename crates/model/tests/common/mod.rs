@@ -6,6 +6,7 @@ use foretoken_model::{
     Blueprint, Bounds, Column, Covariates, Forecaster, ForecasterConfig, LayerConfig, Registry,
     linear_expert::{LinearConfig, LinearWeights, ProfileConfig, StructuralConfig},
     preset::{self, Size},
+    response::Response,
     scaler::ScalerKind,
 };
 
@@ -73,6 +74,10 @@ pub fn covariates(config: &ForecasterConfig) -> Covariates {
         known: columns("known", own.known),
         statics: columns("static", own.statics),
         values_cs: (0..2 * own.statics).map(|index| (index as f64).sin()).collect(),
+        response: own.response.map(|samples| Response {
+            samples,
+            weights_crk: (0..2 * samples * own.known).map(|at| (at as f32 * 0.7).sin() * 0.3).collect(),
+        }),
     }
 }
 

@@ -1,0 +1,123 @@
+//! What the columns of a run do in response to covariates that are known ahead, and what is left of them to learn.
+
+use crate::{
+    error::CliError,
+    run::{DataConfig, Prepared, Run, standardise},
+    say::say,
+    table,
+};
+use foretoken_data::{Values, known_columns};
+use foretoken_eval::{Baseline, Ridge, response};
+use foretoken_model::{Covariates, linear_expert::LinearConfig, response::Response};
+use std::{ops::Range, path::Path};
+
+/// Rows that columns may respond to, of all covariates together, where the run does not say how many.
+const ROWS: usize = 512;
+/// The training rows are so many times as many at least.
+const TRAINED: usize = 8;
+/// Fewer rows are no response.
+const FEWEST: usize = 4;
+
+/// Columns less what they do in response to what is known.
+pub struct Left {
+    /// In the data's unit.
+    pub values: Vec<Values>,
+    pub standardised: Vec<Values>,
+    /// What they do, standardised, by column.
+    responses: Vec<Vec<f64>>,
+}
+
+/// A ridge that was fitted on what is left, for the columns themselves.
+pub struct Driven<'a> {
+    pub ridge: &'a Ridge,
+    pub left: &'a Left,
+}
+
+impl Baseline for Driven<'_> {
+    fn lookback(&self) -> usize {
+        self.ridge.lookback()
+    }
+
+    fn forecast(&self, index: usize, _: &[f64], origins: Range<usize>) -> Vec<f64> {
+        let mut said = self.ridge.forecast(index, &self.left.standardised[index], origins.clone());
+        let responses = &self.left.responses[index];
+        for (said, origin) in said.chunks_exact_mut(self.ridge.horizon).zip(origins) {
+            // Nothing is known beyond the rows.
+            let coming = responses[origin.min(responses.len())..].iter().copied().chain(std::iter::repeat(f64::NAN));
+            said.iter_mut().zip(coming).for_each(|(said, response)| *said += response);
+        }
+        said
+    }
+}
+
+impl Prepared {
+    /// The columns as they are learned from, standardised.
+    pub fn learned(&self) -> &[Values] {
+        self.left.as_ref().map_or(&self.standardised, |left| &left.standardised)
+    }
+
+    /// The same with what is left beside the columns, where those covariates have a response.
+    pub fn without_response(self) -> Result<Self, CliError> {
+        let (beside, rows) = (self.beside(), self.signal.len());
+        let responses: Option<Vec<Vec<f64>>> =
+            (0..self.columns.len()).map(|column| self.covariates.responses(&beside, column, rows)).collect();
+        let Some(responses) = responses else { return Ok(self) };
+        let mapped = self.signal.columns.iter().any(Values::is_mapped);
+        let values = Values::table(self.columns.len(), rows, mapped, |index, to| {
+            let deviation = self.columns[index].deviation;
+            let rows = to.iter_mut().zip(&*self.signal.columns[index]).zip(&responses[index]);
+            rows.for_each(|((to, value), response)| *to = value - deviation * response);
+        })?;
+        let left = Left { standardised: standardise(&self.columns, &values)?, values, responses };
+        Ok(Self { left: Some(left), ..self })
+    }
+}
+
+impl DataConfig {
+    /// Fits what the columns do in response to what is known ahead beside the calendar, where the validation rows say that they do.
+    pub fn respond(&self, path: &Path, run: &Run, data: Prepared) -> Result<Prepared, CliError> {
+        let names: Vec<String> = data.covariates.known.iter().map(|covariate| covariate.name.clone()).collect();
+        let driving: Vec<&String> = known_columns(&names, &self.calendar)?;
+        let (asked, width) = (run.model.covariates.response, driving.len());
+        let train = &data.ranges.train;
+        let samples = asked.unwrap_or((ROWS / width.max(1)).min(train.len() / TRAINED));
+        if self.bounds && asked.is_some_and(|asked| asked > 0) {
+            return Err(CliError::file(path, "model.covariates.response: expected none beside data.bounds, found one"));
+        }
+        if width == 0 || samples == 0 || self.bounds || (asked.is_none() && samples < FEWEST) {
+            return Ok(data);
+        }
+        let places: Vec<usize> =
+            names.iter().enumerate().filter(|(_, name)| driving.contains(name)).map(|(place, _)| place).collect();
+        let (beside, rows) = (data.beside(), data.signal.len());
+        let is_shared = places.iter().all(|&place| beside.known[place].len() == 1);
+        let of_column = |column: usize| {
+            let mut row_k = vec![0.0; names.len()];
+            let mut known = Vec::with_capacity(rows * width);
+            for row in 0..rows {
+                data.covariates.known_row(&beside, column, row, &mut row_k);
+                known.extend(places.iter().map(|&place| row_k[place]));
+            }
+            known
+        };
+        let known: Vec<Vec<f32>> = (0..if is_shared { 1 } else { data.columns.len() }).map(of_column).collect();
+        let lookback = run.model.linear.as_ref().map_or(LinearConfig::default().lookback, |linear| linear.lookback);
+        let of = (lookback, run.model.horizon);
+        let found = response(&data.standardised, &known, width, train, &data.ranges.validation, samples, of);
+        let Some(found) = found.map_err(|error| CliError::file(&data.path, error))? else { return Ok(data) };
+        let (words, [before, after]) =
+            (driving.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "), found.squares);
+        _ = say!(
+            "columns respond to {words} over {samples} rows: validation MSE of a ridge {} without, {} with; all is learned of what is left",
+            table::figure(before),
+            table::figure(after)
+        );
+        // Those of the calendar have none.
+        let mut weights_crk = vec![0.0; data.columns.len() * samples * names.len()];
+        for (to, from) in weights_crk.chunks_exact_mut(names.len()).zip(found.weights_crk.chunks_exact(width)) {
+            places.iter().zip(from).for_each(|(&place, weight)| to[place] = *weight);
+        }
+        let covariates = Covariates { response: Some(Response { samples, weights_crk }), ..data.covariates.clone() };
+        Prepared { covariates, ..data }.without_response()
+    }
+}
