@@ -7,7 +7,7 @@ use crate::{
     table,
 };
 use foretoken_data::{Values, known_columns};
-use foretoken_eval::{Baseline, Ridge, response};
+use foretoken_eval::{Baseline, EvalError, Ridge, response};
 use foretoken_model::{Covariates, linear_expert::LinearConfig, response::Response};
 use std::{ops::Range, path::Path};
 
@@ -15,6 +15,8 @@ use std::{ops::Range, path::Path};
 const ROWS: usize = 512;
 /// The training rows are so many times as many at least.
 const TRAINED: usize = 8;
+/// Columns that each may respond to so many; more respond to fewer.
+const COLUMNS: usize = 32;
 /// Fewer rows are no response.
 const FEWEST: usize = 4;
 
@@ -80,11 +82,13 @@ impl DataConfig {
         let driving: Vec<&String> = known_columns(&names, &self.calendar)?;
         let (asked, width) = (run.model.covariates.response, driving.len());
         let train = &data.ranges.train;
-        let samples = asked.unwrap_or((ROWS / width.max(1)).min(train.len() / TRAINED));
+        // What takes long is not done unasked.
+        let rows = if self.bounds { 0 } else { ROWS * COLUMNS / data.columns.len().max(COLUMNS) };
+        let samples = asked.unwrap_or((rows / width.max(1)).min(train.len() / TRAINED));
         if self.bounds && asked.is_some_and(|asked| asked > 0) {
             return Err(CliError::file(path, "model.covariates.response: expected none beside data.bounds, found one"));
         }
-        if width == 0 || samples == 0 || self.bounds || (asked.is_none() && samples < FEWEST) {
+        if width == 0 || samples == 0 || (asked.is_none() && samples < FEWEST) {
             return Ok(data);
         }
         let places: Vec<usize> =
@@ -104,7 +108,13 @@ impl DataConfig {
         let lookback = run.model.linear.as_ref().map_or(LinearConfig::default().lookback, |linear| linear.lookback);
         let of = (lookback, run.model.horizon);
         let found = response(&data.standardised, &known, width, train, &data.ranges.validation, samples, of);
-        let Some(found) = found.map_err(|error| CliError::file(&data.path, error))? else { return Ok(data) };
+        let found = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(data),
+            // Rows that are too few, or lack too much, have none.
+            Err(EvalError::TooShort { .. } | EvalError::Missing { .. }) if asked.is_none() => return Ok(data),
+            Err(error) => return Err(CliError::file(&data.path, error)),
+        };
         let (words, [before, after]) =
             (driving.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "), found.squares);
         _ = say!(

@@ -36,6 +36,7 @@ pub struct Tick {
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a stream has one clock")]
 enum State {
     #[default]
     Fresh,

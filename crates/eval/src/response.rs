@@ -7,10 +7,12 @@
 //! The second is generalised least squares for an impulse response g whose errors are autoregressive (Cochrane & Orcutt 1949; Box & Jenkins 1970). Its
 //! strength is picked by column, by how well a ridge forecasts what is left on the validation rows, all steps of the horizon: errors of the next sample alone
 //! hardly see a slow response. A column responds only where that is better by more than a quarter, and by more than its standard error over four parts of those
-//! rows: of what explains less, as the weather of rented bikes does, a network that sees the covariates makes more (LOG.md).
+//! rows: of what explains less, as the weather of rented bikes does, a network that sees the covariates makes more (LOG.md). In inputs a missing value is
+//! the last one before it; rows without a value of their own are learned nothing of.
 
 use crate::{EvalError, Inputs, Ridge};
 use faer::{Mat, Par, Side, linalg::matmul::matmul, linalg::solvers::Solve, mat::AsMatMut};
+use foretoken_kernels::thinned::taken;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -19,16 +21,20 @@ const ORDER: usize = 32;
 /// Strengths to pick from, over the mean square of a covariate's row times the number of rows.
 const STRENGTHS: [f64; 6] = [1e-7, 1e-5, 1e-3, 1e-2, 0.1, 1.0];
 /// Most rows that are learned from; of more one of every so many is taken.
-const MOST_ROWS: usize = 30_000;
+const MOST_ROWS: usize = 12_000;
 /// Rows in one product.
 const BLOCK: usize = 1024;
 /// Parts of the validation rows that say how sure a gain is, and the least gain that is one.
 const PARTS: usize = 4;
 const LEAST_GAIN: f64 = 0.25;
+/// Most samples that a ridge of one column looks back by which its gain is judged.
+const MOST_OWN: usize = 256;
 
-/// A column, and the standardised covariates beside it, `[row][known]`.
+/// A column, what is missing filled beside it, and the standardised covariates, `[row][known]`.
 struct Driven<'a> {
+    index: usize,
     values: &'a [f64],
+    filled: Vec<f64>,
     known: &'a [f32],
     width: usize,
     samples: usize,
@@ -62,13 +68,17 @@ pub fn response(
         return Err(EvalError::TooShort { what: "training rows of a response", expected, found: train.len() });
     }
     let of = |index: usize| {
-        let known = &known[if known.len() == 1 { 0 } else { index }][..];
-        Driven { values: columns[index].as_ref(), known, width, samples }
+        let (values, known) = (columns[index].as_ref(), &known[if known.len() == 1 { 0 } else { index }][..]);
+        let last = |last: &mut f64, value: &f64| {
+            *last = if value.is_nan() { *last } else { *value };
+            Some(*last)
+        };
+        Driven { index, values, filled: values.iter().scan(f64::NAN, last).collect(), known, width, samples }
     };
     let maps: Vec<Vec<Vec<f32>>> =
         (0..columns.len()).into_par_iter().map(|index| of(index).maps(train)).collect::<Result<_, _>>()?;
-    // What is left of each column, by strength, and the errors of a ridge on it, by column and part.
-    let squares = |left: &[Vec<f64>]| {
+    // The errors of a ridge on what is left of columns, by column and part.
+    let squares = |left: &[Vec<f64>], lookback: usize| {
         let inputs = Inputs::samples(lookback.min(train.len() / 4));
         let ridge = Ridge::fit(left, left.len(), train, validation, inputs, &[horizon], 0)?;
         let windows = validation.start..(validation.end + 1).saturating_sub(horizon);
@@ -83,28 +93,47 @@ pub fn response(
         Ok::<_, EvalError>((0..left.len()).into_par_iter().map(of_column).collect::<Vec<_>>())
     };
     let plain: Vec<Vec<f64>> = columns.iter().map(|column| column.as_ref().to_vec()).collect();
-    let before = squares(&plain)?;
-    let mut best: Vec<Option<(f64, usize, f64)>> = vec![None; columns.len()];
+    let before = squares(&plain, lookback)?;
+    let mut best: Vec<Option<Best>> = vec![None; columns.len()];
     for place in 0..STRENGTHS.len() {
         let left: Vec<Vec<f64>> = (0..columns.len()).into_par_iter().map(|index| of(index).left(&maps[index][place])).collect();
-        for ((best, before), after) in best.iter_mut().zip(&before).zip(squares(&left)?) {
-            let gain = gain(before, &after).filter(|gain| best.is_none_or(|(known, ..)| *gain > known));
-            *best = gain.map(|gain| (gain, place, mean(&after))).or(*best);
+        for ((best, before), after) in best.iter_mut().zip(&before).zip(squares(&left, lookback)?) {
+            let gain = gain(before, &after).filter(|gain| best.is_none_or(|best| *gain > best.gain));
+            *best = gain.map(|gain| Best { gain, place, square: mean(&after) }).or(*best);
         }
     }
+    // The ridge is one for all columns: each has to gain by one of its own, too.
+    let own = |(index, best): (usize, &mut Option<Best>)| {
+        let Some(Best { place, .. }) = *best else { return Ok(()) };
+        let of_one = |column: Vec<f64>| Ok::<_, EvalError>(squares(&[column], lookback.min(MOST_OWN))?.remove(0));
+        if gain(&of_one(plain[index].clone())?, &of_one(of(index).left(&maps[index][place]))?).is_none() {
+            *best = None;
+        }
+        Ok(())
+    };
+    best.par_iter_mut().enumerate().try_for_each(own)?;
     if best.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let picked = |(best, maps): (&Option<(f64, usize, f64)>, &Vec<Vec<f32>>)| match best {
-        Some((_, place, _)) => maps[*place].clone(),
+    let picked = |index: usize| match best[index] {
+        Some(Best { place, .. }) => maps[index][place].clone(),
         None => vec![0.0; samples * width],
     };
-    let after = |(best, before): (&Option<(f64, usize, f64)>, &Vec<f64>)| best.map_or(mean(before), |(.., after)| after);
+    let after = |(best, before): (&Option<Best>, &Vec<f64>)| best.map_or(mean(before), |best| best.square);
     let squares = [before.iter().map(|squares| mean(squares)).collect(), best.iter().zip(&before).map(after).collect()];
     Ok(Some(Responses {
-        weights_crk: best.iter().zip(&maps).flat_map(picked).collect(),
+        weights_crk: (0..columns.len()).flat_map(picked).collect(),
         squares: squares.map(|squares: Vec<f64>| mean(&squares)),
     }))
+}
+
+/// The strength that a column gains most by.
+#[derive(Clone, Copy)]
+struct Best {
+    gain: f64,
+    place: usize,
+    /// Its mean square then.
+    square: f64,
 }
 
 /// Of what is there.
@@ -127,12 +156,12 @@ impl Driven<'_> {
     /// The impulse response of each strength.
     fn maps(&self, train: &Range<usize>) -> Result<Vec<Vec<f32>>, EvalError> {
         let (len, none) = (self.samples * self.width, || vec![vec![0.0; self.samples * self.width]; STRENGTHS.len()]);
-        let rows = || (train.start + ORDER..train.end).step_by(train.len().div_ceil(MOST_ROWS));
+        let rows = || taken(train.start + ORDER..train.end, train.len().div_ceil(MOST_ROWS), self.index);
         // How errors go on.
         let known: Vec<f64> = self.known.iter().map(|&value| f64::from(value)).collect();
         let own = |row: usize, out: &mut [f64]| {
             let (own, beside) = out.split_at_mut(ORDER);
-            own.iter_mut().enumerate().for_each(|(back, to)| *to = self.values[row - 1 - back]);
+            own.iter_mut().enumerate().for_each(|(back, to)| *to = self.filled[row - 1 - back]);
             self.lags(&known, row, beside);
         };
         let Some((gram, cross)) = sums(rows(), ORDER + len, own, |row| self.values[row]) else { return Ok(none()) };
@@ -143,7 +172,7 @@ impl Driven<'_> {
         };
         let white_known: Vec<f64> =
             (0..known.len()).map(|at| whitened(&|row| known[row * self.width + at % self.width], at / self.width)).collect();
-        let white = |row: usize| whitened(&|row| self.values[row], row);
+        let white = |row: usize| if self.values[row].is_nan() { f64::NAN } else { whitened(&|row| self.filled[row], row) };
         let Some((gram, cross)) = sums(rows(), len, |row, out| self.lags(&white_known, row, out), white) else {
             return Ok(none());
         };
@@ -193,7 +222,8 @@ fn sums(
         matmul(gram.as_mat_mut(), faer::Accum::Add, inputs.transpose(), inputs, 1.0, Par::Seq);
         matmul(cross.as_mat_mut(), faer::Accum::Add, inputs.transpose(), targets, 1.0, Par::Seq);
         any |= !y.is_empty();
-        (x.clear(), y.clear());
+        x.clear();
+        y.clear();
     };
     for row in rows {
         let start = x.len();
@@ -261,6 +291,36 @@ mod tests {
         for back in 0..40 {
             let [weight, useless] = [0, 1].map(|at| f64::from(found[(63 - back) * 2 + at]));
             assert!((weight - expected[0]).abs() < 0.02 && useless.abs() < 0.02, "{back}: {weight} {} {useless}", expected[0]);
+            expected = [expected[1], 1.5 * expected[1] - 0.6 * expected[0]];
+        }
+    }
+
+    #[test]
+    fn only_what_responds_does_and_gaps_are_no_hindrance() {
+        let (mut column, known) = loop_of(3_000);
+        // Every thirtieth value is missing, and beside it is a column of errors that go on alone.
+        (0..3_000).step_by(30).for_each(|row| column[row] = f64::NAN);
+        let alone: Vec<f64> = noise(9).scan(0.0, |at, noise| (*at = 0.97 * *at + noise, Some(*at)).1).take(3_000).collect();
+        let columns = [column.clone(), column, alone];
+        let found =
+            response(&columns, &[known], 2, &(0..2_000), &(2_000..2_500), 64, (64, 20)).expect("fits").expect("a response");
+        let of = |index: usize| &found.weights_crk[index * 128..][..128];
+        assert!((of(0)[126] - 0.1).abs() < 0.03 && of(0)[126] == of(1)[126], "{} {}", of(0)[126], of(1)[126]);
+        assert!(of(2).iter().all(|weight| *weight == 0.0));
+    }
+
+    #[test]
+    fn steps_at_round_times_are_no_hindrance_where_rows_are_thinned() {
+        let rows = 60_000;
+        let (column, known) = loop_of(rows);
+        let known: Vec<f32> = known.chunks_exact(2).map(|row| row[0]).collect();
+        // A step every forty rows, of which one of four is learned from.
+        let found =
+            response(&[column], &[known], 1, &(0..48_000), &(48_000..54_000), 32, (64, 20)).expect("fits").expect("a response");
+        let mut expected = [0.1, 0.15];
+        for back in 0..20 {
+            let weight = f64::from(found.weights_crk[31 - back]);
+            assert!((weight - expected[0]).abs() < 0.02, "{back}: {weight} {}", expected[0]);
             expected = [expected[1], 1.5 * expected[1] - 0.6 * expected[0]];
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, ops::Range};
 
 /// How many covariates a network is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CovariateConfig {
     /// Observed with the samples.
@@ -28,9 +28,27 @@ pub struct CovariateConfig {
     pub columns: usize,
     /// Width of the layer through which the heads see a step's known covariates.
     pub hidden: usize,
-    /// For the fit: rows of known covariates that columns may respond to, 0 for none; 512 over the number of these covariates, or an eighth of the training rows, if absent.
+    /// For the fit: rows of known covariates that columns may respond to, 0 for none; if absent, what the data allow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<usize>,
+}
+
+// Where no response is asked for it is what it was before there were any: a checkpoint knows its run by it.
+impl std::fmt::Debug for CovariateConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { past, known, statics, columns, hidden, response } = self;
+        let mut config = f.debug_struct("CovariateConfig");
+        config
+            .field("past", past)
+            .field("known", known)
+            .field("statics", statics)
+            .field("columns", columns)
+            .field("hidden", hidden);
+        if let Some(response) = response {
+            config.field("response", response);
+        }
+        config.finish()
+    }
 }
 
 impl Default for CovariateConfig {
@@ -103,7 +121,8 @@ impl std::fmt::Debug for Covariates {
         let mut covariates = f.debug_struct("Covariates");
         covariates.field("past", past).field("known", known).field("statics", statics).field("values_cs", values_cs);
         if let Some(response) = response {
-            covariates.field("response", response);
+            // Weights are of one processor.
+            covariates.field("response", &response.samples);
         }
         covariates.finish()
     }

@@ -162,7 +162,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         write_atomically(&beside, run.to_toml()?.as_bytes())?;
     }
     let name = name.to_string_lossy();
-    let about = About::new(&name, &run, &data.signal, judge.ranges().validation.start, &trainer)?;
+    let about = About::new(&name, &run, &data, judge.ranges().validation.start, &trainer)?;
     let (rows_a_second, interrupt) = Session::train(&mut trainer, &run.train, arguments, about, &out, started)?;
     let shipped = trainer.ship()?;
     ship::tell(&shipped);

@@ -4,8 +4,10 @@ use super::{
     curve::Curve,
     window::{Forecast, Window},
 };
-use crate::{error::CliError, run::Run};
-use foretoken_data::Signal;
+use crate::{
+    error::CliError,
+    run::{Prepared, Run},
+};
 use foretoken_train::{EpochReport, MixtureUsage, StepReport, Trainer};
 use std::{collections::VecDeque, sync::Arc};
 
@@ -31,15 +33,16 @@ pub struct About {
 }
 
 impl About {
-    /// Of a run on a signal whose validation rows start at `validation`.
-    pub fn new(name: &str, run: &Run, signal: &Signal, validation: usize, trainer: &Trainer<'_>) -> Result<Self, CliError> {
+    /// Of a run on data whose validation rows start at `validation`.
+    pub fn new(name: &str, run: &Run, data: &Prepared, validation: usize, trainer: &Trainer<'_>) -> Result<Self, CliError> {
+        let response = data.covariates.response.as_ref().map_or(0, |response| response.samples);
         Ok(Self {
             name: name.into(),
             epochs: run.train.epochs as u64,
             steps_an_epoch: trainer.steps_an_epoch(),
             first_step: trainer.step(),
             skipped: trainer.skipped(),
-            window: Arc::new(Window::new(run, signal, validation)?),
+            window: Arc::new(Window::new(run, &data.signal, validation, response)?),
         })
     }
 }

@@ -256,7 +256,7 @@ fn the_window_forecasts_what_the_rows_before_it_do() {
     run.count_covariates(&path, &data.covariates, 1).unwrap();
     let trainer = fit::trainer(&run, &path, &data, &data.ranges, None).unwrap();
     let start = data.ranges.validation.start;
-    let window = Window::new(&run, &data.signal, start).unwrap();
+    let window = Window::new(&run, &data.signal, start, 0).unwrap();
     assert_eq!((window.before, window.drawn, window.stamps.len()), (48 + 64, 48, 48 + 64 + 8));
     let forecast = window.forecast(trainer.of_mean(vec![1.0; 8]).unwrap()).unwrap();
     let (rows, mut beside) = (start - window.before..start, data.beside());

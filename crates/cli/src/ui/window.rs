@@ -40,9 +40,10 @@ pub struct Window {
 pub type Forecast = Vec<[f64; 3]>;
 
 impl Window {
-    /// The rows around `validation` of a run's data: as many before it as the model looks back on, and a training window for its states.
-    pub fn new(run: &Run, signal: &Signal, validation: usize) -> Result<Self, CliError> {
-        let (horizon, memory) = (run.model.horizon, Blueprint::new(&run.model, &Registry::default())?.memory());
+    /// The rows around `validation` of a run's data: as many before it as the model looks back on, `response` of them what its columns respond to, and a
+    /// training window for its states.
+    pub fn new(run: &Run, signal: &Signal, validation: usize, response: usize) -> Result<Self, CliError> {
+        let (horizon, memory) = (run.model.horizon, Blueprint::new(&run.model, &Registry::default())?.memory() + response);
         let drawn = horizon.max(DRAWN);
         let rows = validation.saturating_sub(memory.max(drawn) + run.train.window)..(validation + horizon).min(signal.len());
         let around = |(name, values): (&String, &[f64])| Around { name: name.clone(), values: values.into() };
