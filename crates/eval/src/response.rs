@@ -105,7 +105,12 @@ pub fn response(
     // The ridge is one for all columns: each has to gain by one of its own, too.
     let own = |(index, best): (usize, &mut Option<Best>)| {
         let Some(Best { place, .. }) = *best else { return Ok(()) };
-        let of_one = |column: Vec<f64>| Ok::<_, EvalError>(squares(&[column], lookback.min(MOST_OWN))?.remove(0));
+        // A column that lacks too much for a ridge of its own has none to gain by.
+        let of_one = |column: Vec<f64>| match squares(&[column], lookback.min(MOST_OWN)) {
+            Ok(mut squares) => Ok(squares.remove(0)),
+            Err(EvalError::TooShort { .. } | EvalError::Missing { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
         if gain(&of_one(plain[index].clone())?, &of_one(of(index).left(&maps[index][place]))?).is_none() {
             *best = None;
         }
@@ -301,12 +306,14 @@ mod tests {
         // Every thirtieth value is missing, and beside it is a column of errors that go on alone.
         (0..3_000).step_by(30).for_each(|row| column[row] = f64::NAN);
         let alone: Vec<f64> = noise(9).scan(0.0, |at, noise| (*at = 0.97 * *at + noise, Some(*at)).1).take(3_000).collect();
-        let columns = [column.clone(), column, alone];
+        let mostly_missing: Vec<f64> =
+            column.iter().enumerate().map(|(row, value)| if row % 7 < 5 { f64::NAN } else { *value }).collect();
+        let columns = [column.clone(), column, alone, mostly_missing];
         let found =
             response(&columns, &[known], 2, &(0..2_000), &(2_000..2_500), 64, (64, 20)).expect("fits").expect("a response");
         let of = |index: usize| &found.weights_crk[index * 128..][..128];
         assert!((of(0)[126] - 0.1).abs() < 0.03 && of(0)[126] == of(1)[126], "{} {}", of(0)[126], of(1)[126]);
-        assert!(of(2).iter().all(|weight| *weight == 0.0));
+        assert!(of(2).iter().chain(of(3)).all(|weight| *weight == 0.0));
     }
 
     #[test]
