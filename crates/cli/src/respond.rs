@@ -2,7 +2,7 @@
 
 use crate::{
     error::CliError,
-    run::{DataConfig, Prepared, Run, standardise},
+    run::{Prepared, Run, standardise},
     say::say,
     table,
 };
@@ -75,17 +75,17 @@ impl Prepared {
     }
 }
 
-impl DataConfig {
+impl Run {
     /// Fits what the columns do in response to what is known ahead beside the calendar, where the validation rows say that they do.
-    pub fn respond(&self, path: &Path, run: &Run, data: Prepared) -> Result<Prepared, CliError> {
+    pub fn respond(&self, path: &Path, data: Prepared) -> Result<Prepared, CliError> {
         let names: Vec<String> = data.covariates.known.iter().map(|covariate| covariate.name.clone()).collect();
-        let driving: Vec<&String> = known_columns(&names, &self.calendar)?;
-        let (asked, width) = (run.model.covariates.response, driving.len());
+        let driving: Vec<&String> = known_columns(&names, &self.data.calendar)?;
+        let (asked, width) = (self.model.covariates.response, driving.len());
         let train = &data.ranges.train;
         // What takes long is not done unasked.
-        let rows = if self.bounds { 0 } else { ROWS * COLUMNS / data.columns.len().max(COLUMNS) };
+        let rows = if self.data.bounds { 0 } else { ROWS * COLUMNS / data.columns.len().max(COLUMNS) };
         let samples = asked.unwrap_or((rows / width.max(1)).min(train.len() / TRAINED));
-        if self.bounds && asked.is_some_and(|asked| asked > 0) {
+        if self.data.bounds && asked.is_some_and(|asked| asked > 0) {
             return Err(CliError::file(path, "model.covariates.response: expected none beside data.bounds, found one"));
         }
         if width == 0 || samples == 0 || (asked.is_none() && samples < FEWEST) {
@@ -105,8 +105,8 @@ impl DataConfig {
             known
         };
         let known: Vec<Vec<f32>> = (0..if is_shared { 1 } else { data.columns.len() }).map(of_column).collect();
-        let lookback = run.model.linear.as_ref().map_or(LinearConfig::default().lookback, |linear| linear.lookback);
-        let of = (lookback, run.model.horizon);
+        let lookback = self.model.linear.as_ref().map_or(LinearConfig::default().lookback, |linear| linear.lookback);
+        let of = (lookback, self.model.horizon);
         let found = response(&data.standardised, &known, width, train, &data.ranges.validation, samples, of);
         let found = match found {
             Ok(Some(found)) => found,

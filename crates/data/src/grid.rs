@@ -65,13 +65,8 @@ pub(crate) struct Grid {
 }
 
 /// The most frequent step of groups of sequences of sorted ticks, the smallest of those; 0 if there is none. A group has one clock; each sequence has its
-/// differences.
-pub(crate) fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8) -> Step {
-    step_past(groups, civil, resolution, WEEKENDS)
-}
-
-/// The same, where so many weekends passed over make days days of work.
-pub(crate) fn step_past(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, weekends: usize) -> Step {
+/// differences. So many weekends passed over make days days of work.
+fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, weekends: usize) -> Step {
     let whole = civil && resolution == 0;
     let monthly = whole && groups.iter().any(|group| varies(group)) && groups.iter().all(|group| anchor(group).is_some());
     let unit = if monthly {
@@ -96,7 +91,7 @@ fn differences<'a>(unit: Unit, groups: &'a [Vec<&[i64]>]) -> impl Iterator<Item 
 
 /// How badly these fit on their grid: stamps off it, and positions between them without one.
 pub(crate) fn misfits(groups: &[Vec<&[i64]>], civil: bool) -> i64 {
-    let step = step(groups, civil, 0);
+    let step = step(groups, civil, 0, WEEKENDS);
     let mut sum = 0i64;
     for group in groups {
         let grid = Grid::fit(step, group);
@@ -287,7 +282,7 @@ mod tests {
     fn check(stamps: &[&str], expected: &str) {
         let ticks: Vec<i64> = stamps.iter().map(|stamp| stamps::parse(stamp).expect("a stamp").ticks).collect();
         let civil = stamps[0].contains('-');
-        let step = step(&[vec![&ticks]], civil, 0);
+        let step = step(&[vec![&ticks]], civil, 0, WEEKENDS);
         assert_eq!(words(step, 0), expected, "{stamps:?}");
         let grid = Grid::fit(step, &[&ticks]);
         for &ticks in &ticks {
@@ -326,12 +321,12 @@ mod tests {
         let stamp = stamps::parse("2020-01-31 05:00:00").expect("a stamp").ticks;
         let later = stamps::parse("2020-02-29 05:00:00").expect("a stamp").ticks;
         for group in [vec![&[stamp][..]], vec![&[stamp, stamp][..]], vec![&[stamp], &[stamp]], vec![]] {
-            assert_eq!(step(&[group], true, 0), Step { unit: Unit::Second, size: 0, parts: 1 });
+            assert_eq!(step(&[group], true, 0, WEEKENDS), Step { unit: Unit::Second, size: 0, parts: 1 });
         }
         let month = Step { unit: Unit::Month, size: 1, parts: 1 };
-        assert_eq!(step(&[vec![&[stamp, later]]], true, 0), month);
+        assert_eq!(step(&[vec![&[stamp, later]]], true, 0, WEEKENDS), month);
         // Months apart, whichever series they are of.
-        assert_eq!(step(&[vec![&[stamp], &[later]]], true, 0), month);
+        assert_eq!(step(&[vec![&[stamp], &[later]]], true, 0, WEEKENDS), month);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
 ///
 /// Rows are put on a regular grid, whose step is the most frequent one (of months, if the stamps are months apart; of
-/// Mondays to Fridays, if days pass over all weekends; the roundest amid all, if only that has a grid): a stamp off it
+/// Mondays to Fridays, if days pass over all weekends; the roundest that fits as well as any, where few are on that): a stamp off it
 /// moves to the nearest position, or where there is no such grid but rows follow one another by about a step, to that after the row before; of rows with
 /// one position the last one on the grid stays, and a missing row is inserted without
 /// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are

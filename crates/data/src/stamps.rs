@@ -259,7 +259,7 @@ fn is_plain(stamp: &str, form: Form, digits: usize) -> bool {
 
 /// The civil time at some seconds since 1970.
 pub fn civil(ticks: i64) -> Option<DateTime> {
-    EPOCH.checked_add(SignedDuration::from_secs(ticks)).ok()
+    civil_at(ticks, 0)
 }
 
 /// The civil time at some ticks since 1970, of which a second has 10 to the power of `resolution`, at most 9.

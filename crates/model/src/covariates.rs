@@ -262,14 +262,20 @@ pub struct Along {
     past: Vec<VecDeque<f32>>,
     /// The same of what is known, the next sample's row first.
     known: Vec<VecDeque<f32>>,
-    /// The same of what was known of the newest samples, as far as columns respond to it; nothing of a model without a response.
+    /// The same of what was known of the newest samples, as far as columns respond to it; no columns of a model without a response.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     before: Vec<VecDeque<f32>>,
 }
 
 impl Along {
-    pub(crate) fn new(columns: usize) -> Self {
-        Self { past: vec![VecDeque::new(); columns], known: vec![VecDeque::new(); columns], before: Vec::new() }
+    pub(crate) fn new(covariates: &Covariates, columns: usize) -> Self {
+        let held = covariates.response.as_ref().map(|response| response.samples * covariates.known.len());
+        let before = |held| (0..columns).map(|_| VecDeque::with_capacity(held)).collect();
+        Self {
+            past: vec![VecDeque::new(); columns],
+            known: vec![VecDeque::new(); columns],
+            before: held.map_or(Vec::new(), before),
+        }
     }
 
     pub(crate) fn reset(&mut self) {
@@ -304,11 +310,7 @@ impl Along {
         let width = covariates.known.len();
         let known = &mut self.known[column];
         let gone = known.drain(..(rows * width).min(known.len()));
-        let Some(response) = &covariates.response else { return };
-        if self.before.is_empty() {
-            self.before = vec![VecDeque::new(); self.past.len()];
-        }
-        let before = &mut self.before[column];
+        let (Some(response), Some(before)) = (&covariates.response, self.before.get_mut(column)) else { return };
         before.extend(gone);
         before.drain(..before.len().saturating_sub((response.samples - 1) * width));
     }
@@ -353,6 +355,12 @@ impl Along {
         reach("known covariates of the samples", &self.known, covariates.known.len(), rows)
     }
 
+    /// Rows beyond the newest sample that something is known of, of every column; all where there is nothing to know.
+    pub(crate) fn known_ahead(&self, covariates: &Covariates) -> usize {
+        let held = self.known.iter().map(VecDeque::len).min().unwrap_or(0);
+        held.checked_div(covariates.known.len()).unwrap_or(usize::MAX)
+    }
+
     /// Whether what is known reaches so many rows beyond the newest sample.
     pub(crate) fn reach_ahead(&self, covariates: &Covariates, rows: usize) -> Result<(), ModelError> {
         reach("known covariates of the horizon", &self.known, covariates.known.len(), rows)
@@ -389,11 +397,14 @@ impl Along {
                         && queue.iter().all(|value| value.is_finite())
                 })
         };
-        let most = covariates.response.as_ref().map_or(0, |response| (response.samples - 1) * covariates.known.len());
-        let held = self.before.is_empty() || of(&self.before, covariates.known.len());
-        held && self.before.iter().all(|before| before.len() <= most)
-            && of(&self.past, covariates.past.len())
-            && of(&self.known, covariates.known.len())
+        let held = match &covariates.response {
+            Some(response) => {
+                let most = (response.samples - 1) * covariates.known.len();
+                of(&self.before, covariates.known.len()) && self.before.iter().all(|before| before.len() <= most)
+            }
+            None => self.before.is_empty(),
+        };
+        held && of(&self.past, covariates.past.len()) && of(&self.known, covariates.known.len())
     }
 }
 

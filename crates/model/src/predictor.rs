@@ -118,7 +118,7 @@ impl Predictor {
         let mut predictor = Self {
             samples: 0,
             columns: vec![ColumnHistory::new(forecaster.blueprint().memory(), &config.scaler); count],
-            along: Along::new(count),
+            along: Along::new(forecaster.covariates(), count),
             state: network.state(count),
             hidden_cd: vec![0.0; count * network.width()],
             features_ck: vec![0.0; count * network.inputs()],
@@ -127,7 +127,13 @@ impl Predictor {
             fresh_cd: vec![0.0; count * network.width()],
             shown_c: vec![0.0; config.covariates.columns],
             standardised: vec![0.0; count],
-            known: Vec::new(),
+            known: Vec::with_capacity(
+                forecaster
+                    .covariates()
+                    .response
+                    .as_ref()
+                    .map_or(0, |response| (response.samples + config.horizon) * forecaster.covariates().known.len()),
+            ),
             room: Room::new(&forecaster, forecaster.voice(), 1),
             parts: Parts::new(config.horizon, config.quantiles.len()),
             replay: None,
@@ -176,6 +182,11 @@ impl Predictor {
     /// Other covariates than the model's, or a wrong number of columns; nothing is taken.
     pub fn tell(&mut self, beside: &Beside<'_>) -> Result<(), ModelError> {
         self.along.tell(self.forecaster.covariates(), beside)
+    }
+
+    /// Rows after the newest sample whose known covariates it was told of; `usize::MAX` of a model that has none.
+    pub fn known_ahead(&self) -> usize {
+        self.along.known_ahead(self.forecaster.covariates())
     }
 
     /// Forgets everything; choices that are forced begin anew.

@@ -3,7 +3,7 @@
 mod common;
 
 use foretoken_model::{
-    LayerConfig, Predictor, Registry,
+    Beside, CovariateConfig, ForecasterConfig, LayerConfig, Predictor, Registry,
     layer::{Rows, Workspace},
     weights::Layout,
 };
@@ -36,9 +36,14 @@ fn nothing_is_allocated() {
             assert_eq!(allocations(run), 0, "{} [{example}]", kind.name);
         }
     }
-    for config in common::variants() {
+    let covariates = CovariateConfig { known: 1, response: Some(7), ..CovariateConfig::default() };
+    let responding = ForecasterConfig { covariates, ..common::config() };
+    for config in common::variants().into_iter().chain([responding]) {
         let mut predictor = Predictor::new(Arc::new(common::forecaster_of(&config, 1)));
         let mut forecast = predictor.forecast_buffer();
+        if config.covariates.known > 0 {
+            predictor.tell(&Beside { past: Vec::new(), known: vec![vec![&[0.5; 80]]] }).unwrap();
+        }
         predictor.advance(&[20.0, 21.0]).unwrap();
         for row in 0..60 {
             let sample = [common::value(0, row), common::value(1, row)];

@@ -139,11 +139,7 @@ fn tell_known(
             ));
         }
         Some(path) => path,
-        None if covariates.known.is_empty() => return Ok(()),
-        None if !predictor.forecaster().looks_ahead() => {
-            let horizon = predictor.forecaster().config().horizon;
-            return tell_nothing(predictor, horizon).map_err(|error| CliError::file(&arguments.model, error));
-        }
+        None if !predictor.forecaster().looks_ahead() => return Ok(()),
         None if arguments.snapshot.as_ref().is_some_and(|path| path.exists()) => return Ok(()),
         None => {
             let columns: Vec<&str> =
@@ -162,9 +158,13 @@ fn tell_known(
     predictor.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))
 }
 
-/// Tells the stream that nothing is known of so many rows more.
+/// Tells a stream that looks at nothing known ahead of no more than that, as far as it was not told of the next so many rows.
 fn tell_nothing(predictor: &mut Predictor, rows: usize) -> Result<(), ModelError> {
-    let (covariates, nothing) = (predictor.forecaster().covariates(), vec![f64::NAN; rows]);
+    let lacking = rows.saturating_sub(predictor.known_ahead());
+    if lacking == 0 || predictor.forecaster().looks_ahead() {
+        return Ok(());
+    }
+    let (covariates, nothing) = (predictor.forecaster().covariates(), vec![f64::NAN; lacking]);
     let (past, known) = (vec![vec![&[][..]]; covariates.past.len()], vec![vec![&nothing[..]]; covariates.known.len()]);
     predictor.tell(&Beside { past, known })
 }
@@ -248,7 +248,7 @@ impl Live {
     }
 }
 
-/// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead; `blind` if nothing is told of that.
+/// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead.
 fn advance(
     predictor: &mut Predictor,
     place: &mut Place,
@@ -256,13 +256,10 @@ fn advance(
     stamp: Option<&str>,
     values: &[f64],
     columns: usize,
-    blind: bool,
 ) -> Result<Option<Tick>, CliError> {
     let tick = stamp.map(|stamp| place.clock.look(stamp, line)).transpose()?;
     let passed = stamp.map_or(Ok(0), |stamp| place.passed(stamp, line))?;
-    if blind {
-        tell_nothing(predictor, 1)?;
-    }
+    tell_nothing(predictor, passed + 1 + predictor.forecaster().config().horizon)?;
     predictor.advance_after(passed, &values[..columns], &values[columns..])?;
     place.take(passed);
     if let Some(tick) = tick {
@@ -313,9 +310,7 @@ impl Lines<'_> {
             Err(error) => return Err(Refused::Line(error.to_string())),
         };
         let Live { predictor, place, unwritten } = live;
-        let covariates = &predictor.forecaster().covariates().known;
-        let blind = self.arguments.known.is_none() && !covariates.is_empty() && !predictor.forecaster().looks_ahead();
-        let tick = advance(predictor, place, number, stamp, values, self.columns, blind).map_err(|error| match error {
+        let tick = advance(predictor, place, number, stamp, values, self.columns).map_err(|error| match error {
             // A broken stream has no next sample, and no state to keep.
             CliError::Model(error) if predictor.check_whole().is_err() => {
                 Refused::Stream(CliError::Line { line: number, source: error })

@@ -135,7 +135,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         error => error,
     })?;
     run.count_covariates(&arguments.run, &data.covariates, data.columns.len())?;
-    let data = run.data.respond(&arguments.run, &run, data)?;
+    let data = run.respond(&arguments.run, data)?;
     let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     // Its work is the folder: it goes on where nobody reads.

@@ -1,11 +1,12 @@
 //! The grid that fits some stamps.
 //!
 //! Its step is the most frequent difference. Where clocks are early and late, or periods are no whole ticks (thirty frames a second to the millisecond), it
-//! is the roundest step amid all differences with a grid that most are near, in parts of ticks if need be. Where there is none, since what is early or late
+//! is the roundest step with a grid that most are near, hardly fewer follow one another on than on any other, and hardly any is nearer, in parts of ticks if
+//! need be. Where there is none, since what is early or late
 //! makes all after it so (a loop that sleeps for a minute and works for a moment), but one row follows the other by about a step or several, rows are counted
 //! from one to the next, on the grid that the last one is on.
 
-use super::{FINEST, Grid, Step, Unit, differences, place, step_past};
+use super::{FINEST, Grid, Step, Unit, differences, place, step};
 use crate::stamps::LARGEST;
 
 /// A difference within this part of a step from so many of them is a step, or several.
@@ -92,7 +93,7 @@ impl Trial {
 /// on. Else it is a grid that most stamps are far from.
 pub(crate) fn fit(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, weekends: usize) -> Fit {
     let all: usize = groups.iter().flatten().map(|ticks| ticks.len()).sum();
-    let frequent = step_past(groups, civil, resolution, weekends);
+    let frequent = step(groups, civil, resolution, weekends);
     let first = Trial::of(groups, |group| Grid::fit(frequent, group));
     if frequent.size == 0 || !matches!(frequent.unit, Unit::Count | Unit::Second) {
         return first.fit();
