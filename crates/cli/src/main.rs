@@ -12,6 +12,7 @@ mod refit;
 mod respond;
 mod routing;
 mod run;
+mod said;
 mod say;
 mod score;
 mod screen;

@@ -69,6 +69,16 @@ pub fn load_at(path: &Path, rate: Option<f64>) -> Result<Arc<Forecaster>, CliErr
     }
 }
 
+/// Steps that are asked for: no more than the model's.
+pub fn steps(model: &Path, asked: Option<u32>, forecaster: &Forecaster) -> Result<usize, CliError> {
+    let longest = forecaster.config().horizon;
+    let steps = asked.map_or(longest, |steps| steps as usize);
+    if steps > longest {
+        return Err(CliError::file(model, format!("expected a horizon of at most {longest}, the model's, found {steps}")));
+    }
+    Ok(steps)
+}
+
 /// Names of a model's columns.
 pub fn names(forecaster: &Forecaster) -> Vec<String> {
     forecaster.columns().iter().map(|column| column.name.clone()).collect()
@@ -222,10 +232,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     writable(&outs, &[&model])?;
     let forecaster = load(&model)?;
     let longest = forecaster.config().horizon;
-    let steps = horizon.unwrap_or(longest);
-    if steps > longest {
-        return Err(CliError::file(&model, format!("expected a horizon of at most {longest}, the model's, found {steps}")));
-    }
+    let steps = steps(&model, arguments.horizon, &forecaster)?;
     let (signal, audit) = read_for(&model, path, &forecaster)?;
     // Its training has told of it.
     if !audit.is_clean() && !is_new {

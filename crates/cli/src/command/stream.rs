@@ -1,10 +1,10 @@
 //! `foretoken stream`: one prediction a line, for ever.
 
 use crate::{
-    command::forecast::Number,
     error::CliError,
     interrupt,
     run::{predictor, reading},
+    said::{Columns, Said, points},
     say::remark,
     table::count,
 };
@@ -16,7 +16,6 @@ use foretoken_model::{Beside, Forecast, ModelError, Predictor, Snapshot, file::w
 use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
-    fmt::Write as _,
     io::{BufRead, Read, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -25,7 +24,7 @@ use std::{
 /// Read samples line by line from standard input, write one prediction a line.
 ///
 /// A line in is the model's columns in order, with or without a stamp in front; the first line may be their header. A line out
-/// is the point forecast: for each column in order its values 1 to horizon, separated by commas. A first line that is a header of other columns,
+/// is the point forecast: for each column in order its values 1 to horizon, separated by commas; with --json all of the forecast. A first line that is a header of other columns,
 /// or of another order, ends the stream. A bad line is reported on standard error with its number and changes nothing; so is one whose stamp does not come after the one before. Every line is the next sample: of samples
 /// that stamps pass over the stream is only told by lines of empty fields, with --missing, and where there are none it says so.
 ///
@@ -48,6 +47,13 @@ pub struct Arguments {
     /// of s4d, s5 and layers without a state, with one tap and no linear expert.
     #[arg(long)]
     rate: Option<f64>,
+    /// Steps ahead; the model's if absent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    horizon: Option<u32>,
+    /// Write every forecast as a JSON object: the sample's `line` and stamp `ds`, and for each of the `columns` its `point` forecast, the `quantiles` by level, the
+    /// spread `within` the experts and `between` them, and the share of the samples looked back on that was `missing`.
+    #[arg(long)]
+    json: bool,
     /// Take empty fields, NA and NaN for samples that are missing, instead of refusing the line. Before its first sample a column's prediction
     /// is NaN.
     #[arg(long)]
@@ -187,6 +193,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         &[&arguments.snapshot, &arguments.usage],
         &[&arguments.model, arguments.known.as_ref().unwrap_or(&arguments.model)],
     )?;
+    let steps = super::forecast::steps(&arguments.model, arguments.horizon, &forecaster)?;
     let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
     predictor.allow_missing(arguments.missing);
@@ -211,7 +218,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         // Nothing is taken after what was kept.
         std::mem::forget(live);
     })?;
-    let followed = follow(&live, arguments, &options.missing);
+    let followed = follow(&live, arguments, steps, &options.missing);
     // However it ended: a reader that left takes no state with it.
     let live = live.lock().unwrap_or_else(PoisonError::into_inner);
     match (followed, live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref())) {
@@ -292,6 +299,8 @@ struct Lines<'a> {
     parser: LineParser,
     columns: usize,
     forecast: Forecast,
+    /// Those of the forecast that are written.
+    steps: usize,
     text: String,
     /// Gaps so far.
     gaps: usize,
@@ -310,6 +319,7 @@ impl Lines<'_> {
             Err(error) => return Err(Refused::Line(error.to_string())),
         };
         let Live { predictor, place, unwritten } = live;
+        let ds = stamp.filter(|_| self.arguments.json).map(String::from);
         let tick = advance(predictor, place, number, stamp, values, self.columns).map_err(|error| match error {
             // A broken stream has no next sample, and no state to keep.
             CliError::Model(error) if predictor.check_whole().is_err() => {
@@ -330,19 +340,20 @@ impl Lines<'_> {
         }
         // What is not known of the horizon ends no stream: the sample was taken.
         predictor.predict(&mut self.forecast).map_err(|error| refused(&format!("no forecast: {error}")))?;
-        self.text.clear();
-        for (place, &value) in self.forecast.point.iter().enumerate() {
-            let comma = if place == 0 { "" } else { "," };
-            write!(self.text, "{comma}{}", Number(value)).expect("writing to a string");
+        let (forecaster, forecast, steps) = (predictor.forecaster(), &self.forecast, self.steps);
+        if self.arguments.json {
+            let said = Said { line: number, ds: ds.as_deref(), columns: Columns { forecaster, forecast, steps } };
+            self.text = serde_json::to_string(&said).map_err(|error| refused(&error))? + "\n";
+        } else {
+            points(forecaster, forecast, steps, &mut self.text);
         }
-        self.text.push('\n');
         *unwritten = Some(number);
         Ok(true)
     }
 }
 
-/// Forecasts after every line, until there are no more; the numbers `missing` mean that a value is.
-fn follow(live: &Mutex<Live>, arguments: &Arguments, missing: &[f64]) -> Result<(), CliError> {
+/// Forecasts so many steps after every line, until there are no more; the numbers `missing` mean that a value is.
+fn follow(live: &Mutex<Live>, arguments: &Arguments, steps: usize, missing: &[f64]) -> Result<(), CliError> {
     let lock = || live.lock().unwrap_or_else(PoisonError::into_inner);
     let (forecaster, forecast, stamped) = {
         let Live { predictor, place, .. } = &*lock();
@@ -353,7 +364,7 @@ fn follow(live: &Mutex<Live>, arguments: &Arguments, missing: &[f64]) -> Result<
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let parser = parser.settled(stamped).meaning(missing);
-    let mut lines = Lines { arguments, parser, columns, forecast, text: String::new(), gaps: 0 };
+    let mut lines = Lines { arguments, parser, columns, forecast, steps, text: String::new(), gaps: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
     let most = LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1);

@@ -43,6 +43,46 @@ fn etth1_streams_to_the_bits_of_forecast_also_when_stopped_half_way() {
 }
 
 #[test]
+fn a_stream_says_all_that_forecast_says() {
+    let folder = TRAINED.path();
+    std::fs::write(folder.join("head.csv"), csv(400)).unwrap();
+    let lines = stdout(&with_input(&["stream", "out", "--json", "--horizon", "3"], folder, csv(400).as_bytes()));
+    assert_eq!(lines.lines().count(), 400);
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["line"], &last["ds"]), (&401.into(), &"399".into()));
+    let forecast = stdout(&foretoken(&["forecast", "out", "head.csv", "--horizon", "3"], folder));
+    let mut rows = csv::Reader::from_reader(forecast.as_bytes());
+    let header = rows.headers().unwrap().clone();
+    let (mut compared, mut steps) = (0, [0; 2]);
+    for row in rows.records() {
+        let row = row.unwrap();
+        let step = &mut steps[usize::from(&row[1] == "oil temperature")];
+        let said = &last["columns"][&row[1]];
+        for (name, value) in header.iter().zip(&row).skip(2) {
+            let found = match name.strip_prefix('q') {
+                Some(level) => &said["quantiles"][level][*step],
+                None if name == "missing" => &said[name],
+                None => &said[name][*step],
+            };
+            assert_eq!(found.as_f64().unwrap().to_bits(), value.parse::<f64>().unwrap().to_bits(), "{name} at {step} of {said}");
+            compared += 1;
+        }
+        *step += 1;
+    }
+    assert_eq!((compared, steps), (2 * 3 * 15, [3, 3]));
+    // Without it a line has the points, and a column that has not begun nothing.
+    let points = stdout(&with_input(&["stream", "out", "--horizon", "3"], folder, csv(400).as_bytes()));
+    let of =
+        |name: &str| last["columns"][name]["point"].as_array().unwrap().iter().map(|point| point.as_f64().unwrap().to_bits());
+    assert_eq!(bits(points.lines().last().unwrap()), of("load").chain(of("oil temperature")).collect::<Vec<_>>());
+    let begun = stdout(&with_input(&["stream", "out", "--json", "--missing"], folder, b"1,\n"));
+    let begun: serde_json::Value = serde_json::from_str(&begun).unwrap();
+    assert!(begun["ds"].is_null() && begun["columns"]["load"]["point"][0].is_number());
+    assert!(begun["columns"]["oil temperature"]["point"][0].is_null() && begun["columns"]["oil temperature"]["missing"] == 1.0);
+    refused(&["stream", "out", "--horizon", "9"], folder, &["expected a horizon of at most 8", "found 9"]);
+}
+
+#[test]
 fn a_bad_line_is_reported_and_changes_nothing() {
     let folder = TRAINED.path();
     let lines: Vec<String> = csv(60).lines().map(String::from).collect();
