@@ -3,11 +3,14 @@
 use crate::{
     error::CliError,
     run::{Prepared, Run},
-    score::Judge,
+    score::{Expert, Judge},
 };
 use foretoken_data::Ranges;
-use foretoken_eval::Ridge;
-use foretoken_model::{ModelError, linear_expert::LinearWeights};
+use foretoken_eval::Maps;
+use foretoken_model::{
+    ModelError,
+    linear_expert::{LinearWeights, SomeMaps},
+};
 use foretoken_train::{EpochReport, Further, Shipped, StepReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{ops::ControlFlow, path::Path};
@@ -18,7 +21,7 @@ pub fn trainer<'a>(
     path: &Path,
     data: &'a Prepared,
     ranges: &Ranges,
-    expert: Option<&Ridge>,
+    expert: Option<&Expert>,
 ) -> Result<Trainer<'a>, CliError> {
     let further = data.also.iter().flat_map(|also| also.columns.iter().zip(&also.values));
     let further = further.map(|(column, values)| Further { column: column.clone(), values: &values[..ranges.validation.end] });
@@ -39,9 +42,16 @@ pub fn trainer<'a>(
     })
 }
 
-fn linear(ridge: &Ridge) -> LinearWeights {
-    let own_clh = ridge.own.as_ref().map_or(Vec::new(), |own| own.maps_clh.clone());
-    LinearWeights { weights_lh: ridge.weights_lh.clone(), bias_h: ridge.bias_h.clone(), own_clh }
+fn linear(expert: &Expert) -> LinearWeights {
+    let Expert { ridge, correction } = expert;
+    let some = |maps: &Maps| SomeMaps { columns: maps.columns.clone(), maps_kih: maps.maps_kih.clone() };
+    LinearWeights {
+        weights_lh: ridge.weights_lh.clone(),
+        bias_h: ridge.bias_h.clone(),
+        own_clh: ridge.own.as_ref().map_or(Vec::new(), |own| own.maps_clh.clone()),
+        correct_own: correction.as_ref().map_or(SomeMaps::default(), |correction| some(&correction.own)),
+        correct_across: correction.as_ref().map_or(SomeMaps::default(), |correction| some(&correction.across)),
+    }
 }
 
 /// Fits what is shipped once more, on training and validation rows, if the run wants it so; none where `asked` says that it is to end.
@@ -49,7 +59,7 @@ pub fn again(
     run: &Run,
     trainer: &Trainer<'_>,
     judge: &Judge<'_>,
-    expert: Option<&Ridge>,
+    expert: Option<&Expert>,
     shipped: Shipped,
     bar: &ProgressBar,
     asked: impl Fn() -> bool,
@@ -58,7 +68,7 @@ pub fn again(
         return Ok(Some(shipped));
     }
     let expert = run.model.linear.as_ref().zip(expert);
-    let expert = expert.map(|(options, ridge)| judge.expert_again(options, ridge)).transpose()?;
+    let expert = expert.map(|(options, expert)| judge.expert_again(options, expert)).transpose()?;
     let mut begun = false;
     let report = |step: StepReport| {
         // Of more rows than before: an epoch may have more steps.

@@ -4,10 +4,11 @@ use crate::{
     error::CliError,
     run::{Prepared, Run, standardise},
     say::say,
+    score::Expert,
     table,
 };
 use foretoken_data::{Values, known_columns};
-use foretoken_eval::{Baseline, EvalError, Ridge, response};
+use foretoken_eval::{Baseline, Corrected, EvalError, response};
 use foretoken_model::{Covariates, linear_expert::LinearConfig, response::Response};
 use std::{ops::Range, path::Path};
 
@@ -29,21 +30,26 @@ pub struct Left {
     responses: Vec<Vec<f64>>,
 }
 
-/// A ridge that was fitted on what is left, for the columns themselves.
-pub struct Driven<'a> {
-    pub ridge: &'a Ridge,
-    pub left: &'a Left,
+/// A linear expert for the columns themselves: what is said of what is left, corrected by all of them, and what they do in response.
+pub struct Whole<'a> {
+    pub expert: &'a Expert,
+    pub data: &'a Prepared,
 }
 
-impl Baseline for Driven<'_> {
+impl Baseline for Whole<'_> {
     fn lookback(&self) -> usize {
-        self.ridge.lookback()
+        self.expert.ridge.lookback()
     }
 
     fn forecast(&self, index: usize, _: &[f64], origins: Range<usize>) -> Vec<f64> {
-        let mut said = self.ridge.forecast(index, &self.left.standardised[index], origins.clone());
-        let responses = &self.left.responses[index];
-        for (said, origin) in said.chunks_exact_mut(self.ridge.horizon).zip(origins) {
+        let (Expert { ridge: expert, correction }, columns) = (self.expert, self.data.learned());
+        let mut said = match correction {
+            Some(correction) => Corrected { expert, correction, columns }.forecast(index, &columns[index], origins.clone()),
+            None => expert.forecast(index, &columns[index], origins.clone()),
+        };
+        let Some(Left { responses, .. }) = &self.data.left else { return said };
+        let responses = &responses[index];
+        for (said, origin) in said.chunks_exact_mut(expert.horizon).zip(origins) {
             // Nothing is known beyond the rows.
             let coming = responses[origin.min(responses.len())..].iter().copied().chain(std::iter::repeat(f64::NAN));
             said.iter_mut().zip(coming).for_each(|(said, response)| *said += response);

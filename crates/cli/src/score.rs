@@ -2,10 +2,12 @@
 
 mod expert;
 
+pub use expert::Expert;
+
 use crate::{
     error::CliError,
     forecast_file::ForecastFile,
-    respond::Driven,
+    respond::Whole,
     run::{Prepared, predictor},
     say::say,
 };
@@ -37,7 +39,7 @@ const MOST_ERRORS: usize = 20_000;
 /// Ridges of a run.
 pub struct Ridges {
     /// The linear expert.
-    pub expert: Option<Ridge>,
+    pub expert: Option<Expert>,
     /// Whether that is the usual ridge.
     pub usual: bool,
     /// The usual ridge, where it is another and the rows are enough for it.
@@ -47,8 +49,8 @@ pub struct Ridges {
 impl Ridges {
     /// By the names of the tables.
     pub fn named(&self) -> Vec<(&'static str, &Ridge)> {
-        let named = [(self.name(), &self.expert), ("ridge", &self.baseline)];
-        named.into_iter().filter_map(|(name, ridge)| Some((name, ridge.as_ref()?))).collect()
+        let named = [(self.name(), self.expert.as_ref().map(|expert| &expert.ridge)), ("ridge", self.baseline.as_ref())];
+        named.into_iter().filter_map(|(name, ridge)| Some((name, ridge?))).collect()
     }
 
     /// The name of the linear expert.
@@ -57,10 +59,10 @@ impl Ridges {
     }
 }
 
-/// A ridge for the columns themselves, whatever it was fitted on.
-pub fn as_baseline<'r>(driven: &'r Option<Driven<'r>>, ridge: &'r Ridge) -> &'r dyn Baseline {
-    match driven {
-        Some(driven) if std::ptr::eq(driven.ridge, ridge) => driven,
+/// A ridge for the columns themselves, whatever it was fitted on, with all that is added to it.
+pub fn as_baseline<'r>(whole: &'r Option<Whole<'r>>, ridge: &'r Ridge) -> &'r dyn Baseline {
+    match whole {
+        Some(whole) if std::ptr::eq(&raw const whole.expert.ridge, ridge) => whole,
         _ => ridge,
     }
 }
@@ -214,8 +216,8 @@ impl<'a> Judge<'a> {
             let problem = format!("data.season: expected at most the {before} rows before validation, found {}", self.season);
             return Err(CliError::file(&self.data.path, problem));
         }
-        let driven = self.driven(ridges);
-        let named = ridges.named().into_iter().map(|(name, ridge)| (name, as_baseline(&driven, ridge)));
+        let whole = self.whole(ridges);
+        let named = ridges.named().into_iter().map(|(name, ridge)| (name, as_baseline(&whole, ridge)));
         let mut boards = [(); N].map(|()| Boards::new());
         for (name, baseline) in named.chain([("seasonal-naive", &naive as &dyn Baseline)]) {
             let own = self.baseline(name, baseline, stretches, file)?;
@@ -226,14 +228,14 @@ impl<'a> Judge<'a> {
 
     /// The ridges among them, at some origins.
     pub fn linear(&self, ridges: &Ridges, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
-        let (driven, named) = (self.driven(ridges), ridges.named().into_iter());
-        let of = |(name, ridge)| self.baseline(name, as_baseline(&driven, ridge), [origins], file).map(|[boards]| boards);
+        let (whole, named) = (self.whole(ridges), ridges.named().into_iter());
+        let of = |(name, ridge)| self.baseline(name, as_baseline(&whole, ridge), [origins], file).map(|[boards]| boards);
         named.map(of).collect()
     }
 
-    /// The linear expert, where it was fitted on what is left of the columns.
-    pub fn driven<'r>(&'r self, ridges: &'r Ridges) -> Option<Driven<'r>> {
-        ridges.expert.as_ref().zip(self.data.left.as_ref()).map(|(ridge, left)| Driven { ridge, left })
+    /// The linear expert, if there is one, among all that it looks at.
+    pub fn whole<'r>(&'r self, ridges: &'r Ridges) -> Option<Whole<'r>> {
+        ridges.expert.as_ref().map(|expert| Whole { expert, data: self.data })
     }
 
     /// A statistical baseline that is fitted anew at every window; its quantiles come from as many windows of the validation rows.

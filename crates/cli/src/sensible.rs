@@ -35,6 +35,12 @@ const DAY: i64 = 86_400;
 const LONGEST_MAP: usize = 720;
 /// Most weights of structural maps, of all series together: 64 MiB in a model's file, and several times that while it is trained.
 const MOST_WEIGHTS: usize = 1 << 24;
+/// Samples that a series' own correction looks back, and those of all series together; more series than that many have none across them.
+const OWN: usize = 128;
+const ACROSS: usize = 512;
+const MOST_ACROSS: usize = 64;
+/// Horizons of training rows, beside a look-back, for corrections: quarters of them are held out.
+const HORIZONS: usize = 8;
 /// Most samples in a row of features.
 const MOST_TAPS: usize = 192;
 /// Samples of a window, which the fewest rows there may be hold beside the horizon: many short windows a step learn better than a few long ones (LOG.md).
@@ -226,6 +232,21 @@ fn structural(signal: &Signal, seasons: &[usize], lookback: usize, horizon: usiz
     format!(", structural = {{ lookbacks = [{lookback}], seasons = {held:?} }}")
 }
 
+/// Corrections of the linear expert, where there are several series, and rows to judge them on.
+fn correction(signal: &Signal, known: usize, lookback: usize, horizon: usize) -> String {
+    let series = signal.names.len();
+    if series < 2 || known < lookback + HORIZONS * horizon + HORIZONS {
+        return String::new();
+    }
+    let holds = |samples: usize| series.saturating_mul(samples).saturating_mul(horizon) <= MOST_WEIGHTS;
+    let own = if holds(OWN) { OWN.min(lookback) } else { 0 };
+    let across = if series <= MOST_ACROSS && holds(ACROSS) { (ACROSS / series).min(lookback) } else { 0 };
+    match own.max(across) {
+        0 => String::new(),
+        _ => format!(", correction = {{ own = {own}, across = {across} }}"),
+    }
+}
+
 /// The share of values that are missing in so many rows, from each series' first value to its last.
 fn missing(signal: &Signal, rows: usize) -> f64 {
     // Nothing is missing of a series that has ended.
@@ -283,7 +304,8 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         cuts.dedup();
         cuts.retain(|cut| (1..horizon).contains(cut));
         let structural = structural(signal, &seasons, lookback, horizon);
-        format!("linear = {{ lookback = {lookback}, cuts = {cuts:?}{structural} }}\n")
+        let correction = correction(signal, known, lookback, horizon);
+        format!("linear = {{ lookback = {lookback}, cuts = {cuts:?}{structural}{correction} }}\n")
     };
     let format = if options.format == Format::Long { "format = \"long\", " } else { "" };
     let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());

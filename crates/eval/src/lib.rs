@@ -3,6 +3,7 @@
 mod backtest;
 mod baselines;
 mod board;
+mod correction;
 mod error;
 mod horizons;
 mod metrics;
@@ -17,6 +18,7 @@ mod structural;
 pub use backtest::{Baseline, Origins, Told, Window, evaluate, evaluate_at, residual_spread};
 pub use baselines::SeasonalNaive;
 pub use board::{ScoreBoard, Unit};
+pub use correction::{Corrected, Correction, Looks, Maps, Pick, Seen};
 pub use error::EvalError;
 pub use horizons::HorizonBoards;
 pub use metrics::{ColumnScores, Scores, adjusted_rand_index, naive_scales};

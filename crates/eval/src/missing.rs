@@ -39,6 +39,11 @@ impl Filled {
         Self { start: rows.start, values, missing }
     }
 
+    /// All of the rows.
+    pub(crate) fn into_values(self) -> Vec<f64> {
+        self.values
+    }
+
     /// These rows, unless more than a third of them was missing or the column begins after the first of them.
     pub(crate) fn window(&self, rows: Range<usize>) -> Option<&[f64]> {
         let (from, to) = (rows.start - self.start, rows.end - self.start);

@@ -186,7 +186,7 @@ pub(crate) struct Windows {
     /// `[window]`.
     means: Vec<f64>,
     /// Which of the origins, in order, have a window.
-    complete: Vec<bool>,
+    pub complete: Vec<bool>,
 }
 
 impl Windows {
@@ -580,7 +580,7 @@ impl Ridge {
     }
 
     /// Forecasts of a column from windows of it, less their means, `[window][horizon]`.
-    fn say(&self, column: usize, windows: &Windows) -> Vec<f32> {
+    pub(crate) fn say(&self, column: usize, windows: &Windows) -> Vec<f32> {
         let mut y = self.apply(&windows.x);
         if let Some(own) = &self.own {
             own.add(column, &windows.x, (self.inputs.width(), self.inputs.lookback), &mut y);

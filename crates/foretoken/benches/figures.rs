@@ -72,7 +72,7 @@ fn forecaster(columns: usize) -> Forecaster {
     let linear = config.linear.as_ref().map(|linear| LinearWeights {
         weights_lh: vec![0.001; linear.lookback * config.horizon],
         bias_h: vec![0.0; config.horizon],
-        own_clh: Vec::new(),
+        ..LinearWeights::default()
     });
     let columns = (0..columns).map(|index| Column::new(index.to_string(), 0.0, 1.0)).collect();
     Forecaster::new(blueprint, columns, Covariates::default(), weights, linear, vec![0.5; config.horizon])

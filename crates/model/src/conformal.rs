@@ -21,14 +21,13 @@
 
 use crate::{
     ModelError,
-    covariates::Along,
     forecaster::Forecaster,
     linear_expert::LinearExpert,
     network::Heads,
     predictor::Parts,
     quantiles::Levels,
     scaler::ColumnHistory,
-    voice::{Room, Voice},
+    voice::{Place, Room, Voice},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -312,15 +311,15 @@ impl Following {
         forecaster: &Forecaster,
         history: &ColumnHistory,
         hidden_d: &[f32],
-        (along, column): (&Along, usize),
+        place: Place<'_>,
         time: u64,
         value: f64,
     ) {
         let Self { knots, adaptive, room, parts } = self;
-        let mut learner = adaptive.of(knots, column);
+        let mut learner = adaptive.of(knots, place.column);
         learner.hear(knots, time, value);
         if !value.is_nan() {
-            knots.voice().speak(forecaster, history, hidden_d, (along, column), room, parts);
+            knots.voice().speak(forecaster, history, hidden_d, place, room, parts);
             learner.expect(knots, time, &parts.combined);
         }
     }

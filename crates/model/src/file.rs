@@ -6,7 +6,7 @@ use crate::{
     covariates::Covariates,
     forecaster::{Blueprint, Column, Forecaster, ForecasterConfig},
     layer::Registry,
-    linear_expert::LinearWeights,
+    linear_expert::{CorrectionConfig, LinearWeights, SomeMaps},
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,10 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 9;
-/// That of a file whose columns respond to nothing, which is the same.
+pub const FORMAT_VERSION: u32 = 10;
+/// That of a file whose linear expert has no corrections, which is the same.
+const UNCORRECTED_VERSION: u32 = 9;
+/// That of one whose columns respond to nothing either.
 const UNDRIVEN_VERSION: u32 = 8;
 /// That of one whose columns have no bounds either.
 const UNBOUNDED_VERSION: u32 = 7;
@@ -41,6 +43,8 @@ const NETWORK: &str = "network.";
 const LINEAR_WEIGHTS: &str = "linear.weights";
 const LINEAR_BIAS: &str = "linear.bias";
 const LINEAR_OWN: &str = "linear.own";
+const CORRECTION_OWN: &str = "linear.correction.own";
+const CORRECTION_ACROSS: &str = "linear.correction.across";
 const NETWORK_SHARE: &str = "network_share";
 const CALIBRATION: &str = "calibration";
 const CALIBRATION_COLUMNS: &str = "calibration.columns";
@@ -56,6 +60,17 @@ struct Header {
     #[serde(default)]
     covariates: Covariates,
     forecaster: ForecasterConfig,
+    /// Which columns have maps of the linear expert's corrections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    corrected: Option<Corrected>,
+}
+
+/// The columns of corrections by own samples, and by those of all columns.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Corrected {
+    own: Vec<usize>,
+    across: Vec<usize>,
 }
 
 /// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one and nothing between. A link leads to its file; into what is
@@ -151,6 +166,11 @@ impl Forecaster {
             if let Some(own) = linear.options().own_lookback() {
                 tensors.push((LINEAR_OWN.into(), vec![self.columns().len() * own, horizon], bytes_of(&weights.own_clh)));
             }
+            for (name, maps) in [(CORRECTION_OWN, &weights.correct_own), (CORRECTION_ACROSS, &weights.correct_across)] {
+                if !maps.columns.is_empty() {
+                    tensors.push((name.into(), vec![maps.maps_kih.len() / horizon, horizon], bytes_of(&maps.maps_kih)));
+                }
+            }
         }
         if let Some(calibration) = self.calibration() {
             let shape = vec![horizon, self.config().quantiles.len()];
@@ -169,15 +189,22 @@ impl Forecaster {
     }
 
     fn header(&self) -> Result<String, ModelError> {
+        let linear = self.linear().filter(|linear| linear.options().correction.is_some());
+        let corrected = linear.map(|linear| {
+            let LinearWeights { correct_own, correct_across, .. } = linear.weights();
+            Corrected { own: correct_own.columns.clone(), across: correct_across.columns.clone() }
+        });
         let header = Header {
-            format_version: match (&self.covariates().response, self.columns().iter().all(|column| column.bounds.is_empty())) {
+            format_version: match (&corrected, &self.covariates().response) {
                 (Some(_), _) => FORMAT_VERSION,
-                (None, false) => UNDRIVEN_VERSION,
-                (None, true) => UNBOUNDED_VERSION,
+                (None, Some(_)) => UNCORRECTED_VERSION,
+                (None, None) if self.columns().iter().any(|column| !column.bounds.is_empty()) => UNDRIVEN_VERSION,
+                (None, None) => UNBOUNDED_VERSION,
             },
             columns: self.columns().to_vec(),
             covariates: self.covariates().clone(),
             forecaster: self.config().clone(),
+            corrected,
         };
         serde_json::to_string(&header).map_err(ModelError::syntax)
     }
@@ -284,7 +311,7 @@ impl Reader {
         let version = match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
             // rows, 1 to 5 no names in their checksum, 1 to 6 no centres, 1 to 7 no bounds, 1 to 8 no
-            // response; all else is the same.
+            // response, 1 to 9 no corrections; all else is the same.
             Ok(Version { format_version: version @ 1..=FORMAT_VERSION }) => version,
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));
@@ -317,6 +344,21 @@ impl Reader {
         };
         let horizon = header.forecaster.horizon;
         let share = values(NETWORK_SHARE, [1, horizon])?;
+        let correction = header.forecaster.linear.as_ref().and_then(|options| options.correction);
+        let Corrected { own: by_own, across: by_all } = match (header.corrected, correction) {
+            (Some(corrected), Some(_)) => corrected,
+            (None, None) => Corrected { own: Vec::new(), across: Vec::new() },
+            (Some(_), None) => return self.problem("header `corrected`: expected none, as there are no corrections, found one"),
+            (None, Some(_)) => return self.problem("header `corrected`: expected one, as there are corrections, found none"),
+        };
+        let CorrectionConfig { own: own_samples, across } = correction.unwrap_or_default();
+        let some = |name: &str, columns: Vec<usize>, inputs: usize| {
+            let maps_kih = match columns.len() {
+                0 => Vec::new(),
+                count => values(name, [count.saturating_mul(inputs), horizon])?,
+            };
+            Ok::<_, ModelError>(SomeMaps { columns, maps_kih })
+        };
         let linear = match &header.forecaster.linear {
             Some(options) => Some(LinearWeights {
                 weights_lh: values(LINEAR_WEIGHTS, [options.inputs(), horizon])?,
@@ -325,6 +367,8 @@ impl Reader {
                     Some(own) => values(LINEAR_OWN, [header.columns.len() * own, horizon])?,
                     None => Vec::new(),
                 },
+                correct_own: some(CORRECTION_OWN, by_own, own_samples)?,
+                correct_across: some(CORRECTION_ACROSS, by_all, header.columns.len().saturating_mul(across))?,
             }),
             None => None,
         };

@@ -5,7 +5,8 @@
 //! ```
 //! `p`, if there is a profile, are the means of the last cycles at each phase of a season, that of the next sample first. With a return to the mean of all
 //! samples so far that mean, less mean(z), is the last input.
-//! With maps of the columns' own, fitted or structural, each adds `[z' − mean(z')]·D`, z' the last samples that they look back.
+//! With maps of the columns' own, fitted or structural, each adds `[z' − mean(z')]·D`, z' the last samples that they look back. With corrections some columns
+//! have a map more, `x·D`: of their own last samples, or of those of all columns, `x = [z_1 − mean(z_1), …, z_C − mean(z_C)]`.
 //! A missing sample is the newest that is there at its place in the last seasons, where maps or profile have one, else the sample before it.
 //! In units of the columns' training deviation. Its weights are fitted elsewhere, in closed form; before `lookback` samples it has no say.
 
@@ -42,9 +43,56 @@ pub struct LinearConfig {
     pub own: Option<usize>,
     /// Structural maps of every column: forecasts of Gaussian processes of a level, seasons and noise, weighted by their evidence and by their errors at the
     /// horizons that are scored, without a fitted weight.
-    /// A third of the expert is what it is without them, two thirds are they, where both err as much on the validation rows; more of what errs less. None if
-    /// absent.
+    /// A third of the expert is what it is without them, two thirds are they, where both err as much on the validation rows; more of what errs less; without
+    /// corrections none at steps at which it errs 5% more with them on 96 validation rows or more. None if absent.
     pub structural: Option<StructuralConfig>,
+    /// Maps of what all this leaves of each column, by its own samples or by those of all columns, each where it takes a fiftieth of the squared error both on
+    /// the validation rows and on held-out quarters of the training rows. None if absent.
+    // Without, the weights file is what it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correction: Option<CorrectionConfig>,
+}
+
+/// What corrections look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CorrectionConfig {
+    /// A column's own newest samples, at most the expert's `lookback`; 0 for no such maps.
+    pub own: usize,
+    /// The newest samples of each of all columns, likewise.
+    pub across: usize,
+}
+
+/// Samples of all columns together that corrections look at, at most: their fit takes the square of that many values, and the third power of time.
+const MOST_ACROSS: usize = 4096;
+
+impl CorrectionConfig {
+    /// Checks them for so many columns.
+    ///
+    /// # Errors
+    /// More samples of all columns than corrections look at.
+    pub fn check_columns(self, columns: usize) -> Result<(), ModelError> {
+        let most = MOST_ACROSS / columns.max(1);
+        match self.across > most {
+            true => {
+                let expected = format!("at most {most} samples of each of {columns} columns");
+                Err(ModelError::config("correction.across", expected, self.across))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn check(self, lookback: usize) -> Result<(), ModelError> {
+        for (name, samples) in [("own", self.own), ("across", self.across)] {
+            if samples > lookback {
+                return Err(ModelError::config(name, format!("at most {lookback} samples, the look-back"), samples));
+            }
+        }
+        match self.own.max(self.across) {
+            0 => Err(ModelError::config("own", "a sample or more, or some `across`", 0)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What structural maps look at.
@@ -108,6 +156,9 @@ impl LinearConfig {
         }
         if let Some(structural) = &self.structural {
             structural.check(self.lookback).map_err(|error| error.under("structural"))?;
+        }
+        if let Some(correction) = self.correction {
+            correction.check(self.lookback).map_err(|error| error.under("correction"))?;
         }
         if let Some(reversion) = self.reversion.filter(|reversion| !(1.0..=1e9).contains(reversion)) {
             return Err(ModelError::config("reversion", "a number from 1 to a billion", reversion));
@@ -179,12 +230,39 @@ impl Default for LinearConfig {
             shorter: Vec::new(),
             own: None,
             structural: None,
+            correction: None,
         }
     }
 }
 
+/// Maps that some columns have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SomeMaps {
+    /// Whose they are, ascending.
+    pub columns: Vec<usize>,
+    /// `[map][input][horizon]`, oldest sample first.
+    pub maps_kih: Vec<f32>,
+}
+
+impl SomeMaps {
+    fn check(&self, what: &'static str, inputs: usize, horizon: usize, columns: usize) -> Result<(), ModelError> {
+        if inputs == 0 && !self.columns.is_empty() {
+            return Err(ModelError::config(what, "no columns, as nothing is looked at", format!("{:?}", self.columns)));
+        }
+        let is_ascending = self.columns.windows(2).all(|pair| pair[0] < pair[1]);
+        if !is_ascending || self.columns.last().is_some_and(|last| *last >= columns) {
+            return Err(ModelError::config(
+                what,
+                format!("places of {columns} columns, ascending"),
+                format!("{:?}", self.columns),
+            ));
+        }
+        ModelError::unless_as_many(what, self.columns.len() * inputs * horizon, self.maps_kih.len())
+    }
+}
+
 /// The fitted map.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinearWeights {
     /// `[input][horizon]`, oldest sample first, the profile after the samples, the mean of all samples last.
     pub weights_lh: Vec<f32>,
@@ -192,6 +270,36 @@ pub struct LinearWeights {
     pub bias_h: Vec<f32>,
     /// What each column's own map adds, `[column][own][horizon]`, oldest sample first; empty without own maps.
     pub own_clh: Vec<f32>,
+    /// Corrections by a column's own samples.
+    pub correct_own: SomeMaps,
+    /// Corrections by the samples of all columns, those of the first column first.
+    pub correct_across: SomeMaps,
+}
+
+impl LinearWeights {
+    /// All values of it.
+    pub fn values(&self) -> [&[f32]; 5] {
+        let Self { weights_lh, bias_h, own_clh, correct_own, correct_across } = self;
+        [weights_lh, bias_h, own_clh, &correct_own.maps_kih, &correct_across.maps_kih]
+    }
+}
+
+/// Packed maps of some columns.
+struct Corrections {
+    columns: Vec<usize>,
+    panels: Vec<Panels>,
+}
+
+impl Corrections {
+    fn pack(maps: &SomeMaps, inputs: usize, horizon: usize) -> Self {
+        let panels =
+            maps.maps_kih.chunks_exact((inputs * horizon).max(1)).map(|map| Panels::pack(map, inputs, horizon)).collect();
+        Self { columns: maps.columns.clone(), panels }
+    }
+
+    fn of(&self, column: usize) -> Option<&Panels> {
+        self.columns.binary_search(&column).ok().map(|place| &self.panels[place])
+    }
 }
 
 /// The map, packed.
@@ -201,6 +309,10 @@ pub struct LinearExpert {
     panels: Panels,
     /// One a column, if they have maps of their own.
     own: Vec<Panels>,
+    correct_own: Corrections,
+    correct_across: Corrections,
+    /// Of the model, for what lies across them.
+    columns: usize,
 }
 
 impl LinearExpert {
@@ -218,15 +330,28 @@ impl LinearExpert {
         if weights.weights_lh.len() != inputs * horizon || weights.bias_h.len() != horizon {
             return Err(ModelError::Width { what: "linear expert", expected: inputs * horizon, found: weights.weights_lh.len() });
         }
-        Ok(Self::pack(weights, options))
+        let correction = options.correction.unwrap_or_default();
+        correction.check_columns(columns)?;
+        weights.correct_own.check("corrections by own samples", correction.own, horizon, columns)?;
+        weights.correct_across.check("corrections across columns", columns * correction.across, horizon, columns)?;
+        Ok(Self::pack(weights, options, columns))
     }
 
-    fn pack(weights: LinearWeights, options: &LinearConfig) -> Self {
+    fn pack(weights: LinearWeights, options: &LinearConfig, columns: usize) -> Self {
         let (horizon, lookback) = (weights.bias_h.len(), options.own_lookback().unwrap_or(0));
         let panels = Panels::pack(&weights.weights_lh, options.inputs(), horizon);
         let own =
             weights.own_clh.chunks_exact((lookback * horizon).max(1)).map(|map| Panels::pack(map, lookback, horizon)).collect();
-        Self { weights, options: options.clone(), panels, own }
+        let correction = options.correction.unwrap_or_default();
+        Self {
+            correct_own: Corrections::pack(&weights.correct_own, correction.own, horizon),
+            correct_across: Corrections::pack(&weights.correct_across, columns * correction.across, horizon),
+            weights,
+            options: options.clone(),
+            panels,
+            own,
+            columns,
+        }
     }
 
     /// The same for these steps of the horizon alone, from 0.
@@ -234,8 +359,16 @@ impl LinearExpert {
         let horizon = self.weights.bias_h.len();
         let pick = |row: &[f32]| steps.iter().map(|&step| row[step]).collect::<Vec<f32>>();
         let rows = |weights: &[f32]| weights.chunks_exact(horizon).flat_map(pick).collect();
-        let LinearWeights { weights_lh, bias_h, own_clh } = &self.weights;
-        Self::pack(LinearWeights { weights_lh: rows(weights_lh), bias_h: pick(bias_h), own_clh: rows(own_clh) }, &self.options)
+        let some = |maps: &SomeMaps| SomeMaps { columns: maps.columns.clone(), maps_kih: rows(&maps.maps_kih) };
+        let LinearWeights { weights_lh, bias_h, own_clh, correct_own, correct_across } = &self.weights;
+        let weights = LinearWeights {
+            weights_lh: rows(weights_lh),
+            bias_h: pick(bias_h),
+            own_clh: rows(own_clh),
+            correct_own: some(correct_own),
+            correct_across: some(correct_across),
+        };
+        Self::pack(weights, &self.options, self.columns)
     }
 
     /// The map as fitted.
@@ -255,12 +388,29 @@ impl LinearExpert {
 
     /// Number of weights.
     pub fn parameters(&self) -> usize {
-        self.weights.weights_lh.len() + self.weights.bias_h.len() + self.weights.own_clh.len()
+        self.weights.values().iter().map(|values| values.len()).sum()
     }
 
-    /// Weights that one column's forecast touches.
+    /// Weights that one column's forecast touches, corrections as if they were even.
     pub fn active_parameters(&self) -> usize {
-        self.parameters() - self.weights.own_clh.len() / self.own.len().max(1) * self.own.len().saturating_sub(1)
+        let LinearWeights { weights_lh, bias_h, own_clh, correct_own, correct_across } = &self.weights;
+        let maps = own_clh.len() + correct_own.maps_kih.len() + correct_across.maps_kih.len();
+        weights_lh.len() + bias_h.len() + maps.div_ceil(self.columns)
+    }
+
+    /// The newest samples of each column that a column's forecast looks at beside its own; 0 where none does.
+    pub fn across(&self) -> usize {
+        if self.correct_across.columns.is_empty() { 0 } else { self.options.correction.map_or(0, |correction| correction.across) }
+    }
+
+    /// Whether a column's forecast looks at the samples of all columns.
+    pub fn looks_across(&self, column: usize) -> bool {
+        self.correct_across.of(column).is_some()
+    }
+
+    /// Whether a column's forecast, after so many samples of it, looks at the samples of all columns.
+    pub fn speaks_across(&self, column: usize, seen: u64) -> bool {
+        self.looks_across(column) && seen >= self.span() as u64
     }
 
     /// What it sees of `history`, into its inputs `x_l`: the mean that its forecast is above or below. None, and `x_l` means nothing, before `span`
@@ -298,27 +448,48 @@ impl LinearExpert {
         mean
     }
 
-    /// How far its forecasts `[row][horizon]` are above the means, from the columns of some rows and their inputs. `room` has [`LinearExpert::room`] values.
-    pub fn forecast(&self, columns: impl Iterator<Item = usize>, x_nl: &[f32], y_nh: &mut [f32], room: &mut [f32]) {
+    /// How far its forecasts `[row][horizon]` are above the means, from the columns of some rows and their inputs; `across` has what lies across the columns, of
+    /// the rows whose column [looks](LinearExpert::looks_across) at it. `room` has [`LinearExpert::room`] values.
+    pub fn forecast(
+        &self,
+        columns: impl Iterator<Item = usize>,
+        x_nl: &[f32],
+        across: &[f32],
+        y_nh: &mut [f32],
+        room: &mut [f32],
+    ) {
         linear(x_nl, &self.panels, Some(&self.weights.bias_h), y_nh);
-        if self.own.is_empty() {
+        if room.is_empty() {
             return;
         }
         let (lookback, horizon) = (self.options.lookback, self.weights.bias_h.len());
+        let mut across = across.chunks_exact((self.columns * self.across()).max(1));
         let rows = x_nl.chunks_exact(self.panels.inputs()).zip(y_nh.chunks_exact_mut(horizon));
         for (column, (x_l, y_h)) in columns.zip(rows) {
-            let panels = &self.own[column];
-            let (z_l, more_h) = room.split_at_mut(panels.inputs());
-            let samples = &x_l[lookback - z_l.len()..lookback];
-            let mean = samples.iter().sum::<f32>() / samples.len() as f32;
-            z_l.iter_mut().zip(samples).for_each(|(z, sample)| *z = sample - mean);
-            linear(z_l, panels, None, more_h);
-            y_h.iter_mut().zip(more_h).for_each(|(y, more)| *y += *more);
+            for panels in self.own.get(column).into_iter().chain(self.correct_own.of(column)) {
+                let (z_l, more_h) = room.split_at_mut(panels.inputs());
+                let samples = &x_l[lookback - z_l.len()..lookback];
+                let mean = samples.iter().sum::<f32>() / samples.len() as f32;
+                z_l.iter_mut().zip(samples).for_each(|(z, sample)| *z = sample - mean);
+                add(z_l, panels, &mut more_h[..horizon], y_h);
+            }
+            if let Some((panels, x_i)) = self.correct_across.of(column).and_then(|panels| Some((panels, across.next()?))) {
+                add(x_i, panels, &mut room[..horizon], y_h);
+            }
         }
     }
 
     /// Values that a forecast needs room for beside its inputs and outputs.
     pub fn room(&self) -> usize {
-        self.options.own_lookback().map_or(0, |own| own + self.weights.bias_h.len())
+        let inputs = self.own.iter().chain(&self.correct_own.panels).map(Panels::inputs).max();
+        // What lies across the columns is looked at where it is.
+        let inputs = inputs.or((!self.correct_across.columns.is_empty()).then_some(0));
+        inputs.map_or(0, |inputs| inputs + self.weights.bias_h.len())
     }
+}
+
+/// Adds what a map makes of its inputs.
+fn add(x_i: &[f32], panels: &Panels, more_h: &mut [f32], y_h: &mut [f32]) {
+    linear(x_i, panels, None, more_h);
+    y_h.iter_mut().zip(more_h).for_each(|(y, more)| *y += *more);
 }

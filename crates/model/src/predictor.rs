@@ -23,7 +23,7 @@ use crate::{
     scaler::{ColumnHistory, ScalerKind},
     snapshot::Snapshot,
     trace::Replay,
-    voice::Room,
+    voice::{Place, Room, look_across},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub struct Forecast {
     pub within: Vec<f64>,
     /// Spread between the experts: √(share·(1 − share))·|network's median − linear|, `[column][horizon]`; 0 where one speaks alone.
     pub between: Vec<f64>,
-    /// Share of the samples that each column's forecast looks back on that was missing. Above zero the forecast stands on less than it was trained
+    /// Share of the samples that each column's forecast looks back on that was missing, of its own or of those of all columns where it looks at them, whichever is more. Above zero the forecast stands on less than it was trained
     /// for. It is 1 before the column has begun, too, and then the forecast is NaN.
     pub missing: Vec<f64>,
 }
@@ -80,6 +80,15 @@ pub struct Parts {
     pub linear_spoke: bool,
 }
 
+/// The share of the newest samples of all columns, so many together, that was missing, those before a column's first one too.
+fn missing_across(columns: &[ColumnHistory], samples: usize) -> f64 {
+    if samples == 0 {
+        return 0.0;
+    }
+    let each = samples / columns.len();
+    columns.iter().map(|history| history.missing(each)).sum::<f64>() / columns.len() as f64
+}
+
 /// A forecaster and the state of its stream.
 pub struct Predictor {
     pub(crate) forecaster: Arc<Forecaster>,
@@ -95,6 +104,8 @@ pub struct Predictor {
     /// The columns' newest samples, scaled, where columns are mixed.
     shown_c: Vec<f32>,
     standardised: Vec<f64>,
+    /// The columns' newest samples, where the linear expert looks at those of all.
+    across: Vec<f32>,
     /// Room for covariates that columns respond to.
     known: Vec<f32>,
     room: Room,
@@ -127,6 +138,7 @@ impl Predictor {
             fresh_cd: vec![0.0; count * network.width()],
             shown_c: vec![0.0; config.covariates.columns],
             standardised: vec![0.0; count],
+            across: vec![0.0; forecaster.across()],
             known: Vec::with_capacity(
                 forecaster
                     .covariates()
@@ -318,9 +330,11 @@ impl Predictor {
             }
             if let Some(following) = &mut self.following {
                 let (along, time) = (&self.along, self.samples - 1);
+                look_across(&self.columns, &mut self.across);
                 for (index, history) in self.columns.iter().enumerate() {
                     let (hidden, value) = (&self.hidden_cd[index * width..][..width], self.standardised[index]);
-                    following.hear(forecaster, history, hidden, (along, index), time, value);
+                    let place = Place { along, column: index, passed: 0, across: &self.across };
+                    following.hear(forecaster, history, hidden, place, time, value);
                 }
             }
         }
@@ -414,11 +428,20 @@ impl Predictor {
         let levels = self.forecaster.blueprint().levels.shape();
         let (horizon, lookback) = (outputs / levels.0, self.forecaster.blueprint().lookback());
         self.along.reach_ahead(self.forecaster.covariates(), horizon)?;
+        look_across(&self.columns, &mut self.across);
+        let across = missing_across(&self.columns, self.across.len());
         for index in 0..self.columns.len() {
             forecast.missing[index] = match self.columns[index].seen() {
                 0 => 1.0,
                 // Before there were so many samples nothing is missing.
-                seen => self.columns[index].missing(lookback.min(usize::try_from(seen).unwrap_or(usize::MAX))),
+                seen => {
+                    let own = self.columns[index].missing(lookback.min(usize::try_from(seen).unwrap_or(usize::MAX)));
+                    if self.forecaster.linear().is_some_and(|linear| linear.speaks_across(index, seen)) {
+                        own.max(across)
+                    } else {
+                        own
+                    }
+                }
             };
             if self.columns[index].seen() == 0 {
                 forecast.point[index * horizon..][..horizon].fill(f64::NAN);
@@ -429,8 +452,8 @@ impl Predictor {
             }
             let hidden = &self.hidden_cd[index * width..][..width];
             let (history, room) = (&self.columns[index], &mut self.room);
-            let along = (&self.along, index);
-            self.forecaster.voice().speak(&self.forecaster, history, hidden, along, room, &mut self.parts);
+            let place = Place { along: &self.along, column: index, passed: 0, across: &self.across };
+            self.forecaster.voice().speak(&self.forecaster, history, hidden, place, room, &mut self.parts);
             if let Some(Following { knots, adaptive, .. }) = &mut self.following {
                 adaptive.of(knots, index).apply(knots, &mut self.parts.combined);
             }

@@ -13,7 +13,7 @@ use crate::{
     refresh::Refresh,
     scaler::ColumnHistory,
     trace::Trace,
-    voice::{Room, TOGETHER},
+    voice::{Place, Room, TOGETHER, look_across},
 };
 use rayon::prelude::*;
 use std::sync::Mutex;
@@ -30,6 +30,8 @@ struct Chunk<'a> {
     forecaster: &'a Forecaster,
     along: &'a Along,
     knots: Option<&'a Knots>,
+    /// What lies across the columns after each row, where it is looked at.
+    across: &'a [f32],
     /// The chunk's first row, and the number of its sample in the stream.
     first: usize,
     time: u64,
@@ -80,7 +82,7 @@ impl Lane<'_> {
         wanted: &impl Fn(usize) -> bool,
         mut sink: impl FnMut(usize, &Parts),
     ) {
-        let Chunk { forecaster, along, knots, first, time } = *chunk;
+        let Chunk { forecaster, along, knots, across, first, time } = *chunk;
         let (column, scaler, voice) = (&forecaster.columns()[self.index], &forecaster.config().scaler, forecaster.voice());
         let Desk { room, parts, knots: of_knots, known } = desk;
         let mut fresh = self.fresh_nd.chunks_exact(self.hidden_d.len());
@@ -92,17 +94,19 @@ impl Lane<'_> {
                 room.clear();
             }
             for (place, &value) in values.iter().enumerate() {
-                let (along, there) = ((along, self.index, start + place + 1), !value.is_nan());
+                let (row, width, there) = (start + place, forecaster.across(), !value.is_nan());
+                let across = across.get(row * width..(row + 1) * width).unwrap_or_default();
+                let from = Place { along, column: self.index, passed: row + 1, across };
                 self.history.push(column.standardise(value), scaler);
                 if let Some(fresh) = there.then(|| fresh.next()).flatten() {
                     self.hidden_d.copy_from_slice(fresh);
                 }
                 if let Some((knots, (room, _))) = knots.zip(of_knots.as_mut()).filter(|_| there) {
-                    knots.voice().ask(forecaster, &self.history, self.hidden_d, along, room);
+                    knots.voice().ask(forecaster, &self.history, self.hidden_d, from, room);
                 }
                 asked[place] = self.history.seen() > 0 && wanted(first + start + place);
                 if asked[place] {
-                    voice.ask(forecaster, &self.history, self.hidden_d, along, room);
+                    voice.ask(forecaster, &self.history, self.hidden_d, from, room);
                 }
             }
             voice.think(room);
@@ -154,7 +158,7 @@ impl Predictor {
         trace: Option<&mut Trace>,
     ) -> Result<(), ModelError> {
         let mut desk = None;
-        self.take(columns, trace, |chunk, lanes| {
+        self.take(columns, &wanted, trace, |chunk, lanes| {
             let desk = desk.get_or_insert_with(|| Desk::new(chunk));
             for lane in lanes {
                 let index = lane.index;
@@ -177,7 +181,7 @@ impl Predictor {
         let desks = Mutex::new(Vec::new());
         let idle = || desks.lock().expect("no thread ends while it holds it");
         let each = Self::apart(columns.len(), sinks.len());
-        self.take(columns, None, |chunk, lanes| {
+        self.take(columns, &wanted, None, |chunk, lanes| {
             lanes.par_chunks_mut(each).zip(sinks.par_iter_mut()).for_each(|(lanes, sink)| {
                 let desk = idle().pop();
                 let mut desk = desk.unwrap_or_else(|| Desk::new(chunk));
@@ -199,6 +203,7 @@ impl Predictor {
     fn take(
         &mut self,
         columns: &[&[f64]],
+        wanted: impl Fn(usize) -> bool,
         mut trace: Option<&mut Trace>,
         mut speak: impl FnMut(&Chunk<'_>, &mut [Lane<'_>]),
     ) -> Result<(), ModelError> {
@@ -218,7 +223,7 @@ impl Predictor {
         let left = self.without_response(columns);
         let left: Vec<&[f64]> = left.iter().map(Vec::as_slice).collect();
         let columns = if left.is_empty() { columns } else { &left };
-        let chunk = (MOST_FEATURES / (count * inputs).max(1)).clamp(1, CHUNK).min(rows);
+        let chunk = (MOST_FEATURES / (count * inputs).max(forecaster.across()).max(1)).clamp(1, CHUNK).min(rows);
         let (mut features, mut hidden) = (vec![0.0; count * chunk * inputs], vec![0.0; count * chunk * width]);
         let (mut gaps, mut offsets) = (vec![0; count * chunk], vec![0; count + 1]);
         let mut next = 0;
@@ -233,6 +238,7 @@ impl Predictor {
                 offsets[index + 1] = offsets[index] + values.iter().filter(|value| !value.is_nan()).count();
             }
             let before = self.columns.clone();
+            let across = self.across(&values, |row| self.following.is_some() || wanted(first + row));
             self.show(&values, &offsets, &mut features, &mut gaps);
             let heard = offsets[count];
             let gaps = if gaps[..heard].iter().all(|&gap| gap == 0) { &[] } else { &gaps[..heard] };
@@ -266,7 +272,7 @@ impl Predictor {
                 hidden_d,
                 learner: learners.as_mut().and_then(Iterator::next),
             });
-            let chunk = Chunk { forecaster: &forecaster, along: &self.along, knots, first, time: self.samples };
+            let chunk = Chunk { forecaster: &forecaster, along: &self.along, knots, across: &across, first, time: self.samples };
             speak(&chunk, &mut lanes.collect::<Vec<_>>());
             (0..count).for_each(|index| self.along.pass(covariates, index, len));
             self.samples += len as u64;
@@ -288,6 +294,24 @@ impl Predictor {
             left
         };
         columns.iter().enumerate().map(of).collect()
+    }
+
+    /// What lies across the columns after each of some rows, as far as it is `wanted`; nothing where nobody looks at it.
+    fn across(&self, values: &[&[f64]], wanted: impl Fn(usize) -> bool) -> Vec<f32> {
+        let (width, rows) = (self.forecaster.across(), values[0].len());
+        if width == 0 || !(0..rows).any(&wanted) {
+            return Vec::new();
+        }
+        let (mut histories, mut across) = (self.columns.clone(), vec![0.0; rows * width]);
+        for (row, across) in across.chunks_exact_mut(width).enumerate() {
+            for ((history, column), values) in histories.iter_mut().zip(self.forecaster.columns()).zip(values) {
+                history.push(column.standardise(values[row]), &self.forecaster.config().scaler);
+            }
+            if wanted(row) {
+                look_across(&histories, across);
+            }
+        }
+        across
     }
 
     /// Takes some rows into the histories: what the network is shown of them, and the samples missing before each.

@@ -26,6 +26,33 @@ impl Forecaster {
     }
 }
 
+/// Where a forecast is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) along: &'a Along,
+    pub(crate) column: usize,
+    /// Rows of the column's queue of covariates that its newest sample has passed.
+    pub(crate) passed: usize,
+    /// The newest samples of all columns, for a linear expert that looks at them: what [`look_across`] makes.
+    pub(crate) across: &'a [f32],
+}
+
+/// The newest samples of all columns less each column's mean of them, `[column][sample]`.
+pub(crate) fn look_across(histories: &[ColumnHistory], across: &mut [f32]) {
+    if across.is_empty() {
+        return;
+    }
+    let samples = across.len() / histories.len();
+    across.chunks_exact_mut(samples).zip(histories).for_each(|(across, history)| history.deviations(across));
+}
+
+impl Forecaster {
+    /// Values of [`look_across`] that its linear expert looks at.
+    pub(crate) fn across(&self) -> usize {
+        self.columns().len() * self.linear().map_or(0, LinearExpert::across)
+    }
+}
+
 /// Forecasts that are made in one product.
 pub(crate) const TOGETHER: usize = 24;
 
@@ -44,6 +71,8 @@ pub(crate) struct Room {
     means: Vec<Option<f64>>,
     /// Of those rows alone.
     inputs_nl: Vec<f32>,
+    /// Of those whose column looks at it.
+    across: Vec<f32>,
     linear_nh: Vec<f32>,
     own: Vec<f32>,
     workspace: Workspace,
@@ -65,6 +94,7 @@ impl Room {
             bounds: Vec::with_capacity(rows),
             means: Vec::with_capacity(rows),
             inputs_nl: Vec::with_capacity(rows * config.linear.as_ref().map_or(0, LinearConfig::inputs)),
+            across: Vec::with_capacity(rows * forecaster.across()),
             columns: Vec::with_capacity(rows),
             linear_nh: vec![0.0; rows * steps],
             own: vec![0.0; voice.linear.map_or(0, LinearExpert::room)],
@@ -82,6 +112,7 @@ impl Room {
         self.means.clear();
         self.columns.clear();
         self.inputs_nl.clear();
+        self.across.clear();
     }
 
     /// Keeps the `row`-th forecast that was asked for, as it is said at last, within the bounds of its column.
@@ -127,13 +158,13 @@ impl Voice<'_> {
         self.steps.map_or(place, |steps| steps[place])
     }
 
-    /// Asks for the forecast after a column's newest sample, whose covariates are `passed` rows into its queue.
+    /// Asks for the forecast after a column's newest sample.
     pub(crate) fn ask(
         self,
         forecaster: &Forecaster,
         history: &ColumnHistory,
         hidden_d: &[f32],
-        (along, column, passed): (&Along, usize, usize),
+        Place { along, column, passed, across }: Place<'_>,
         room: &mut Room,
     ) {
         let (steps, known) = (self.heads.outputs() / self.heads.levels(), forecaster.config().covariates.known);
@@ -154,6 +185,8 @@ impl Voice<'_> {
         });
         if looked.is_none() {
             room.inputs_nl.truncate(before);
+        } else if self.linear.is_some_and(|linear| linear.looks_across(column)) {
+            room.across.extend_from_slice(across);
         }
         room.means.push(looked);
     }
@@ -166,7 +199,7 @@ impl Voice<'_> {
         if let Some(linear) = self.linear {
             let spoken = || room.columns.iter().zip(&room.means).filter(|(_, mean)| mean.is_some()).map(|(column, _)| *column);
             let linear_nh = &mut room.linear_nh[..spoken().count() * self.heads.outputs() / self.heads.levels()];
-            linear.forecast(spoken(), &room.inputs_nl, linear_nh, &mut room.own);
+            linear.forecast(spoken(), &room.inputs_nl, &room.across, linear_nh, &mut room.own);
         }
     }
 
@@ -209,12 +242,12 @@ impl Voice<'_> {
         forecaster: &Forecaster,
         history: &ColumnHistory,
         hidden_d: &[f32],
-        (along, column): (&Along, usize),
+        place: Place<'_>,
         room: &mut Room,
         parts: &mut Parts,
     ) {
         room.clear();
-        self.ask(forecaster, history, hidden_d, (along, column, 0), room);
+        self.ask(forecaster, history, hidden_d, place, room);
         self.think(room);
         self.answer(forecaster, room, 0, parts);
     }

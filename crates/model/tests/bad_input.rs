@@ -5,7 +5,7 @@ mod common;
 use common::{config, forecaster};
 use foretoken_model::{
     Blueprint, Forecaster, ForecasterConfig, MixtureOfExperts, ModelError, MoeConfig, Registry,
-    linear_expert::{LinearConfig, StructuralConfig},
+    linear_expert::{CorrectionConfig, LinearConfig, StructuralConfig},
 };
 use std::path::Path;
 
@@ -161,6 +161,13 @@ fn forecasters() {
             &["linear.structural.seasons", "at most two seasons", &format!("{seasons:?}")],
         );
     }
+    for (own, across, words) in [(0, 0, "correction.own"), (49, 0, "correction.own"), (4, 49, "correction.across")] {
+        let correction = Some(CorrectionConfig { own, across });
+        bad_forecaster(
+            |config| config.linear = Some(LinearConfig { lookback: 48, correction, ..Default::default() }),
+            &["linear", words, "expected", "found"],
+        );
+    }
     bad_forecaster(|config| config.layers.clear(), &["layers", "at least one"]);
     bad_forecaster(|config| config.layers[1].kind = "mix".into(), &["layers.1", "mixture", "`mix`"]);
 }
@@ -191,7 +198,7 @@ fn files() {
         let at = good.windows(from.len()).position(|part| part == from.as_bytes()).expect("in the header");
         [&good[..at], to.as_bytes(), &good[at + from.len()..]].concat()
     };
-    check(&text(r#"\"format_version\":7"#, r#"\"format_version\":0"#), &["format_version", "expected 9", "found 0"]);
+    check(&text(r#"\"format_version\":7"#, r#"\"format_version\":0"#), &["format_version", "expected 10", "found 0"]);
     check(&text(r#""foretoken""#, r#""foretokeN""#), &["expected a foretoken model", "another safetensors file"]);
     check(&text(r#""network.head""#, r#""network.hexd""#), &["tensor `head`", "found none"]);
     check(&text("checksum", "checksun"), &["tensor `checksum`", "expected one, found none"]);

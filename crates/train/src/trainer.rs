@@ -80,9 +80,9 @@ impl<'a> Task<'a> {
         let until = |values: &'a [f64]| &values[..self.validation.end.min(values.len())];
         let further = self.also.iter().map(|further| &further.values[self.train.clone()]);
         let beside = self.beside.past.iter().chain(&self.beside.known).flatten().copied();
-        let linear = self.linear.iter().flat_map(|linear| [&linear.weights_lh, &linear.bias_h, &linear.own_clh]);
+        let linear = self.linear.iter().flat_map(LinearWeights::values);
         let values = self.values.iter().copied().chain(beside).map(until).chain(further).map(bytemuck::cast_slice);
-        checksum("", values.chain(linear.map(|weights| bytemuck::cast_slice(weights))))
+        checksum("", values.chain(linear.map(bytemuck::cast_slice)))
     }
 }
 

@@ -142,6 +142,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     _ = table::show_audits(&data);
     _ = table::show_bounds(&data.columns);
     let ridges = judge.ridges(run.model.linear.as_ref())?;
+    let expert = ridges.expert.as_ref().filter(|_| run.model.linear.as_ref().is_some_and(|options| options.correction.is_some()));
+    expert.into_iter().for_each(|expert| _ = say!("{}", expert.told()));
     let (test, validation) = (judge.origins(&data.ranges.test)?, judge.origins(&data.ranges.validation)?);
     let [baselines, validated_baselines] = judge.baselines(&ridges, [&test, &validation], &mut None)?;
     _ = table::show(&judge.scores(&baselines), "baselines on test rows", data.columns.len());
@@ -215,8 +217,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     // What is shipped alone is no baseline to itself.
     let other = ridges.named().into_iter().find(|(name, _)| !(forecaster.is_linear_alone() && *name == ridges.name()));
-    let driven = judge.driven(&ridges);
-    let other = other.map(|(name, ridge)| (name, as_baseline(&driven, ridge)));
+    let whole = judge.whole(&ridges);
+    let other = other.map(|(name, ridge)| (name, as_baseline(&whole, ridge)));
     pictures(&forecaster, &data, other, run.data.season, &out)?;
     metrics.peak_memory_bytes = peak_memory();
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;

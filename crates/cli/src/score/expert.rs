@@ -1,18 +1,47 @@
 //! How a model's linear expert is fitted: its ridges, maps of the columns' own, structural ones and their share.
 
 use super::Judge;
-use crate::error::CliError;
+use crate::{error::CliError, say::remark, table};
 use foretoken_data::{Ranges, Values};
-use foretoken_eval::{EvalError, Inputs, Own, Profile, Ridge, structural};
-use foretoken_model::linear_expert::{LinearConfig, StructuralConfig};
+use foretoken_eval::{Correction, EvalError, Inputs, Looks, Own, Profile, Ridge, Seen, structural};
+use foretoken_model::linear_expert::{CorrectionConfig, LinearConfig, StructuralConfig};
 use std::ops::Range;
 
 /// How often the structural maps count where what else a linear expert is counts once, and errs as much.
 const STRUCTURAL: f64 = 2.0;
+/// With structural maps a linear expert without corrections errs so many times as much on the validation rows at most: else it has none. Corrections mend more
+/// of what structural maps err than of what ridges do (LOG.md).
+const HARM: f64 = 1.05;
+/// Validation rows that say so: a few dozen do not (LOG.md).
+const FEWEST_TO_HARM: usize = 96;
+
+/// A model's linear expert, fitted.
+pub struct Expert {
+    /// The ridge that it is.
+    pub ridge: Ridge,
+    /// What is added to it; none where that is nothing.
+    pub correction: Option<Correction>,
+}
+
+impl Expert {
+    /// What is added to it, in words.
+    pub fn told(&self) -> String {
+        let Some(Correction { picks, .. }) = &self.correction else {
+            return "no correction of the linear expert pays: there is none".into();
+        };
+        let of = |seen: Seen| picks.iter().filter(|picks| picks.iter().flatten().any(|pick| pick.seen == seen)).count();
+        let count = |count: usize| table::count(count as u64, "column");
+        format!(
+            "the linear expert has corrections: of {} by their own samples, of {} by those of all columns",
+            count(of(Seen::Own)),
+            count(of(Seen::All))
+        )
+    }
+}
 
 impl<'a> Judge<'a> {
-    /// The ridge that a model's linear expert is, if it has one.
-    pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Ridge>, CliError> {
+    /// A model's linear expert, if it has one.
+    pub fn expert(&self, linear: Option<&LinearConfig>) -> Result<Option<Expert>, CliError> {
         let Some(options) = linear else { return Ok(None) };
         let (columns, Ranges { train, validation, .. }) = (self.data.learned(), &self.ranges);
         let (series, cuts) = (self.all_series(), self.cuts(options));
@@ -23,19 +52,47 @@ impl<'a> Judge<'a> {
         let blocks = if options.cuts.is_empty() { vec![self.horizon()] } else { cuts.clone() };
         let share = |ridges: &Ridge, structural: &Ridge| {
             let starts = std::iter::once(0).chain(blocks.iter().copied());
-            let of_block = |(start, &end): (usize, &usize)| {
-                let origins = validation.start..(validation.end + 1).saturating_sub(end).max(validation.start);
-                let square = |ridge: &Ridge| ridge.mean_square(columns, origins.clone(), &(start..end));
-                vec![structural_share(square(ridges), square(structural)); end - start]
+            let steps: Vec<Range<usize>> = starts.zip(&blocks).map(|(start, &end)| start..end).collect();
+            let square = |ridge: &Ridge, steps: &Range<usize>| {
+                let origins = validation.start..(validation.end + 1).saturating_sub(steps.end).max(validation.start);
+                ridge.mean_square(columns, origins, steps)
             };
-            starts.zip(&blocks).flat_map(of_block).collect()
+            let alone: Vec<Option<f64>> = steps.iter().map(|steps| square(ridges, steps)).collect();
+            let of_steps = |(steps, ridges): (&Range<usize>, &Option<f64>)| {
+                vec![structural_share(*ridges, square(structural, steps)); steps.len()]
+            };
+            let mut share_h: Vec<f64> = steps.iter().zip(&alone).flat_map(of_steps).collect();
+            // What is corrected is judged as it is then, and few rows say nothing of harm.
+            if options.correction.is_some() || validation.len() < FEWEST_TO_HARM {
+                return share_h;
+            }
+            let both = ridges.clone().beside(structural.clone(), share_h.clone());
+            for (steps, alone) in steps.iter().zip(alone) {
+                if square(&both, steps).zip(alone).is_some_and(|(both, alone)| both > HARM * alone) {
+                    share_h[steps.clone()].fill(0.0);
+                }
+            }
+            share_h
         };
-        whole(options, fit, own, structural, share).map(Some).map_err(|error| self.named(error))
+        let ridge = whole(options, fit, own, structural, share).map_err(|error| self.named(error))?;
+        let corrected = options.correction.map(|CorrectionConfig { own, across }| {
+            Correction::fit(columns, train, validation, &ridge, Looks { own, across }, &cuts)
+        });
+        let correction = match corrected.transpose() {
+            Ok(correction) => correction.filter(|correction| !correction.is_empty()),
+            Err(error @ EvalError::TooShort { .. }) => {
+                remark!("the linear expert has no corrections: {error}");
+                None
+            }
+            Err(error) => return Err(self.named(error)),
+        };
+        Ok(Some(Expert { ridge, correction }))
     }
 
     /// The mean of a linear expert and what it is fitted once more, with the strengths and the share it was picked with, on training and validation rows: what the newest
     /// rows alone say, all of one moment, counts half (Pesaran & Timmermann, Selection of estimation window in the presence of breaks, 2007).
-    pub fn expert_again(&self, options: &LinearConfig, expert: &Ridge) -> Result<Ridge, CliError> {
+    pub fn expert_again(&self, options: &LinearConfig, expert: &Expert) -> Result<Expert, CliError> {
+        let Expert { ridge: expert, correction } = expert;
         let (rows, series) = (self.ranges.train.start..self.ranges.validation.end, self.all_series());
         let (columns, cuts) = (self.data.learned(), &self.cuts(options));
         let picked = |place: usize| &expert.strengths[place * cuts.len()..][..cuts.len()];
@@ -46,7 +103,12 @@ impl<'a> Judge<'a> {
         };
         let structural = |of: &StructuralConfig| self.structural(of, &rows);
         let again = whole(options, fit, own, structural, |_, _| expert.share_h.clone()).map_err(|error| self.named(error))?;
-        Ok(again.halfway_to(expert))
+        let corrected = correction.as_ref().map(|correction| {
+            let again = Correction::fit_with(columns, &rows, &again, correction, cuts);
+            again.map(|again| again.halfway_to(correction))
+        });
+        let correction = corrected.transpose().map_err(|error| self.named(error))?;
+        Ok(Expert { ridge: again.halfway_to(expert), correction })
     }
 
     fn structural(&self, of: &StructuralConfig, rows: &Range<usize>) -> Result<Own, EvalError> {

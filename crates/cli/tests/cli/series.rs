@@ -314,3 +314,66 @@ fn mixed_columns_see_one_another() {
     let live = stdout(&with_input(&["stream", "mixed"], folder, data.as_bytes()));
     assert_eq!(bits(live.lines().last().unwrap()), points(&stdout(&foretoken(&["forecast", "mixed", "data.csv"], folder))));
 }
+
+#[test]
+fn columns_that_drive_one_another_correct_the_linear_expert() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // The second column is the first one three samples later; some values are missing, and the third begins late.
+    let line = |row: usize| {
+        let lead = if row % 50 == 7 { String::new() } else { uniform(row + 4).to_string() };
+        // A glitch, which reaches into the second column no further than 8 deviations.
+        let lead = if row == 1490 { "4".into() } else { lead };
+        let late = if row < 80 { String::new() } else { uniform(row + 70_000).to_string() };
+        format!("{row},{lead},{},{late}\n", uniform(row + 1) + 0.1 * uniform(row + 90_000))
+    };
+    let data = "time,lead,follow,late\n".to_string() + &(0..1500).map(line).collect::<String>();
+    std::fs::write(folder.join("data.csv"), &data).unwrap();
+    let linear = "adaptive = 0.05\nlinear = { lookback = 96, cuts = [3], correction = { own = 8, across = 6 } }";
+    // A network that learns nothing leaves the linear expert alone. The season is too long for a baseline that takes many fits.
+    let run = SMALL
+        .replace("season = 24", "season = 96")
+        .replace("linear = { lookback = 48 }", linear)
+        .replace("keep_network = true\n", "learning_rate = 1e-9\n");
+    std::fs::write(folder.join("run.toml"), &run).unwrap();
+    let told = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    assert!(told.contains("corrections: of 0 columns by their own samples, of 1 column by those of all columns"), "{told}");
+    assert!(told.contains("the linear expert is shipped alone"), "{told}");
+    let metrics = json(&folder.join("out/metrics.json"));
+    let of = |name: &str, score: &str| metrics["test"][name][score].as_f64().unwrap();
+    // The same maps, of a stream in f32 and of windows in f64.
+    assert!((of("model", "mse") / of("linear", "mse") - 1.0).abs() < 1e-4, "{} {}", of("model", "mse"), of("linear", "mse"));
+    let column = |name: &str, index: usize| metrics["test"][name]["by_column"][index]["mse"].as_f64().unwrap();
+    // Three steps of eight are known, but for a hundredth.
+    assert!(column("linear", 1) < 0.8 * column("ridge", 1), "{} {}", column("linear", 1), column("ridge", 1));
+    assert_eq!(metrics["test"]["model"]["mse_by_step"].as_array().unwrap().len(), 8);
+    stdout(&foretoken(&["backtest", "out", "data.csv", "--json", "scores.json"], folder));
+    assert_eq!(json(&folder.join("scores.json"))["forecasters"]["model"], metrics["test"]["model"]);
+    let lines: Vec<&str> = data.split_inclusive('\n').collect();
+    let stream = |lines: &[&str]| {
+        let arguments = ["stream", "out", "--missing", "--snapshot", "state"];
+        stdout(&with_input(&arguments, folder, lines.concat().as_bytes()))
+    };
+    let live = stream(&lines[..700]) + &stream(&lines[700..]);
+    assert_eq!(bits(live.lines().last().unwrap()), points(&stdout(&foretoken(&["forecast", "out", "data.csv"], folder))));
+
+    // Fitted once more, and on the way of a backtest, what was picked is picked.
+    std::fs::write(folder.join("again.toml"), run.replace("[train]", "[train]\nrefit = true")).unwrap();
+    stdout(&foretoken(&["train", "again.toml", "--out", "again"], folder));
+    let again = json(&folder.join("again/metrics.json"));
+    assert_ne!(again["test"]["model"]["mse"], again["test"]["selected"]["mse"]);
+    assert_eq!(again["test"]["selected"]["mse"], metrics["test"]["model"]["mse"]);
+    let arguments = ["backtest", "again", "data.csv", "--refit", "1000", "--json", "scores.json"];
+    stdout(&foretoken(&arguments, folder));
+    let scores = json(&folder.join("scores.json"));
+    for name in ["model", "linear"] {
+        assert_eq!(scores["forecasters"][format!("{name}-refit")], again["test"][name], "{name}");
+    }
+
+    // Noise has none, and says so.
+    let noise = |row: usize| format!("{row},{},{}\n", uniform(row + 11), uniform(row + 50_000));
+    std::fs::write(folder.join("data.csv"), "time,a,b\n".to_string() + &(0..1500).map(noise).collect::<String>()).unwrap();
+    let told = stdout(&foretoken(&["train", "run.toml", "--out", "none", "--epochs", "1"], folder));
+    assert!(told.contains("no correction of the linear expert pays"), "{told}");
+    stdout(&foretoken(&["forecast", "none", "data.csv"], folder));
+}

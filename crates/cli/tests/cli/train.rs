@@ -217,6 +217,33 @@ fn structural_maps_are_saved_and_fitted_again() {
 }
 
 #[test]
+fn structural_maps_that_harm_have_no_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // It swings, and no level does.
+    let lines = (0..2000).map(|row| format!("{row},{}\n", (row as f64 * 0.65).sin() + 2.4 * uniform(row + 1)));
+    std::fs::write(folder.join("data.csv"), "time,x\n".to_string() + &lines.collect::<String>()).unwrap();
+    let error = |name: &str, more: &str| {
+        let run = SMALL.replace("lookback = 48", &format!("lookback = 48{more}")).replace("epochs = 3", "epochs = 1");
+        std::fs::write(folder.join(format!("{name}.toml")), run).unwrap();
+        stdout(&foretoken(&["train", &format!("{name}.toml"), "--out", name], folder));
+        let metrics = json(&folder.join(name).join("metrics.json"));
+        metrics["test"]["linear"]["mse"].as_f64().unwrap()
+    };
+    let maps = ", structural = { lookbacks = [48], seasons = [] }";
+    let (without, with) = (error("without", ", cuts = [3]"), error("with", &format!(", cuts = [3]{maps}")));
+    assert!((with / without - 1.0).abs() < 1e-6, "{with} {without}");
+    // Corrections are not forestalled, and few rows say nothing.
+    let corrected = error("corrected", &format!(", cuts = [3]{maps}, correction = {{ own = 24 }}"));
+    assert!((corrected / without - 1.0).abs() > 1e-6, "{corrected} {without}");
+    let few: Vec<String> =
+        std::fs::read_to_string(folder.join("data.csv")).unwrap().lines().take(401).map(String::from).collect();
+    std::fs::write(folder.join("data.csv"), few.join("\n")).unwrap();
+    let (without, with) = (error("without", ", cuts = [3]"), error("with", &format!(", cuts = [3]{maps}")));
+    assert!((with / without - 1.0).abs() > 1e-6, "{with} {without}");
+}
+
+#[test]
 fn further_files_are_learned_from_and_not_scored() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -4,7 +4,7 @@
 
 use foretoken_model::{
     Blueprint, Bounds, Column, Covariates, Forecaster, ForecasterConfig, LayerConfig, Registry,
-    linear_expert::{LinearConfig, LinearWeights, ProfileConfig, StructuralConfig},
+    linear_expert::{CorrectionConfig, LinearConfig, LinearWeights, ProfileConfig, SomeMaps, StructuralConfig},
     preset::{self, Size},
     response::Response,
     scaler::ScalerKind,
@@ -51,12 +51,19 @@ pub fn forecaster_within(config: &ForecasterConfig, seed: u64, bounds: Bounds) -
     weights.iter_mut().enumerate().for_each(|(place, weight)| *weight += 0.05 * (place as f32).sin());
     let mut columns = ["load", "oil"].map(|name| Column::new(name, 23.0, 3.5)).to_vec();
     columns[0].bounds = bounds;
+    let some = |inputs: usize, column: usize, horizon: usize| match inputs {
+        0 => SomeMaps::default(),
+        _ => SomeMaps { columns: vec![column], maps_kih: (0..inputs * horizon).map(|i| 0.04 * (i as f32 * 0.9).cos()).collect() },
+    };
     let linear = config.linear.as_ref().map(|linear| LinearWeights {
         weights_lh: (0..linear.inputs() * config.horizon).map(|i| 0.1 * (i as f32 * 0.7).cos()).collect(),
         bias_h: (0..config.horizon).map(|i| 0.01 * i as f32).collect(),
         own_clh: (0..columns.len() * linear.own_lookback().unwrap_or(0) * config.horizon)
             .map(|i| 0.05 * (i as f32 * 1.3).sin())
             .collect(),
+        // Of the first column by its own samples, of the second by those of both.
+        correct_own: some(linear.correction.map_or(0, |correction| correction.own), 0, config.horizon),
+        correct_across: some(linear.correction.map_or(0, |correction| 2 * correction.across), 1, config.horizon),
     });
     let share = (0..config.horizon).map(|step| step as f32 / config.horizon as f32).collect();
     Forecaster::new(blueprint, columns, covariates(config), weights, linear, share).unwrap()
@@ -85,7 +92,7 @@ pub fn forecaster() -> Forecaster {
     forecaster_of(&config(), 1)
 }
 
-/// The small forecaster's variants: each scaler, linear experts with everything, no linear expert, no mixture, a mixture of every family, one with a shared expert.
+/// The small forecaster's variants: each scaler, linear experts with everything and with corrections, no linear expert, no mixture, a mixture of every family, one with a shared expert.
 pub fn variants() -> Vec<ForecasterConfig> {
     let base = config();
     let scaled = |kind| {
@@ -104,6 +111,10 @@ pub fn variants() -> Vec<ForecasterConfig> {
     let mut structural = base.clone();
     let maps = StructuralConfig { lookbacks: vec![3, 5], seasons: vec![2, 6] };
     structural.linear = Some(LinearConfig { lookback: 6, own: Some(4), structural: Some(maps), ..LinearConfig::default() });
+    let mut corrected = base.clone();
+    corrected.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 0, across: 7 });
+    let mut twice = structural.clone();
+    twice.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 6, across: 3 });
     let mut plain = base.clone();
     plain.layers = vec![LayerConfig::new("swiglu")];
     let alone = ForecasterConfig { linear: None, ..base.clone() };
@@ -118,6 +129,8 @@ pub fn variants() -> Vec<ForecasterConfig> {
         scaled(ScalerKind::Exponential),
         seasonal,
         structural,
+        corrected,
+        twice,
         plain,
         alone,
         shared,

@@ -22,7 +22,7 @@ fn a_fresh_model_is_its_linear_expert_and_sharing_never_hurts_validation() {
 fn persistence() -> (foretoken_model::linear_expert::LinearConfig, LinearWeights) {
     let weights_lh = (0..24 * 6).map(|place| if place >= 23 * 6 { 1.0 } else { 0.0 }).collect();
     let options = foretoken_model::linear_expert::LinearConfig { lookback: 24, ..Default::default() };
-    (options, LinearWeights { weights_lh, bias_h: vec![0.0; 6], own_clh: Vec::new() })
+    (options, LinearWeights { weights_lh, bias_h: vec![0.0; 6], ..LinearWeights::default() })
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn what_is_mostly_zero_has_zero_as_its_median() {
     let values = [counts, (0..3 * ROWS).map(|row| ((row * row) as f64 * 0.37).sin()).collect()];
     let mean = (
         LinearConfig { lookback: 48, ..LinearConfig::default() },
-        LinearWeights { weights_lh: vec![0.0; 48 * 6], bias_h: vec![0.0; 6], own_clh: Vec::new() },
+        LinearWeights { weights_lh: vec![0.0; 48 * 6], bias_h: vec![0.0; 6], ..LinearWeights::default() },
     );
     let model = ForecasterConfig { linear: Some(mean.0), ..model("") };
     for held_back in [0.0, 0.5] {
