@@ -44,7 +44,8 @@ def ours(binary, frame, horizon):
     with tempfile.TemporaryDirectory() as folder:
         frame.to_csv(Path(folder) / "data.csv", index=False)
         run = lambda *arguments: subprocess.run([binary, *arguments], cwd=folder, capture_output=True, text=True, check=True)
-        run("forecast", "data.csv", "--horizon", str(horizon))
+        # For its run alone, which is trained below.
+        run("forecast", "data.csv", "--horizon", str(horizon), "--minutes", "0")
         toml = (Path(folder) / f"runs/data-{horizon}/sensible.toml").read_text()
         before, after = toml.split(", correction = {")
         (Path(folder) / "with.toml").write_text(toml)

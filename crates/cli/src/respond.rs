@@ -4,13 +4,12 @@ use crate::{
     error::CliError,
     run::{Prepared, Run, standardise},
     say::say,
-    score::Expert,
     table,
 };
 use foretoken_data::{Values, known_columns};
-use foretoken_eval::{Baseline, Corrected, EvalError, response};
+use foretoken_eval::{EvalError, response};
 use foretoken_model::{Covariates, linear_expert::LinearConfig, response::Response};
-use std::{ops::Range, path::Path};
+use std::path::Path;
 
 /// Rows that columns may respond to, of all covariates together, where the run does not say how many.
 const ROWS: usize = 512;
@@ -27,35 +26,7 @@ pub struct Left {
     pub values: Vec<Values>,
     pub standardised: Vec<Values>,
     /// What they do, standardised, by column.
-    responses: Vec<Vec<f64>>,
-}
-
-/// A linear expert for the columns themselves: what is said of what is left, corrected by all of them, and what they do in response.
-pub struct Whole<'a> {
-    pub expert: &'a Expert,
-    pub data: &'a Prepared,
-}
-
-impl Baseline for Whole<'_> {
-    fn lookback(&self) -> usize {
-        self.expert.ridge.lookback()
-    }
-
-    fn forecast(&self, index: usize, _: &[f64], origins: Range<usize>) -> Vec<f64> {
-        let (Expert { ridge: expert, correction }, columns) = (self.expert, self.data.learned());
-        let mut said = match correction {
-            Some(correction) => Corrected { expert, correction, columns }.forecast(index, &columns[index], origins.clone()),
-            None => expert.forecast(index, &columns[index], origins.clone()),
-        };
-        let Some(Left { responses, .. }) = &self.data.left else { return said };
-        let responses = &responses[index];
-        for (said, origin) in said.chunks_exact_mut(expert.horizon).zip(origins) {
-            // Nothing is known beyond the rows.
-            let coming = responses[origin.min(responses.len())..].iter().copied().chain(std::iter::repeat(f64::NAN));
-            said.iter_mut().zip(coming).for_each(|(said, response)| *said += response);
-        }
-        said
-    }
+    pub responses: Vec<Vec<f64>>,
 }
 
 impl Prepared {

@@ -2,12 +2,11 @@
 
 mod expert;
 
-pub use expert::Expert;
+pub use expert::{Expert, Whole};
 
 use crate::{
     error::CliError,
     forecast_file::ForecastFile,
-    respond::Whole,
     run::{Prepared, predictor},
     say::say,
 };
@@ -47,23 +46,17 @@ pub struct Ridges {
 }
 
 impl Ridges {
-    /// By the names of the tables.
-    pub fn named(&self) -> Vec<(&'static str, &Ridge)> {
-        let named = [(self.name(), self.expert.as_ref().map(|expert| &expert.ridge)), ("ridge", self.baseline.as_ref())];
-        named.into_iter().filter_map(|(name, ridge)| Some((name, ridge?))).collect()
+    /// By the names of the tables: the linear expert with all that it looks at of the `data`.
+    pub fn named<'r>(&'r self, data: &'r Prepared) -> Vec<(&'static str, Box<dyn Baseline + 'r>)> {
+        let whole = |expert| Box::new(Whole { expert, data }) as Box<dyn Baseline + 'r>;
+        let ridge = |ridge| Box::new(ridge) as Box<dyn Baseline + 'r>;
+        let named = [(self.name(), self.expert.as_ref().map(whole)), ("ridge", self.baseline.as_ref().map(ridge))];
+        named.into_iter().filter_map(|(name, baseline)| Some((name, baseline?))).collect()
     }
 
     /// The name of the linear expert.
     pub fn name(&self) -> &'static str {
         if self.usual { "ridge" } else { "linear" }
-    }
-}
-
-/// A ridge for the columns themselves, whatever it was fitted on, with all that is added to it.
-pub fn as_baseline<'r>(whole: &'r Option<Whole<'r>>, ridge: &'r Ridge) -> &'r dyn Baseline {
-    match whole {
-        Some(whole) if std::ptr::eq(&raw const whole.expert.ridge, ridge) => whole,
-        _ => ridge,
     }
 }
 
@@ -216,11 +209,11 @@ impl<'a> Judge<'a> {
             let problem = format!("data.season: expected at most the {before} rows before validation, found {}", self.season);
             return Err(CliError::file(&self.data.path, problem));
         }
-        let whole = self.whole(ridges);
-        let named = ridges.named().into_iter().map(|(name, ridge)| (name, as_baseline(&whole, ridge)));
         let mut boards = [(); N].map(|()| Boards::new());
-        for (name, baseline) in named.chain([("seasonal-naive", &naive as &dyn Baseline)]) {
-            let own = self.baseline(name, baseline, stretches, file)?;
+        for (name, baseline) in
+            ridges.named(self.data).into_iter().chain([("seasonal-naive", Box::new(naive) as Box<dyn Baseline>)])
+        {
+            let own = self.baseline(name, &*baseline, stretches, file)?;
             boards.iter_mut().zip(own).for_each(|(boards, own)| boards.push(own));
         }
         Ok(boards)
@@ -228,14 +221,9 @@ impl<'a> Judge<'a> {
 
     /// The ridges among them, at some origins.
     pub fn linear(&self, ridges: &Ridges, origins: &Origins, file: &mut Option<ForecastFile<'_>>) -> Result<Boards, CliError> {
-        let (whole, named) = (self.whole(ridges), ridges.named().into_iter());
-        let of = |(name, ridge)| self.baseline(name, as_baseline(&whole, ridge), [origins], file).map(|[boards]| boards);
-        named.map(of).collect()
-    }
-
-    /// The linear expert, if there is one, among all that it looks at.
-    pub fn whole<'r>(&'r self, ridges: &'r Ridges) -> Option<Whole<'r>> {
-        ridges.expert.as_ref().map(|expert| Whole { expert, data: self.data })
+        let of =
+            |(name, ridge): (_, Box<dyn Baseline + '_>)| self.baseline(name, &*ridge, [origins], file).map(|[boards]| boards);
+        ridges.named(self.data).into_iter().map(of).collect()
     }
 
     /// A statistical baseline that is fitted anew at every window; its quantiles come from as many windows of the validation rows.

@@ -22,6 +22,16 @@ pub trait Baseline: Sync {
     fn forecast(&self, index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64>;
 }
 
+impl<B: Baseline + ?Sized> Baseline for &B {
+    fn lookback(&self) -> usize {
+        (**self).lookback()
+    }
+
+    fn forecast(&self, index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64> {
+        (**self).forecast(index, column, origins)
+    }
+}
+
 /// First rows of forecasts: all of a range, or every so many of it, the last one always among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {

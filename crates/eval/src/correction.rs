@@ -14,7 +14,7 @@ use crate::{
     EvalError,
     backtest::Baseline,
     missing::Filled,
-    ridge::{Ridge, Windows, rows_of},
+    ridge::{Ridge, Windows, rows_of, steps},
 };
 use faer::{Mat, MatRef, Par, Side, linalg::matmul::matmul, mat::AsMatMut};
 use foretoken_kernels::thinned::taken;
@@ -86,11 +86,8 @@ pub struct Correction {
 /// Both, in the order of what is kept of each.
 const BOTH: [Seen; 2] = [Seen::Own, Seen::All];
 
-/// A stretch of windows.
-struct Stretch {
-    /// Where their forecasts begin.
-    origins: Vec<usize>,
-}
+/// A stretch of windows: where their forecasts begin.
+type Stretch = Vec<usize>;
 
 /// Where the windows whose rows lie in two quarters are among the stretches, behind those of each, and those of the validation rows.
 const BETWEEN: usize = FOLDS;
@@ -102,13 +99,13 @@ fn stretches(train: &Range<usize>, validation: Option<&Range<usize>>, span: usiz
     let some = |origins: &Range<usize>| taken(origins.clone(), origins.len().div_ceil(MOST_WINDOWS).max(1), 0);
     let origins = within(train.start + span, train);
     let at = |fold: usize| origins.start + origins.len() * fold / FOLDS;
-    let mut all: Vec<Stretch> = (0..=BETWEEN).map(|_| Stretch { origins: Vec::new() }).collect();
+    let mut all = vec![Stretch::new(); BETWEEN + 1];
     for origin in some(&origins) {
         let fold = (0..FOLDS).rfind(|&fold| at(fold) <= origin).unwrap_or(0);
         let is_between = fold + 1 < FOLDS && origin + horizon > at(fold + 1);
-        all[if is_between { BETWEEN } else { fold }].origins.push(origin);
+        all[if is_between { BETWEEN } else { fold }].push(origin);
     }
-    all.extend(validation.map(|rows| Stretch { origins: some(&within(rows.start.max(span), rows)).collect() }));
+    all.extend(validation.map(|rows| some(&within(rows.start.max(span), rows)).collect::<Stretch>()));
     all
 }
 
@@ -231,11 +228,11 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
         if all.iter().all(Option::is_none) {
             return all;
         }
-        let end = self.stretches.iter().flat_map(|stretch| stretch.origins.last()).max().copied().unwrap_or(0);
+        let end = self.stretches.iter().flat_map(|stretch| stretch.last()).max().copied().unwrap_or(0);
         let own =
             if all[Seen::Own as usize].is_some() { self.samples.own(self.columns[column].as_ref(), end) } else { Vec::new() };
         for (place, stretch) in self.stretches.iter().enumerate() {
-            for origins in stretch.origins.chunks(BLOCK) {
+            for origins in stretch.chunks(BLOCK) {
                 let (left, complete) = self.left(column, origins);
                 for (seen, sums) in BOTH.into_iter().zip(&mut all) {
                     let Some(sums) = sums.as_mut().map(|sums| &mut sums[place]) else { continue };
@@ -258,11 +255,6 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
         all
     }
 
-    /// Whether maps of these inputs are fitted: of given picks only what they look at.
-    fn wants(&self, seen: Seen, given: Option<&[Option<Pick>]>) -> bool {
-        self.samples.inputs(seen) > 0 && given.is_none_or(|picks| sees(picks, seen))
-    }
-
     /// A column's maps, those that are given or those that pay.
     fn fit(
         &self,
@@ -271,7 +263,7 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
         cuts: &[usize],
         given: Option<&[Option<Pick>]>,
     ) -> Result<Fitted, EvalError> {
-        let sums = self.sums(column, |seen| self.wants(seen, given));
+        let sums = self.sums(column, |seen| self.samples.looks.are_wanted(seen, given));
         let grams = sums[0].as_ref().map(|sums| sums.iter().map(|sums| &sums.gram).collect::<Vec<_>>());
         let own = grams.map(|grams| Inputs::of(&grams, given.is_none())).transpose()?;
         let both = BOTH.map(|seen| {
@@ -293,7 +285,7 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
         let inputs = self.samples.inputs(Seen::All);
         let of = |stretch: &Stretch| {
             let mut gram = Mat::zeros(inputs, inputs);
-            for origins in stretch.origins.chunks(BLOCK) {
+            for origins in stretch.chunks(BLOCK) {
                 let x = self.samples.look(Seen::All, &[], origins);
                 add_product(&mut gram, rows_of(&x, inputs), rows_of(&x, inputs));
             }
@@ -384,8 +376,8 @@ impl Inputs {
     fn judge(&self, sums: &[Sums], cuts: &[usize]) -> Vec<Option<(f64, f64)>> {
         let folds: Vec<_> = (0..FOLDS).map(|fold| self.errors(sums, fold)).collect();
         let validation = self.errors(sums, HELD_BACK);
-        let of_block = |(block, &end): (usize, &usize)| {
-            let total = |squares: &[f64]| squares[steps(cuts, block, end)].iter().sum::<f64>();
+        let of_block = |block: usize| {
+            let total = |squares: &[f64]| squares[steps(cuts, block)].iter().sum::<f64>();
             let held: f64 = sums[..FOLDS].iter().map(|sums| total(&sums.squares)).sum();
             let of_strength = |place: usize| {
                 let folds = folds.iter().map(|errors| total(&errors[place])).sum::<f64>() / held;
@@ -396,7 +388,7 @@ impl Inputs {
             let enough = |error: f64| error < 1.0 - LEAST_GAIN;
             best.filter(|(_, folds, validation)| enough(*folds) && enough(*validation)).map(|best| (best.0, best.1 + best.2))
         };
-        cuts.iter().enumerate().map(of_block).collect()
+        (0..cuts.len()).map(of_block).collect()
     }
 
     /// The maps of some blocks, `[input][horizon]`.
@@ -405,7 +397,7 @@ impl Inputs {
         let horizon = along.ncols();
         let mut map_ih = vec![0.0; along.nrows() * horizon];
         for (block, strength) in strengths.iter().enumerate() {
-            let (Some(strength), steps) = (*strength, steps(cuts, block, cuts[block])) else { continue };
+            let (Some(strength), steps) = (*strength, steps(cuts, block)) else { continue };
             let some = Mat::from_fn(along.nrows(), steps.len(), |i, j| along[(i, steps.start + j)]);
             let map = &self.whole.vectors * self.whole.map(&some, strength);
             for (input, row) in map_ih.chunks_exact_mut(horizon).enumerate() {
@@ -414,11 +406,6 @@ impl Inputs {
         }
         map_ih
     }
-}
-
-/// Whether one of them looks at that.
-fn sees(picks: &[Option<Pick>], seen: Seen) -> bool {
-    picks.iter().flatten().any(|pick| pick.seen == seen)
 }
 
 /// What is picked for every block of the horizon, of both inputs as far as they are judged.
@@ -430,11 +417,6 @@ fn pick(both: &[Option<(&Inputs, &[Sums])>; 2], cuts: &[usize]) -> Vec<Option<Pi
         best.map(|(seen, (strength, _))| Pick { seen, strength })
     };
     (0..cuts.len()).map(of_block).collect()
-}
-
-/// The steps of a block of the horizon.
-fn steps(cuts: &[usize], block: usize, end: usize) -> Range<usize> {
-    block.checked_sub(1).map_or(0, |before| cuts[before])..end
 }
 
 impl Correction {
@@ -453,11 +435,11 @@ impl Correction {
     ) -> Result<Self, EvalError> {
         let (span, horizon) = (looks.span(expert), expert.horizon);
         let stretches = stretches(train, Some(validation), span, horizon);
-        if stretches[..FOLDS].iter().any(|stretch| stretch.origins.is_empty()) {
+        if stretches[..FOLDS].iter().any(|stretch| stretch.is_empty()) {
             let expected = span + FOLDS * (horizon + 1) + horizon;
             return Err(EvalError::TooShort { what: "training windows of the correction", expected, found: train.len() });
         }
-        if stretches[HELD_BACK].origins.is_empty() {
+        if stretches[HELD_BACK].is_empty() {
             let (what, found) = ("validation windows of the correction", validation.len());
             return Err(EvalError::TooShort { what, expected: horizon, found });
         }
@@ -487,9 +469,8 @@ impl Correction {
         cuts: &[usize],
         given: Option<&[Vec<Option<Pick>>]>,
     ) -> Result<Self, EvalError> {
-        let end = stretches.iter().flat_map(|stretch| stretch.origins.last()).max().map_or(0, |last| last + expert.horizon);
-        let given_all = given.map(<[_]>::concat);
-        let is_across = looks.across > 0 && given_all.as_deref().is_none_or(|picks| sees(picks, Seen::All));
+        let end = stretches.iter().flat_map(|stretch| stretch.last()).max().map_or(0, |last| last + expert.horizon);
+        let is_across = looks.are_wanted(Seen::All, given.map(<[_]>::concat).as_deref());
         let samples = Samples::of(columns, 0..end, expert.inputs.season, looks, is_across);
         let fitting = Fitting { columns, expert, samples, stretches };
         let across = is_across.then(|| fitting.grams());
@@ -527,6 +508,12 @@ impl Correction {
 }
 
 impl Looks {
+    /// Whether there are maps of that: of given picks only what they look at.
+    fn are_wanted(self, seen: Seen, given: Option<&[Option<Pick>]>) -> bool {
+        let samples = if seen == Seen::Own { self.own } else { self.across };
+        samples > 0 && given.is_none_or(|picks| picks.iter().flatten().any(|pick| pick.seen == seen))
+    }
+
     fn span(&self, expert: &Ridge) -> usize {
         expert.lookback().max(self.own).max(self.across)
     }

@@ -9,7 +9,7 @@
 
 use crate::{
     EvalError,
-    ridge::{MOST_VALIDATION, MOST_WINDOWS, Ridge, Windows, blocks, rows_of, stride},
+    ridge::{MOST_VALIDATION, MOST_WINDOWS, Ridge, Windows, blocks, rows_of, steps, stride},
 };
 use faer::{Mat, Par, Side, linalg::matmul::matmul, linalg::solvers::Solve, mat::AsMatMut};
 use foretoken_kernels::thinned::taken;
@@ -132,7 +132,7 @@ impl Own {
             strengths: Vec::with_capacity(cuts.len()),
         };
         for (block, &end) in cuts.iter().enumerate() {
-            let steps = if block == 0 { 0..end } else { cuts[block - 1]..end };
+            let steps = steps(cuts, block);
             let origins = train.start + span..(train.end + 1).saturating_sub(end);
             let stride = stride(columns.len(), &origins, MOST_WINDOWS);
             let of_column = |(index, column): (usize, &_)| {

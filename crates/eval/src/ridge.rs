@@ -238,6 +238,11 @@ pub(crate) fn blocks(columns: Range<usize>, origins: &Range<usize>, stride: usiz
     columns.flat_map(of_column).collect()
 }
 
+/// The steps of a block of the horizon, of which `cuts` are the ends.
+pub(crate) fn steps(cuts: &[usize], block: usize) -> Range<usize> {
+    block.checked_sub(1).map_or(0, |before| cuts[before])..cuts[block]
+}
+
 /// A block of the horizon, while it is fitted.
 struct Block<'a> {
     index: usize,
@@ -361,7 +366,7 @@ impl Ridge {
             if let Some(longer) = &known {
                 sums.add(longer);
             }
-            let steps = if index == 0 { 0..end } else { cuts[index - 1]..end };
+            let steps = steps(cuts, index);
             let mut candidates = Self::candidates(inputs, &sums, &steps)?;
             let picked =
                 pick(&Block { index, end, steps: steps.clone(), origins: origins(end), stride, sums: &sums }, &candidates)?;

@@ -7,7 +7,7 @@ use crate::{
     routing::timelines,
     run::{Prepared, Run, predictor},
     say::say,
-    score::{ByHorizon, Judge, as_baseline, by_name},
+    score::{ByHorizon, Expert, Judge, by_name},
     session::{CHECKPOINT, Session, interrupted},
     ship, table,
     ui::About,
@@ -134,6 +134,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         CliError::Data(error @ DataError::Option { .. }) => CliError::file(&arguments.run, format!("data.read.{error}")),
         error => error,
     })?;
+    if let Some(correction) = run.model.linear.as_ref().and_then(|linear| linear.correction) {
+        let checked = correction.check_columns(data.columns.len());
+        checked.map_err(|error| in_file(&arguments.run, error.under("linear").under("model")))?;
+    }
     run.count_covariates(&arguments.run, &data.covariates, data.columns.len())?;
     let data = run.respond(&arguments.run, data)?;
     let horizons = run.train.horizons_of(run.model.horizon).map_err(|error| in_file(&arguments.run, error.under("train")))?;
@@ -142,8 +146,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     _ = table::show_audits(&data);
     _ = table::show_bounds(&data.columns);
     let ridges = judge.ridges(run.model.linear.as_ref())?;
-    let expert = ridges.expert.as_ref().filter(|_| run.model.linear.as_ref().is_some_and(|options| options.correction.is_some()));
-    expert.into_iter().for_each(|expert| _ = say!("{}", expert.told()));
+    if let Some(told) = ridges.expert.as_ref().and_then(Expert::told) {
+        _ = say!("{told}");
+    }
     let (test, validation) = (judge.origins(&data.ranges.test)?, judge.origins(&data.ranges.validation)?);
     let [baselines, validated_baselines] = judge.baselines(&ridges, [&test, &validation], &mut None)?;
     _ = table::show(&judge.scores(&baselines), "baselines on test rows", data.columns.len());
@@ -216,9 +221,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         expert_usage,
     };
     // What is shipped alone is no baseline to itself.
-    let other = ridges.named().into_iter().find(|(name, _)| !(forecaster.is_linear_alone() && *name == ridges.name()));
-    let whole = judge.whole(&ridges);
-    let other = other.map(|(name, ridge)| (name, as_baseline(&whole, ridge)));
+    let mut named = ridges.named(&data).into_iter();
+    let other = named.find(|(name, _)| !(forecaster.is_linear_alone() && *name == ridges.name()));
     pictures(&forecaster, &data, other, run.data.season, &out)?;
     metrics.peak_memory_bytes = peak_memory();
     let json = serde_json::to_string_pretty(&metrics).map_err(|error| CliError::file(&out, error))?;
@@ -248,7 +252,7 @@ const ROUTING_ROWS: usize = 336;
 fn pictures(
     forecaster: &Arc<Forecaster>,
     data: &Prepared,
-    ridge: Option<(&'static str, &dyn Baseline)>,
+    ridge: Option<(&'static str, Box<dyn Baseline + '_>)>,
     season: usize,
     out: &Path,
 ) -> Result<(), CliError> {
@@ -265,11 +269,7 @@ fn pictures(
     let forecast = super::forecast::after(stream.fork(), &signal.slice(begun..origin))?.forecast;
     let csv = super::forecast::to_csv(forecaster, &forecast, &stamps.slice(origin..end))?;
     write_atomically(&out.join("forecast.csv"), &csv)?;
-    let naive = SeasonalNaive { season, horizon };
-    let (name, baseline): (_, &dyn Baseline) = match ridge {
-        Some((name, ridge)) => (name, ridge),
-        None => ("seasonal naive", &naive),
-    };
+    let (name, baseline) = ridge.unwrap_or_else(|| ("seasonal naive", Box::new(SeasonalNaive { season, horizon })));
     let restored = data.standardised.iter().zip(forecaster.columns()).enumerate().map(|(index, (values, column))| {
         baseline.forecast(index, values, origin..origin + 1).iter().map(|value| column.restore(*value)).collect()
     });

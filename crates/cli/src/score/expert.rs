@@ -1,9 +1,9 @@
 //! How a model's linear expert is fitted: its ridges, maps of the columns' own, structural ones and their share.
 
 use super::Judge;
-use crate::{error::CliError, say::remark, table};
+use crate::{error::CliError, respond::Left, run::Prepared, say::remark, table};
 use foretoken_data::{Ranges, Values};
-use foretoken_eval::{Correction, EvalError, Inputs, Looks, Own, Profile, Ridge, Seen, structural};
+use foretoken_eval::{Baseline, Corrected, Correction, EvalError, Inputs, Looks, Own, Profile, Ridge, Seen, structural};
 use foretoken_model::linear_expert::{CorrectionConfig, LinearConfig, StructuralConfig};
 use std::ops::Range;
 
@@ -19,23 +19,53 @@ const FEWEST_TO_HARM: usize = 96;
 pub struct Expert {
     /// The ridge that it is.
     pub ridge: Ridge,
-    /// What is added to it; none where that is nothing.
+    /// What is added to it, which may be nothing; none where it was not judged.
     pub correction: Option<Correction>,
 }
 
 impl Expert {
-    /// What is added to it, in words.
-    pub fn told(&self) -> String {
-        let Some(Correction { picks, .. }) = &self.correction else {
-            return "no correction of the linear expert pays: there is none".into();
-        };
+    /// What is added to it, in words; nothing where that was not judged.
+    pub fn told(&self) -> Option<String> {
+        let correction = self.correction.as_ref()?;
+        if correction.is_empty() {
+            return Some("no correction of the linear expert pays: there is none".into());
+        }
+        let picks = &correction.picks;
         let of = |seen: Seen| picks.iter().filter(|picks| picks.iter().flatten().any(|pick| pick.seen == seen)).count();
         let count = |count: usize| table::count(count as u64, "column");
-        format!(
+        Some(format!(
             "the linear expert has corrections: of {} by their own samples, of {} by those of all columns",
             count(of(Seen::Own)),
             count(of(Seen::All))
-        )
+        ))
+    }
+}
+
+/// A linear expert for the columns themselves: what is said of what is left, corrected by all of them, and what they do in response.
+pub struct Whole<'a> {
+    pub expert: &'a Expert,
+    pub data: &'a Prepared,
+}
+
+impl Baseline for Whole<'_> {
+    fn lookback(&self) -> usize {
+        self.expert.ridge.lookback()
+    }
+
+    fn forecast(&self, index: usize, _: &[f64], origins: Range<usize>) -> Vec<f64> {
+        let (Expert { ridge: expert, correction }, columns) = (self.expert, self.data.learned());
+        let mut said = match correction {
+            Some(correction) => Corrected { expert, correction, columns }.forecast(index, &columns[index], origins.clone()),
+            None => expert.forecast(index, &columns[index], origins.clone()),
+        };
+        let Some(Left { responses, .. }) = &self.data.left else { return said };
+        let responses = &responses[index];
+        for (said, origin) in said.chunks_exact_mut(expert.horizon).zip(origins) {
+            // Nothing is known beyond the rows.
+            let coming = responses[origin.min(responses.len())..].iter().copied().chain(std::iter::repeat(f64::NAN));
+            said.iter_mut().zip(coming).for_each(|(said, response)| *said += response);
+        }
+        said
     }
 }
 
@@ -79,7 +109,7 @@ impl<'a> Judge<'a> {
             Correction::fit(columns, train, validation, &ridge, Looks { own, across }, &cuts)
         });
         let correction = match corrected.transpose() {
-            Ok(correction) => correction.filter(|correction| !correction.is_empty()),
+            Ok(correction) => correction,
             Err(error @ EvalError::TooShort { .. }) => {
                 remark!("the linear expert has no corrections: {error}");
                 None

@@ -1,6 +1,6 @@
 //! Dirty series, covariates, columns that see one another: trained, scored, streamed.
 
-use crate::{bits, common::SMALL, foretoken, json, points, stdout, uniform, with_input};
+use crate::{bits, common::SMALL, foretoken, json, points, refused, stdout, uniform, with_input};
 
 /// Three series of one clock and different lengths, with a gap, missing values, a double, a sentinel and rows out of order.
 pub fn dirty() -> String {
@@ -369,6 +369,28 @@ fn columns_that_drive_one_another_correct_the_linear_expert() {
     for name in ["model", "linear"] {
         assert_eq!(scores["forecasters"][format!("{name}-refit")], again["test"][name], "{name}");
     }
+
+    // More samples of all columns than are worth looking at are refused before anything is fitted.
+    std::fs::write(
+        folder.join("wide.toml"),
+        run.replace("lookback = 96", "lookback = 1400").replace("across = 6", "across = 1366"),
+    )
+    .unwrap();
+    refused(
+        &["train", "wide.toml"],
+        folder,
+        &["wide.toml: model.linear.correction.across: expected at most 1365 samples of each of 3 columns, found 1366"],
+    );
+
+    // Rows too few for it say that, and not that none pays.
+    std::fs::write(folder.join("few.toml"), run.replace("shares = [0.6, 0.2, 0.2]", "rows = [110, 100, 100]")).unwrap();
+    let few = foretoken(&["train", "few.toml", "--out", "few", "--epochs", "1"], folder);
+    let told = String::from_utf8_lossy(&few.stderr).into_owned();
+    assert!(
+        told.contains("the linear expert has no corrections: ") && told.contains("training windows of the correction"),
+        "{told}"
+    );
+    assert!(!stdout(&few).contains("correction of the linear expert pays"));
 
     // Noise has none, and says so.
     let noise = |row: usize| format!("{row},{},{}\n", uniform(row + 11), uniform(row + 50_000));

@@ -125,8 +125,8 @@ fn errors_from_sums_are_those_of_the_windows() {
     let (columns, looks) = (unlike(), Looks { own: 6, across: 3 });
     let expert = expert(&columns);
     let stretches = stretches(&TRAIN, Some(&VALIDATION), 12, 4);
-    let count: usize = stretches.iter().map(|stretch| stretch.origins.len()).sum();
-    assert_eq!((count, stretches[BETWEEN].origins.len()), (785 + 197, 9), "all windows, three between two quarters each");
+    let count: usize = stretches.iter().map(|stretch| stretch.len()).sum();
+    assert_eq!((count, stretches[BETWEEN].len()), (785 + 197, 9), "all windows, three between two quarters each");
     let samples = Samples::of(&columns, 0..1000, None, looks, true);
     let fitting = Fitting { columns: &columns, expert: &expert, samples, stretches: &stretches };
     let [own, all] = fitting.sums(2, |_| true).map(|sums| sums.expect("wanted"));
@@ -138,7 +138,7 @@ fn errors_from_sums_are_those_of_the_windows() {
             let axes = if held_out == HELD_BACK { &inputs.whole } else { &inputs.folds[held_out] };
             let mut cross = Mat::zeros(sums[0].cross.nrows(), 4);
             fitted_on(held_out).for_each(|stretch| cross += &sums[stretch].cross);
-            let origins = &stretches[held_out].origins;
+            let origins = &stretches[held_out];
             let (x, left) = (fitting.samples.look(seen, &columns[2], origins), fitting.left(2, origins).0);
             for (place, errors) in inputs.errors(sums, held_out).iter().enumerate() {
                 let map = &axes.vectors * axes.map(&axes.along(&cross), STRENGTHS[place]);
