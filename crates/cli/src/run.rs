@@ -2,8 +2,8 @@
 
 use crate::{also::Also, command::forecast::names, error::CliError, respond::Left};
 use foretoken_data::{
-    Audit, CalendarFeature, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar, mean_and_deviation,
-    read, recurring_highest, recurring_lowest,
+    Audit, CalendarFeature, Covariate, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar,
+    mean_and_deviation, read, recurring_highest, recurring_lowest,
 };
 use foretoken_eval::naive_scales;
 use foretoken_model::{Beside, Bounds, Column, Covariates, Forecaster, ForecasterConfig, ModelError, Predictor};
@@ -225,6 +225,9 @@ impl DataConfig {
                     Bounds { lowest: recurring_lowest(values(), later()), highest: recurring_highest(values(), later()) };
             }
         }
+        for (column, limits) in own.columns.iter_mut().zip(&own.signal.limits) {
+            column.limits = finite(*limits);
+        }
         Ok(Prepared { also: self.read_also(&own)?, ..own })
     }
 
@@ -290,6 +293,12 @@ impl DataConfig {
     }
 }
 
+/// Limits as a column has them.
+fn finite((lowest, highest): (f64, f64)) -> Bounds {
+    let finite = |limit: f64| Some(limit).filter(|limit| limit.is_finite());
+    Bounds { lowest: finite(lowest), highest: finite(highest) }
+}
+
 /// Columns, standardised; they lie where the values themselves do.
 pub(crate) fn standardise(columns: &[Column], values: &[Values]) -> Result<Vec<Values>, DataError> {
     let (rows, mapped) = (values.first().map_or(0, |values| values.len()), values.iter().any(Values::is_mapped));
@@ -308,7 +317,11 @@ fn covariates(signal: &Signal, train: &Range<usize>) -> Covariates {
     }
     let kind = |known: bool| {
         let own = signal.covariates.iter().filter(move |covariate| covariate.known == known);
-        own.map(|each| column(&each.name, each.values.iter().flat_map(|values| &values[train.clone()]))).collect()
+        let column = |each: &Covariate| {
+            let values = each.values.iter().flat_map(|values| &values[train.clone()]);
+            Column { limits: finite(each.limits), ..column(&each.name, values) }
+        };
+        own.map(column).collect()
     };
     let statics = signal.statics.iter();
     Covariates {

@@ -31,6 +31,8 @@ pub struct Columns<'a> {
     pub forecaster: &'a Forecaster,
     pub forecast: &'a Forecast,
     pub steps: usize,
+    /// Its columns whose sample was a glitch.
+    pub glitches: &'a [bool],
 }
 
 impl Serialize for Columns<'_> {
@@ -53,6 +55,7 @@ impl<'a> Columns<'a> {
             within: steps(&forecast.within),
             between: steps(&forecast.between),
             missing: forecast.missing[index],
+            glitch: self.glitches[index],
         }
     }
 }
@@ -64,6 +67,7 @@ struct OfColumn<'a> {
     within: &'a [f64],
     between: &'a [f64],
     missing: f64,
+    glitch: bool,
 }
 
 /// Quantiles `[step][level]`, told by their levels.

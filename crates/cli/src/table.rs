@@ -8,7 +8,7 @@ use crate::{
 };
 use comfy_table::{CellAlignment, Table, presets};
 use foretoken_data::Audit;
-use foretoken_model::Column;
+use foretoken_model::{Bounds, Column};
 
 /// A mean squared error of standardised values that is none but rounding's.
 const NOTHING: f64 = 1e-12;
@@ -102,6 +102,23 @@ pub fn show_bounds(columns: &[Column]) -> Result<(), CliError> {
         0 => Ok(()),
         1..=SERIES => say!("forecasts are kept within: {}", bounded.iter().map(each).collect::<Vec<_>>().join(", ")),
         count => say!("forecasts of {count} series of {} are kept within their lowest or highest value", columns.len()),
+    }
+}
+
+/// Limits, to a few digits.
+pub fn limits(limits: Bounds) -> String {
+    let [lowest, highest] = [limits.lowest, limits.highest].map(|limit| limit.map_or("any".into(), figure));
+    format!("{lowest} to {highest}")
+}
+
+/// Prints beyond what a stream takes samples for glitches, if there is any such limit.
+pub fn show_limits(columns: &[Column]) -> Result<(), CliError> {
+    let limited: Vec<_> = columns.iter().filter(|column| !column.limits.is_empty()).collect();
+    let each = |column: &&Column| format!("{} {}", column.name, limits(column.limits));
+    match limited.len() {
+        0 => Ok(()),
+        1..=SERIES => say!("a live sample is a glitch beyond: {}", limited.iter().map(each).collect::<Vec<_>>().join(", ")),
+        count => say!("live samples of {count} series of {} are glitches beyond limits", columns.len()),
     }
 }
 

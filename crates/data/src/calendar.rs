@@ -1,6 +1,6 @@
 //! What a stamp says by itself: covariates that are known for ever.
 
-use crate::{Covariate, DataError, Stamps, Values};
+use crate::{Covariate, DataError, Stamps, Values, outliers::EVERYTHING};
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
@@ -39,7 +39,7 @@ pub fn calendar(stamps: &Stamps, ahead: usize, features: &[CalendarFeature], map
             values.iter_mut().enumerate().for_each(|(row, to)| *to = civil(row).map_or(f64::NAN, value));
         };
         let values = Values::table(1, len + ahead, mapped, fill)?;
-        covariates.push(Covariate { name, known: true, values });
+        covariates.push(Covariate { name, known: true, values, limits: EVERYTHING });
         Ok::<_, DataError>(())
     };
     let weekday = |time: DateTime| f64::from(time.weekday().to_monday_zero_offset());

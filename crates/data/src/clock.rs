@@ -12,6 +12,10 @@ const DAYS: i128 = DAY as i128 * SECOND;
 const SHORT_DAY: i128 = DAYS - 3600 * SECOND;
 /// Differences that tell the step.
 const RECENT: usize = 9;
+/// Steps between two samples of a stream at most; beyond it is another stream, or a broken clock.
+pub const LONGEST_GAP: u64 = 1_000_000;
+/// Nanoseconds of a year: a stamp that leaps further, and over more than [`LONGEST_GAP`] steps, has to be followed by one that goes on from it.
+const YEAR: i128 = 365 * DAYS;
 const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 
 /// What a live stream knows of its stamps. It looks at one, and takes it if its sample was taken.
@@ -22,6 +26,9 @@ const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 /// passed, until two weekends were passed over, the one that is looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates
 /// (`20240131`) as long as all of them can be, with as many digits. Stamps with an offset count in UTC; where the offset changes
 /// and whole days of their clocks lie between them, those are counted.
+///
+/// A stamp that leaps a year or more, over more than [`LONGEST_GAP`] steps, is refused: taken, one that is wrong would make all after it too early. The next one is not,
+/// if it goes on from there: then a clock was set.
 ///
 /// It can be kept, and goes on as it was.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -62,6 +69,9 @@ struct Pace {
     weekends: usize,
     /// Whether there was a Saturday or a Sunday.
     on_weekends: bool,
+    /// The stamp of the line before, if it was refused as a leap.
+    #[serde(default)]
+    leapt: Option<Time>,
 }
 
 impl Tick {
@@ -75,8 +85,8 @@ impl Clock {
     /// Looks at the stamp of a line.
     ///
     /// # Errors
-    /// A stamp that is not after the one before, or that is text or of another kind where the first was none.
-    pub fn look(&self, stamp: &str, line: u64) -> Result<Tick, DataError> {
+    /// A stamp that is not after the one before, or leaps, or that is text or of another kind where the first was none.
+    pub fn look(&mut self, stamp: &str, line: u64) -> Result<Tick, DataError> {
         let refused = |expected: String| DataError::Field {
             source_name: "line".into(),
             line,
@@ -98,7 +108,15 @@ impl Clock {
                     // What is written as a date goes on as one.
                     return Err(refused(dates.unwrap_or(pace).expected()));
                 }
-                let passed = as_date.map_or_else(|| pace.passed(time), |(dates, date)| dates.passed(date));
+                let (own, at) = as_date.unwrap_or((pace, time));
+                let passed = own.passed(at);
+                if own.leaps(at, passed) && !pace.leapt.is_some_and(|leapt| pace.goes_on(leapt, time)) {
+                    self.0 = State::Stamped(Pace { leapt: Some(time), ..pace }, dates);
+                    let last = own.last.text().unwrap_or_default();
+                    return Err(refused(format!(
+                        "a stamp at most a year or {LONGEST_GAP} steps after the one before, {last}, or a second one that goes on from so far"
+                    )));
+                }
                 (passed, State::Stamped(pace.after(time), as_date.map(|(dates, date)| dates.after(date))))
             }
             _ => return Err(refused(stamps::STAMP.into())),
@@ -121,7 +139,25 @@ fn date(time: Time, form: Option<Form>) -> Option<Time> {
 
 impl Pace {
     fn new(first: Time) -> Self {
-        Self { last: first, step: None, recent: [0; RECENT], count: 0, weekends: 0, on_weekends: is_on_weekend(first) }
+        Self {
+            last: first,
+            step: None,
+            recent: [0; RECENT],
+            count: 0,
+            weekends: 0,
+            on_weekends: is_on_weekend(first),
+            leapt: None,
+        }
+    }
+
+    fn leaps(&self, next: Time, passed: u64) -> bool {
+        passed > LONGEST_GAP && self.difference(next) > YEAR
+    }
+
+    /// Whether `next` goes on from a stamp that leapt.
+    fn goes_on(&self, leapt: Time, next: Time) -> bool {
+        let (difference, step) = (nanoseconds(next) - nanoseconds(leapt), self.step.unwrap_or(0));
+        difference > 0 && difference <= i128::from(LONGEST_GAP).saturating_mul(step)
     }
 
     fn has_days(&self) -> bool {
@@ -176,6 +212,7 @@ impl Pace {
             count,
             weekends: self.weekends + usize::from(self.passes_weekend(next)),
             on_weekends: self.on_weekends || is_on_weekend(next),
+            leapt: None,
         }
     }
 
@@ -246,8 +283,8 @@ mod tests {
         // Tenths of a second, before 1970, too.
         let tenths = ["1969-12-31T23:59:59.8", "1969-12-31T23:59:59.9", "1970-01-01T00:00:00", "1970-01-01T00:00:00.3"];
         check(&tenths, &[0, 0, 0, 2]);
-        let largest = [i64::MIN.to_string(), (i64::MIN + 1).to_string(), i64::MAX.to_string()];
-        check(&[&largest[0], &largest[1], &largest[2]], &[0, 0, u64::MAX - 2]);
+        let largest = [i64::MIN.to_string(), "0".into(), i64::MAX.to_string()];
+        check(&[&largest[0], &largest[1], &largest[2]], &[0; 3]);
     }
 
     #[test]
@@ -273,6 +310,33 @@ mod tests {
             assert_eq!(clock.look("11", 2).expect("a tick").passed(), 0);
             assert_eq!(clock.look("30", 2).expect("a tick").passed(), 1);
         }
+    }
+
+    #[test]
+    fn a_stamp_that_leaps_is_taken_where_the_next_goes_on() {
+        let look = |clock: &mut Clock, stamp: &str| {
+            let tick = clock.look(stamp, 1).ok()?;
+            clock.take(tick);
+            Some(tick.passed())
+        };
+        let mut clock = Clock::default();
+        let begun = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"];
+        assert!(begun.iter().all(|stamp| look(&mut clock, stamp) == Some(0)));
+        // One that is wrong, and others after it.
+        assert_eq!(look(&mut clock, "2206-01-01T00:00:03Z"), None);
+        assert_eq!(look(&mut clock, "2026-01-01T00:00:04Z"), Some(1));
+        let error = clock.look("2206-01-01T00:00:05Z", 9).expect_err("a leap").to_string();
+        assert!(error.contains("at most a year or 1000000 steps after the one before, 2026-01-01T00:00:04Z"), "{error}");
+        // The same once more does not go on, nor does another leap; what is kept meanwhile knows of it.
+        assert_eq!(look(&mut clock, "2206-01-01T00:00:05Z"), None);
+        assert_eq!(look(&mut clock, "2106-01-01T00:00:00Z"), None);
+        clock = serde_json::from_str(&serde_json::to_string(&clock).expect("text")).expect("a clock");
+        assert!(look(&mut clock, "2106-01-01T00:00:01Z").is_some_and(|passed| passed > 80 * 365 * 86_400));
+        assert_eq!(look(&mut clock, "2106-01-01T00:00:04Z"), Some(2));
+        // No leap: half a year of seconds, ten years of hours, dates that are integers.
+        assert!(look(&mut clock, "2106-07-01T00:00:00Z").is_some_and(|passed| passed > LONGEST_GAP));
+        assert!(passed(&["2016-01-01 00:00", "2016-01-01 01:00", "2026-01-01 00:00"])[2] > 80_000);
+        check(&["202312312358", "202312312359", "202401010000"], &[0; 3]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod values;
 
 pub use audit::{Audit, Finding, FindingKind};
 pub use calendar::{CalendarFeature, calendar};
-pub use clock::{Clock, Tick};
+pub use clock::{Clock, LONGEST_GAP, Tick};
 pub use csv_wide::{Known, known_columns, read_known, read_wide};
 pub use error::DataError;
 pub use foretoken_kernels::numbers::Numbers;

@@ -8,6 +8,9 @@ const QUARTILES: f64 = 1.349;
 /// Its range between the 1st and the 99th percentile.
 const PERCENTILES: f64 = 4.652;
 
+/// Limits that nothing lies beyond.
+pub(crate) const EVERYTHING: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+
 /// The least and the greatest value that is no outlier. NaN does not count.
 pub(crate) fn bounds(values: impl Iterator<Item = f64>, factor: f64) -> (f64, f64) {
     let mut sorted: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
@@ -20,11 +23,7 @@ pub(crate) fn bounds(values: impl Iterator<Item = f64>, factor: f64) -> (f64, f6
         low * (1.0 - part) + high.unwrap_or(low) * part
     };
     let scale = ((quantile(0.75) - quantile(0.25)) / QUARTILES).max((quantile(0.99) - quantile(0.01)) / PERCENTILES);
-    if scale > 0.0 {
-        (quantile(0.5) - factor * scale, quantile(0.5) + factor * scale)
-    } else {
-        (f64::NEG_INFINITY, f64::INFINITY)
-    }
+    if scale > 0.0 { (quantile(0.5) - factor * scale, quantile(0.5) + factor * scale) } else { EVERYTHING }
 }
 
 /// At most one in so many values is a glitch, whatever lies between them.
@@ -39,6 +38,11 @@ pub(crate) fn are_glitches(outliers: &[(i64, f64)], values: usize) -> bool {
     outliers.len() <= values.div_ceil(FEW)
         || outliers.windows(2).all(|pair| pair[0].1 == pair[1].1)
         || 2 * commonest <= gaps.len()
+}
+
+/// What a sample that comes later may be: within `bounds`, or as far beyond as a value that stayed.
+pub(crate) fn limits((low, high): (f64, f64), stayed: impl Iterator<Item = f64>) -> (f64, f64) {
+    stayed.filter(|value| !value.is_nan()).fold((low, high), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 #[cfg(test)]
@@ -70,9 +74,8 @@ mod tests {
 
     #[test]
     fn bounds_are_the_formula() {
-        let everything = (f64::NEG_INFINITY, f64::INFINITY);
-        assert_eq!(bounds([].into_iter(), 20.0), everything);
-        assert_eq!(bounds([5.0; 9].into_iter(), 20.0), everything);
+        assert_eq!(bounds([].into_iter(), 20.0), EVERYTHING);
+        assert_eq!(bounds([5.0; 9].into_iter(), 20.0), EVERYTHING);
         let (low, high) = bounds((0..=100).map(f64::from).chain([f64::NAN]), 2.0);
         // IQR 50, q99 − q01 98: 37.06 and 21.07.
         assert!((low - (50.0 - 100.0 / QUARTILES)).abs() < 1e-9 && (high - (50.0 + 100.0 / QUARTILES)).abs() < 1e-9);

@@ -11,6 +11,7 @@ use crate::{
     grid::{self, Grid},
     local,
     number::NUMBER_OR_MISSING,
+    outliers::EVERYTHING,
     stamps::{self, Clock, DAY, Form, STAMP, Style},
     statics,
     table::{self, Field, Header, Table},
@@ -382,7 +383,14 @@ fn assemble(
     let masked_len = tracks.iter().zip(&origins).map(masked).max().unwrap_or(0);
     let all = Values::table(count * width, length, mapped, fill)?;
     let of = |at: usize| all.iter().skip(at).step_by(width).cloned().collect::<Vec<Values>>();
-    let covariate = |(at, name): (usize, &String), known| Covariate { name: name.clone(), known, values: of(targets + at) };
+    let limits = |at: usize| {
+        let of_tracks = tracks.iter().filter_map(|track| track.limits.get(at)).copied();
+        of_tracks.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1))).unwrap_or(EVERYTHING)
+    };
+    let covariate = |(at, name): (usize, &String), known| {
+        let limits = if known { EVERYTHING } else { limits(targets + at) };
+        Covariate { name: name.clone(), known, values: of(targets + at), limits }
+    };
     let covariates = options.past.iter().enumerate().map(|named| covariate(named, false));
     let covariates = covariates.chain(options.future.iter().enumerate().map(|(at, name)| covariate((past + at, name), true)));
     let names =
@@ -399,6 +407,7 @@ fn assemble(
         covariates: covariates.collect(),
         statics: Vec::new(),
         masked_len,
+        limits: tracks.iter().flat_map(|track| track.limits.iter().take(targets).copied()).collect(),
     })
 }
 

@@ -20,6 +20,8 @@ pub struct Signal {
     pub statics: Vec<Static>,
     /// Rows up to the last with a value that was made missing as an outlier; 0 if none was.
     pub masked_len: usize,
+    /// The least and the greatest value of each column that is no outlier, or one that stays; empty where all stay.
+    pub limits: Vec<(f64, f64)>,
 }
 
 /// A quantity that goes along with the series.
@@ -32,6 +34,8 @@ pub struct Covariate {
     pub known: bool,
     /// `[0][row]`, shared by all series, or `[series][row]`.
     pub values: Vec<Values>,
+    /// As [`Signal::limits`], of all series together; infinite of what is known for the future, and where all outliers stay.
+    pub limits: (f64, f64),
 }
 
 /// A quantity of each series that does not change with time.

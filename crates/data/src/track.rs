@@ -28,6 +28,8 @@ pub(crate) struct Track<'a> {
     pub known: Vec<&'a mut [f64]>,
     /// Rows up to the last with a target that was made missing as an outlier; 0 if none was.
     pub masked: usize,
+    /// Within what measured values are no outliers, one a column; empty where outliers stay.
+    pub limits: Vec<(f64, f64)>,
     /// Stamps by line that are written in another form than the file's.
     pub odd: BTreeMap<i64, Box<str>>,
 }
@@ -48,7 +50,7 @@ impl<'a> Track<'a> {
         let mut of = |count| (0..count).map(|_| columns.next().unwrap_or_default()).collect();
         let (measured, known) = (of(measured), of(known));
         let (ticks, lines) = (bytemuck::cast_slice_mut(ticks), bytemuck::cast_slice_mut(lines));
-        Self { name, rows: 0, targets, ticks, lines, measured, known, masked: 0, odd: BTreeMap::new() }
+        Self { name, rows: 0, targets, ticks, lines, measured, known, masked: 0, limits: Vec::new(), odd: BTreeMap::new() }
     }
 
     /// Whether there is no room for another row.
@@ -228,6 +230,9 @@ impl<'a> Track<'a> {
                 if mask && at < self.targets {
                     self.masked = self.masked.max(row + 1);
                 }
+            }
+            if options.outliers != Outliers::Report {
+                self.limits.push(outliers::limits((low, high), values.iter().copied()));
             }
         }
     }

@@ -19,8 +19,10 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 10;
-/// That of a file whose linear expert has no corrections, which is the same.
+pub const FORMAT_VERSION: u32 = 11;
+/// That of a file whose columns have no limits, which is the same.
+const UNLIMITED_VERSION: u32 = 10;
+/// That of one whose linear expert has no corrections either.
 const UNCORRECTED_VERSION: u32 = 9;
 /// That of one whose columns respond to nothing either.
 const UNDRIVEN_VERSION: u32 = 8;
@@ -196,7 +198,10 @@ impl Forecaster {
         });
         let header = Header {
             format_version: match (&corrected, &self.covariates().response) {
-                (Some(_), _) => FORMAT_VERSION,
+                _ if self.columns().iter().chain(&self.covariates().past).any(|column| !column.limits.is_empty()) => {
+                    FORMAT_VERSION
+                }
+                (Some(_), _) => UNLIMITED_VERSION,
                 (None, Some(_)) => UNCORRECTED_VERSION,
                 (None, None) if self.columns().iter().any(|column| !column.bounds.is_empty()) => UNDRIVEN_VERSION,
                 (None, None) => UNBOUNDED_VERSION,
@@ -311,7 +316,7 @@ impl Reader {
         let version = match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
             // rows, 1 to 5 no names in their checksum, 1 to 6 no centres, 1 to 7 no bounds, 1 to 8 no
-            // response, 1 to 9 no corrections; all else is the same.
+            // response, 1 to 9 no corrections, 1 to 10 no limits; all else is the same.
             Ok(Version { format_version: version @ 1..=FORMAT_VERSION }) => version,
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));

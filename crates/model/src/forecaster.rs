@@ -116,6 +116,9 @@ pub struct Column {
     // Without, the weights file is what it was.
     #[serde(default, skip_serializing_if = "Bounds::is_empty")]
     pub bounds: Bounds,
+    /// What its samples lie within unless they are outliers, in the data's unit; see [`crate::glitches`].
+    #[serde(default, skip_serializing_if = "Bounds::is_empty")]
+    pub limits: Bounds,
 }
 
 /// A sample this much beyond a bound, in deviations, is rounding.
@@ -123,8 +126,8 @@ const BOUND_SLACK: f64 = 1e-9;
 /// Bounds that hold nothing back.
 pub(crate) const UNBOUNDED: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
-/// The values, in the data's unit, that a column never passes and often stays at: 0 of a count, 100 of a percentage. What a finished forecaster says stays
-/// within them, unless a sample that its look-back holds does not.
+/// Two values in the data's unit, the lowest and the highest. As a column's `bounds` it never passes them and often stays at them, 0 of a count, 100 of a
+/// percentage: what a finished forecaster says stays within them, unless a sample that its look-back holds does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
@@ -145,13 +148,16 @@ impl std::fmt::Display for Bounds {
     }
 }
 
-// Without bounds it is what it was before there were any: a checkpoint knows its run by it.
+// Without bounds and limits it is what it was before there were any: a checkpoint knows its run by it.
 impl std::fmt::Debug for Column {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut column = f.debug_struct("Column");
         column.field("name", &self.name).field("mean", &self.mean).field("deviation", &self.deviation);
         if !self.bounds.is_empty() {
             column.field("bounds", &self.bounds);
+        }
+        if !self.limits.is_empty() {
+            column.field("limits", &self.limits);
         }
         column.finish()
     }
@@ -163,15 +169,20 @@ impl Bounds {
         *self == Self::default()
     }
 
+    /// Whether a value lies between them; NaN does not.
+    pub fn hold(self, value: f64) -> bool {
+        self.lowest.is_none_or(|lowest| lowest <= value) && self.highest.is_none_or(|highest| value <= highest) && !value.is_nan()
+    }
+
     fn both(self) -> impl Iterator<Item = f64> {
         [self.lowest, self.highest].into_iter().flatten()
     }
 }
 
 impl Column {
-    /// A column without bounds.
+    /// A column without bounds and limits.
     pub fn new(name: impl Into<String>, mean: f64, deviation: f64) -> Self {
-        Self { name: name.into(), mean, deviation, bounds: Bounds::default() }
+        Self { name: name.into(), mean, deviation, bounds: Bounds::default(), limits: Bounds::default() }
     }
 
     /// From the data's unit to standardised.
@@ -180,10 +191,12 @@ impl Column {
     }
 
     pub(crate) fn check(&self, what: &str) -> Result<(), ModelError> {
-        let Bounds { lowest, highest } = self.bounds;
-        if !self.bounds.both().all(f64::is_finite) || lowest.zip(highest).is_some_and(|(lowest, highest)| lowest >= highest) {
-            let expected = "finite bounds, the lowest below the highest";
-            return Err(ModelError::config(&format!("{what} `{}`", self.name), expected, format!("{:?}", self.bounds)));
+        for (kind, own) in [("bounds", self.bounds), ("limits", self.limits)] {
+            let crossed = own.lowest.zip(own.highest).is_some_and(|(lowest, highest)| lowest >= highest);
+            if crossed || !own.both().all(f64::is_finite) {
+                let expected = format!("finite {kind}, the lowest below the highest");
+                return Err(ModelError::config(&format!("{what} `{}`", self.name), &expected, format!("{own:?}")));
+            }
         }
         if self.mean.is_finite() && self.deviation.is_finite() && self.deviation > 0.0 {
             return Ok(());

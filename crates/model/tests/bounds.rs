@@ -4,7 +4,8 @@ mod common;
 
 use common::{columns, config, forecaster_within};
 use foretoken_model::{
-    Blueprint, Bounds, Covariates, Forecaster, ForecasterConfig, Predictor, Registry, conformal::Calibration, predictor::Parts,
+    Blueprint, Bounds, Covariates, Forecaster, ForecasterConfig, Glitches, Predictor, Registry, conformal::Calibration,
+    predictor::Parts,
 };
 use std::sync::Arc;
 
@@ -102,4 +103,29 @@ fn bounds_are_saved_and_checked() {
         let error = made.expect_err("bounds that cannot be").to_string();
         assert!(error.contains("column `load`") && error.contains("bounds"), "{error}");
     }
+}
+
+#[test]
+fn limits_are_saved_and_checked_and_change_no_forecast() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let free = within(&config(), None, None);
+    let limited = |limits: Bounds| {
+        let mut columns = free.columns().to_vec();
+        columns[1].limits = limits;
+        let blueprint = Blueprint::new(&config(), &Registry::default()).unwrap();
+        let (weights, linear) = (free.weights().to_vec(), free.linear().map(|linear| linear.weights().clone()));
+        let made = Forecaster::new(blueprint, columns, Covariates::default(), weights, linear, free.network_share().to_vec());
+        made.map(|made| made.calibrated(free.calibration().cloned()))
+    };
+    let saved = limited(Bounds { lowest: Some(0.0), highest: Some(1e-3) }).unwrap();
+    saved.save(&path).unwrap();
+    let loaded = Forecaster::load(&path, &Registry::default()).unwrap();
+    assert_eq!(loaded.columns(), saved.columns());
+    assert_ne!(loaded.fingerprint(), free.fingerprint());
+    let glitches = Glitches::of(&loaded);
+    assert!(glitches.has_limits() && glitches.limits() == [Bounds::default(), saved.columns()[1].limits]);
+    assert_eq!(said(loaded), said(within(&config(), None, None)));
+    let error = limited(Bounds { lowest: Some(2.0), highest: Some(1.0) }).expect_err("limits that cannot be").to_string();
+    assert!(error.contains("expected finite limits, the lowest below the highest"), "{error}");
 }

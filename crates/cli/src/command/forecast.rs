@@ -344,6 +344,7 @@ mod tests {
                 name: "heat".into(),
                 known: true,
                 values: vec![vec![0.0; 6].into(), known_b.to_vec().into()],
+                limits: (f64::NEG_INFINITY, f64::INFINITY),
             }],
             ..Signal::default()
         };

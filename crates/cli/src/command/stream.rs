@@ -6,13 +6,15 @@ use crate::{
     run::{predictor, reading},
     said::{Columns, Said, points},
     say::remark,
-    table::count,
+    table::{count, limits},
 };
 use foretoken_data::{
-    CalendarFeature, Clock, DataError, LineParser, Outliers, PARQUET, Parsed, Tick, difference, is_stamp, known_columns,
+    CalendarFeature, Clock, DataError, LONGEST_GAP, LineParser, Outliers, PARQUET, Parsed, difference, is_stamp, known_columns,
     read_known,
 };
-use foretoken_model::{Beside, Forecast, ModelError, Predictor, Snapshot, file::write_atomically};
+use foretoken_model::{
+    Beside, Bounds, Forecast, Glitches, ModelError, Predictor, Snapshot, file::write_atomically, glitches::Beyond,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
@@ -25,8 +27,10 @@ use std::{
 ///
 /// A line in is the model's columns in order, with or without a stamp in front; the first line may be their header. A line out
 /// is the point forecast: for each column in order its values 1 to horizon, separated by commas; with --json all of the forecast. A first line that is a header of other columns,
-/// or of another order, ends the stream. A bad line is reported on standard error with its number and changes nothing; so is one whose stamp does not come after the one before. Every line is the next sample: of samples
-/// that stamps pass over the stream is only told by lines of empty fields, with --missing, and where there are none it says so.
+/// or of another order, ends the stream. A bad line is reported on standard error with its number and changes nothing; so is one whose stamp does not come after the one before. Samples that
+/// stamps pass over are missing ones with --missing; without it every line is the next sample, and the stream says where there are none.
+///
+/// Where the model's run makes outliers missing, a sample that far beyond its file's values is a glitch, and counts as missing, unless it is the third different one in a row.
 ///
 /// Behind the columns come the model's past covariates, one value each for all columns; what is known ahead comes from the file `--known`.
 #[derive(clap::Args)]
@@ -54,10 +58,13 @@ pub struct Arguments {
     /// spread `within` the experts and `between` them, and the share of the samples looked back on that was `missing`.
     #[arg(long)]
     json: bool,
-    /// Take empty fields, NA and NaN for samples that are missing, instead of refusing the line. Before its first sample a column's prediction
-    /// is NaN.
+    /// Take empty fields, NA and NaN for samples that are missing, instead of refusing the line, and what stamps pass over, too. Before its first sample a column's
+    /// prediction is NaN.
     #[arg(long)]
     missing: bool,
+    /// Take samples that are glitches as they are.
+    #[arg(long)]
+    keep_glitches: bool,
     /// A CSV or Parquet file with a stamp first and a column for every covariate known ahead, one line a sample and as many more as are known. Where samples
     /// have stamps each takes the line of its own; else the first line is that of the first sample, or goes on where the snapshot's end: lines that a snapshot
     /// knows already are passed over. A calendar comes from the stamps; other columns are passed over.
@@ -65,15 +72,15 @@ pub struct Arguments {
     known: Option<PathBuf>,
 }
 
-/// Gaps that are told of.
-const GAPS: usize = 10;
+/// Gaps that are told of, and samples that are glitches.
+const TOLD: usize = 10;
 /// Samples between two writings of the usage.
 const USAGE_EVERY: u64 = 1000;
 /// Bytes of a line at most, and at most for each of its values.
 const LONGEST_LINE: (usize, usize) = (1 << 16, 1 << 10);
 
 /// Where a stream stands, which its snapshot keeps beside the model's state.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Place {
     /// Whether lines have stamps, once that is settled.
@@ -84,6 +91,9 @@ struct Place {
     /// The stamp of what was known of the last sample.
     #[serde(default)]
     last: Option<String>,
+    /// What lay beyond limits until now; none where a snapshot does not say, or glitches are kept.
+    #[serde(default)]
+    beyond: Vec<Beyond>,
 }
 
 impl Place {
@@ -196,17 +206,25 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let steps = super::forecast::steps(&arguments.model, arguments.horizon, &forecaster)?;
     let mut predictor = predictor(&forecaster);
     predictor.refresh_every(arguments.refresh)?;
-    predictor.allow_missing(arguments.missing);
     let mut place = match arguments.snapshot.as_ref().filter(|path| path.exists()) {
         Some(path) => restore(&mut predictor, path)?,
         None => Place { known: Some(VecDeque::new()), ..Place::default() },
     };
     let (options, features) = reading(&arguments.model)?;
     tell_known(&mut predictor, &mut place, arguments, &features, &options.missing)?;
-    if options.outliers != Outliers::Report {
-        remark!("values far from the others, which the run makes missing as outliers, are taken as they are");
+    let mut glitches = Glitches::of(&forecaster);
+    if arguments.keep_glitches {
+        glitches = Glitches::new(vec![Bounds::default(); glitches.limits().len()]);
+    } else if !glitches.has_limits() && options.outliers != Outliers::Report {
+        remark!(
+            "values far from the others are taken as they are: the model, of an earlier version, does not know its columns' limits"
+        );
     }
-    let live = Live { predictor, place, unwritten: None };
+    if !place.beyond.is_empty() {
+        let restored = glitches.restore(&place.beyond);
+        restored.map_err(|error| CliError::file(arguments.snapshot.as_deref().unwrap_or(Path::new("")), error))?;
+    }
+    let live = Live { predictor, place, glitches, unwritten: None };
     // What cannot be written is known before the first sample.
     live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref())?;
     let live = Arc::new(Mutex::new(live));
@@ -235,6 +253,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
 struct Live {
     predictor: Predictor,
     place: Place,
+    glitches: Glitches,
     /// The line whose sample was taken, and whose forecast is not written yet.
     unwritten: Option<u64>,
 }
@@ -244,7 +263,8 @@ impl Live {
     fn keep(&self, snapshot: Option<&Path>, usage: Option<&Path>) -> Result<(), CliError> {
         let counted = usage.map_or(Ok(()), |path| write_usage(path, &self.predictor));
         if let Some(path) = snapshot.filter(|_| self.predictor.check_whole().is_ok()) {
-            let note = serde_json::to_string(&self.place).map_err(|error| CliError::file(path, error))?;
+            let place = Place { beyond: self.glitches.state().to_vec(), ..self.place.clone() };
+            let note = serde_json::to_string(&place).map_err(|error| CliError::file(path, error))?;
             let json = Snapshot { note, ..self.predictor.snapshot()? }.to_json().map_err(|error| CliError::file(path, error))?;
             write_atomically(path, json.as_bytes())?;
             if let Some(line) = self.unwritten {
@@ -255,24 +275,57 @@ impl Live {
     }
 }
 
-/// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead.
-fn advance(
-    predictor: &mut Predictor,
-    place: &mut Place,
-    line: u64,
-    stamp: Option<&str>,
-    values: &[f64],
-    columns: usize,
-) -> Result<Option<Tick>, CliError> {
-    let tick = stamp.map(|stamp| place.clock.look(stamp, line)).transpose()?;
-    let passed = stamp.map_or(Ok(0), |stamp| place.passed(stamp, line))?;
-    tell_nothing(predictor, passed + 1 + predictor.forecaster().config().horizon)?;
-    predictor.advance_after(passed, &values[..columns], &values[columns..])?;
-    place.take(passed);
-    if let Some(tick) = tick {
-        place.clock.take(tick);
+impl Live {
+    /// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead. Samples that its stamp passes over
+    /// are missing ones before it, as many as that is at most.
+    ///
+    /// # Errors
+    /// As told above; nothing is taken.
+    fn advance(&mut self, line: u64, stamp: Option<&str>, told: &[f64], most_missing: u64) -> Result<Taken, CliError> {
+        let Self { predictor, place, glitches, .. } = self;
+        let tick = stamp.map(|stamp| place.clock.look(stamp, line)).transpose()?;
+        let passed = stamp.map_or(Ok(0), |stamp| place.passed(stamp, line))?;
+        let columns = predictor.forecaster().columns().len();
+        let horizon = predictor.forecaster().config().horizon;
+        let over = tick.map_or(0, |tick| tick.passed());
+        // Where rows are known there are as many samples as rows.
+        let rows = if place.known.as_ref().is_some_and(|known| !known.is_empty()) { passed as u64 } else { over };
+        let missing = if rows <= most_missing { rows as usize } else { 0 };
+        let before = (missing > 0).then(|| predictor.snapshot()).transpose()?;
+        let (seen, mut values) = (glitches.clone(), told.to_vec());
+        glitches.mask(&mut values);
+        let mut advance = || {
+            tell_nothing(predictor, passed.max(missing) + 1 + horizon)?;
+            let nothing = vec![f64::NAN; values.len()];
+            for _ in 0..missing {
+                predictor.advance_beside(&nothing[..columns], &nothing[columns..])?;
+            }
+            predictor.advance_after(passed.saturating_sub(missing), &values[..columns], &values[columns..])
+        };
+        if let Err(error) = advance() {
+            *glitches = seen;
+            if let Some(before) = before.filter(|_| predictor.check_whole().is_ok()) {
+                predictor.restore(&before)?;
+            }
+            return Err(error.into());
+        }
+        place.take(passed);
+        if let Some(tick) = tick {
+            place.clock.take(tick);
+        }
+        let glitches = told.iter().zip(&values).map(|(told, taken)| taken.is_nan() && !told.is_nan()).collect();
+        Ok(Taken { over, missing, glitches })
     }
-    Ok(tick)
+}
+
+/// What was taken with a line.
+struct Taken {
+    /// Samples that its stamp passes over.
+    over: u64,
+    /// Those of them that count as missing.
+    missing: usize,
+    /// Which of its values are glitches.
+    glitches: Vec<bool>,
 }
 
 /// Reads a line, or as much of it as a line may have.
@@ -297,13 +350,15 @@ enum Refused {
 struct Lines<'a> {
     arguments: &'a Arguments,
     parser: LineParser,
-    columns: usize,
+    /// Of the columns, then of the past covariates.
+    names: Vec<String>,
     forecast: Forecast,
     /// Those of the forecast that are written.
     steps: usize,
     text: String,
-    /// Gaps so far.
+    /// Gaps so far, and glitches.
     gaps: usize,
+    glitches: usize,
 }
 
 impl Lines<'_> {
@@ -318,23 +373,27 @@ impl Lines<'_> {
             Err(error @ DataError::Header { .. }) => return Err(Refused::Stream(error.into())),
             Err(error) => return Err(Refused::Line(error.to_string())),
         };
-        let Live { predictor, place, unwritten } = live;
         let ds = stamp.filter(|_| self.arguments.json).map(String::from);
-        let tick = advance(predictor, place, number, stamp, values, self.columns).map_err(|error| match error {
+        let most_missing = if self.arguments.missing { LONGEST_GAP } else { 0 };
+        let taken = live.advance(number, stamp, values, most_missing).map_err(|error| match error {
             // A broken stream has no next sample, and no state to keep.
-            CliError::Model(error) if predictor.check_whole().is_err() => {
+            CliError::Model(error) if live.predictor.check_whole().is_err() => {
                 Refused::Stream(CliError::Line { line: number, source: error })
             }
             CliError::Model(error) => refused(&error),
             error => Refused::Line(error.to_string()),
         })?;
-        place.stamped = self.parser.stamped();
-        let passed = tick.map_or(0, |tick| tick.passed());
-        self.gaps += usize::from(passed > 0);
-        if passed > 0 && self.gaps <= GAPS {
-            let more = if self.gaps == GAPS { "; no more of them is said" } else { "" };
-            remark!("line:{number}: its stamp passes over {}, of which no line tells{more}", count(passed, "sample"));
+        let Live { predictor, place, glitches, unwritten } = live;
+        for (at, _) in taken.glitches.iter().enumerate().filter(|(_, glitch)| **glitch) {
+            self.glitches += 1;
+            if self.glitches <= TOLD {
+                let (name, value, limits) = (&self.names[at], values[at], limits(glitches.limits()[at]));
+                let more = more(self.glitches);
+                remark!("line:{number}: column `{name}`: {value} is a glitch, beyond {limits}, and counts as missing{more}");
+            }
         }
+        place.stamped = self.parser.stamped();
+        self.tell_gap(number, &taken);
         if let Some(path) = self.arguments.usage.as_ref().filter(|_| predictor.samples().is_multiple_of(USAGE_EVERY)) {
             write_usage(path, predictor).unwrap_or_else(|error| remark!("{error}"));
         }
@@ -342,7 +401,8 @@ impl Lines<'_> {
         predictor.predict(&mut self.forecast).map_err(|error| refused(&format!("no forecast: {error}")))?;
         let (forecaster, forecast, steps) = (predictor.forecaster(), &self.forecast, self.steps);
         if self.arguments.json {
-            let said = Said { line: number, ds: ds.as_deref(), columns: Columns { forecaster, forecast, steps } };
+            let columns = Columns { forecaster, forecast, steps, glitches: &taken.glitches };
+            let said = Said { line: number, ds: ds.as_deref(), columns };
             self.text = serde_json::to_string(&said).map_err(|error| refused(&error))? + "\n";
         } else {
             points(forecaster, forecast, steps, &mut self.text);
@@ -350,6 +410,26 @@ impl Lines<'_> {
         *unwritten = Some(number);
         Ok(true)
     }
+
+    fn tell_gap(&mut self, number: u64, taken: &Taken) {
+        if taken.over == 0 {
+            return;
+        }
+        self.gaps += 1;
+        if self.gaps <= TOLD {
+            let what = match taken.missing {
+                0 if self.arguments.missing => "too many to be missing ones",
+                0 => "of which no line tells",
+                _ => "which are missing ones",
+            };
+            remark!("line:{number}: its stamp passes over {}, {what}{}", count(taken.over, "sample"), more(self.gaps));
+        }
+    }
+}
+
+/// What ends the last remark of a kind that is made so often.
+fn more(told: usize) -> &'static str {
+    if told == TOLD { "; no more of them is said" } else { "" }
 }
 
 /// Forecasts so many steps after every line, until there are no more; the numbers `missing` mean that a value is.
@@ -360,14 +440,13 @@ fn follow(live: &Mutex<Live>, arguments: &Arguments, steps: usize, missing: &[f6
         (predictor.forecaster().clone(), predictor.forecast_buffer(), place.stamped)
     };
     let mut names = super::forecast::names(&forecaster);
-    let columns = names.len();
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let parser = parser.settled(stamped).meaning(missing);
-    let mut lines = Lines { arguments, parser, columns, forecast, steps, text: String::new(), gaps: 0 };
+    let most = LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1);
+    let mut lines = Lines { arguments, parser, names, forecast, steps, text: String::new(), gaps: 0, glitches: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
-    let most = LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1);
     while read_line(&mut input, &mut line, most)? {
         number += 1;
         if number == 1 && line.starts_with(PARQUET) {

@@ -2,7 +2,7 @@
 
 use crate::{
     FAMILY, TRAINED, bits,
-    common::{SMALL, csv},
+    common::{SMALL, csv, small},
     foretoken, json, points, refused, repository, stdout, with_input,
 };
 use std::{
@@ -143,6 +143,79 @@ fn stamps_that_go_back_are_refused_and_gaps_are_told_of() {
     let output = with_input(&["stream", "out"], folder, gap.as_bytes());
     assert_eq!(stdout(&output).lines().count(), 50);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "line:32: its stamp passes over 10 samples, of which no line tells\n");
+}
+
+#[test]
+fn what_stamps_pass_over_is_missing_where_samples_may_be() {
+    let folder = TRAINED.path();
+    let whole = csv(120);
+    let lines: Vec<String> = whole.lines().map(String::from).collect();
+    let stream = |lines: &[String], more: &[&str]| {
+        let output = with_input(&[&["stream", "out", "--missing"], more].concat(), folder, lines.join("\n").as_bytes());
+        (stdout(&output), String::from_utf8(output.stderr).unwrap())
+    };
+    let empty: Vec<String> = (0..10).map(|row| format!("{},,", 60 + row)).collect();
+    let (told, _) = stream(&[&lines[..61], &empty[..], &lines[71..]].concat(), &[]);
+    let gap = [&lines[..61], &lines[71..]].concat();
+    let (live, errors) = stream(&gap, &[]);
+    let expected: Vec<&str> = told.lines().take(60).chain(told.lines().skip(70)).collect();
+    assert!(live.lines().eq(expected), "a gap is as many lines without values");
+    assert_eq!(errors, "line:62: its stamp passes over 10 samples, which are missing ones\n");
+    // As `forecast` of the same rows has it.
+    std::fs::write(folder.join("gap.csv"), gap.join("\n")).unwrap();
+    let forecast = points(&stdout(&foretoken(&["forecast", "out", "gap.csv"], folder)));
+    assert_eq!(bits(live.lines().last().unwrap()), forecast);
+    // A line that is refused behind a gap leaves no trace of it, and a snapshot goes on.
+    let bad = [&gap[..61], &["70,1e300,1".into()], &gap[61..]].concat();
+    let (mended, errors) = stream(&bad, &[]);
+    assert!(mended == live && errors.starts_with("line:62: column `load`: expected a value within"), "{errors}");
+    let (first, _) = stream(&gap[..61], &["--snapshot", "gap.json"]);
+    assert_eq!(first + &stream(&gap[61..], &["--snapshot", "gap.json"]).0, live);
+    // Not as many as a clock that went mad passes over.
+    let mad = [&lines[..61], &["2000000,1,1".into()]].concat();
+    let (live, errors) = stream(&mad, &[]);
+    assert_eq!(errors, "line:62: its stamp passes over 1999940 samples, too many to be missing ones\n");
+    assert_eq!(live.lines().count(), 61);
+}
+
+#[test]
+fn glitches_are_missing_until_they_are_a_level() {
+    let folder = small(&SMALL.replace("season = 24", "season = 24\nread = { outliers = \"glitches\" }"));
+    let folder = folder.path();
+    stdout(&foretoken(&["train", "run.toml", "--epochs", "1", "--out", "out"], folder));
+    let shown = stdout(&foretoken(&["inspect", "out"], folder));
+    assert!(shown.contains("a live sample is a glitch beyond: load -") && shown.contains(", oil temperature -"), "{shown}");
+    let stream = |values: &[&str], more: &[&str]| {
+        let last: String = values.iter().enumerate().map(|(row, value)| format!("{},{value},7\n", 100 + row)).collect();
+        let output = with_input(&[&["stream", "out"], more].concat(), folder, (csv(100) + &last).as_bytes());
+        (stdout(&output), String::from_utf8(output.stderr).unwrap())
+    };
+    let glitches = ["9999", "0.5", "-9999", "9999", "0.25", "9999", "9999", "9999", "9999", "0.5"];
+    let empty = ["", "0.5", "", "", "0.25", "", "", "", "", "0.5"];
+    let (live, errors) = stream(&glitches, &[]);
+    assert_eq!(live, stream(&empty, &["--missing"]).0);
+    assert!(errors.starts_with("line:102: column `load`: 9999 is a glitch, beyond -") && errors.lines().count() == 7, "{errors}");
+    // The third in a row is where the column is now.
+    let (level, errors) = stream(&["900", "901", "902", "902", "902"], &[]);
+    assert_eq!(level, stream(&["", "", "902", "902", "902"], &["--missing", "--keep-glitches"]).0);
+    assert_eq!(errors.lines().count(), 2, "{errors}");
+    let (kept, errors) = stream(&glitches, &["--keep-glitches"]);
+    assert!(errors.is_empty() && kept != live, "{errors}");
+    // Ten are told of.
+    assert!(stream(&["9999"; 40], &[]).1.lines().last().unwrap().ends_with("; no more of them is said"));
+    // What a line is refused for counts for nothing; a snapshot knows what lay beyond.
+    let lines: Vec<&str> = level.lines().collect();
+    let begun = csv(100);
+    let part = |rows: &str| {
+        let output = with_input(&["stream", "out", "--snapshot", "beyond.json", "--json"], folder, rows.as_bytes());
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
+    };
+    part(&(begun + "100,900,7\n"));
+    let said = part("100,333,7\n101,901,7\n102,902,7\n");
+    let glitch = |row: usize, column: &str| said[row]["columns"][column]["glitch"].as_bool().unwrap();
+    assert_eq!((said.len(), glitch(0, "load"), glitch(0, "oil temperature"), glitch(1, "load")), (2, true, false, false));
+    let point: Vec<f64> = serde_json::from_value(said[1]["columns"]["load"]["point"].clone()).unwrap();
+    assert!(lines[102].starts_with(&format!("{},", point[0])), "{point:?} {}", lines[102]);
 }
 
 #[cfg(unix)]

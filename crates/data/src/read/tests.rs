@@ -378,7 +378,8 @@ fn the_known_future_stays() {
     check(text, options, "1 5,1; 2 -,2; 3 6,3; 4 -,4; 5 -,5", "Missing a 1 :3");
     let (signal, _) = read_bytes(text.as_bytes(), options).expect("reads");
     assert_eq!((signal.observed_len(), signal.len()), (3, 5));
-    let covariate = Covariate { name: "f".into(), known: true, values: vec![vec![1.0, 2.0, 3.0, 4.0, 5.0].into()] };
+    let covariate =
+        Covariate { name: "f".into(), known: true, values: vec![vec![1.0, 2.0, 3.0, 4.0, 5.0].into()], limits: EVERYTHING };
     assert_eq!((signal.names, signal.covariates), (vec!["a".to_string()], vec![covariate]));
 }
 
@@ -416,6 +417,41 @@ fn glitches_are_masked_and_what_lasts_is_kept_unless_it_is_all_one_number() {
     // Each column by itself.
     let text = of(&["1000"]).replace("\n7,7,7\n8,8,8\n", "\n7,7,1000\n8,8,1001\n");
     assert_eq!(shown(&text, "outliers = \"glitches\"").1, "Outlier b 2 :9; Masked a 1 :402");
+}
+
+#[test]
+fn limits_are_those_of_outliers_and_hold_what_stayed() {
+    let rows = |last: [&str; 2]| {
+        let body: String = (0..400).map(|row| format!("{row},{0},{0}\n", row % 10)).collect();
+        format!("t,a,p\n{body}400,{},1\n401,{},1\n", last[0], last[1])
+    };
+    let limits = |last: [&str; 2], options: &str| {
+        let (signal, _) = read_bytes(rows(last).as_bytes(), &format!("past = [\"p\"]\n{options}")).expect("reads");
+        (signal.limits, signal.covariates[0].limits)
+    };
+    assert_eq!(limits(["5", "1000"], ""), (Vec::new(), EVERYTHING));
+    let usual = limits(["5", "5"], "outliers = \"glitches\"");
+    let (low, high) = usual.0[0];
+    assert!(low < -60.0 && high > 60.0 && high < 80.0 && usual.1.0 < -60.0, "{usual:?}");
+    // A glitch and what `mask` took stay beyond them; what stayed is within.
+    for (last, outliers, lowest, highest) in [
+        (["5", "1000"], "glitches", low, high),
+        (["900", "1000"], "mask", low, high),
+        (["900", "-1000"], "glitches", -1000.0, 900.0),
+    ] {
+        let [found] = limits(last, &format!("outliers = \"{outliers}\"")).0[..] else { panic!("one column") };
+        assert!((found.0 - lowest).abs() < 1.0 && (found.1 - highest).abs() < 1.0, "{found:?}: {last:?}");
+    }
+    // Of a long file each series has its own, and what goes along the widest.
+    let long: String = (0..100).map(|row| format!("a,{row},{0},{0}\nb,{row},{1},{1}\n", row % 10, 1000 + row % 10)).collect();
+    let text = format!("unique_id,ds,y,p\n{long}");
+    let options = "format = \"long\"\npast = [\"p\"]\noutliers = \"glitches\"";
+    let (signal, _) = read_bytes(text.as_bytes(), options).expect("reads");
+    let [a, b] = signal.limits[..] else { panic!("two series") };
+    assert!(a.1 < 100.0 && b.0 > 900.0 && signal.covariates[0].limits == (a.0, b.1), "{a:?} {b:?}");
+    // What is known for the future is never made missing.
+    let (signal, _) = read_bytes(text.as_bytes(), &options.replace("past", "future")).expect("reads");
+    assert_eq!(signal.covariates[0].limits, EVERYTHING);
 }
 
 #[test]
