@@ -14,8 +14,8 @@ const SHORT_DAY: i128 = DAYS - 3600 * SECOND;
 const RECENT: usize = 9;
 /// Steps between two samples of a stream at most; beyond it is another stream, or a broken clock.
 pub const LONGEST_GAP: u64 = 1_000_000;
-/// Nanoseconds of a year: a stamp that leaps further, and over more than [`LONGEST_GAP`] steps, has to be followed by one that goes on from it.
-const YEAR: i128 = 365 * DAYS;
+/// A stamp that leaps further, or a year and so many steps, has to be followed by one that goes on from it.
+const YEAR: (i128, u64) = (365 * DAYS, 1000);
 const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 
 /// What a live stream knows of its stamps. It looks at one, and takes it if its sample was taken.
@@ -27,8 +27,8 @@ const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 /// (`20240131`) as long as all of them can be, with as many digits. Stamps with an offset count in UTC; where the offset changes
 /// and whole days of their clocks lie between them, those are counted.
 ///
-/// A stamp that leaps a year or more, over more than [`LONGEST_GAP`] steps, is refused: taken, one that is wrong would make all after it too early. The next one is not,
-/// if it goes on from there: then a clock was set.
+/// A stamp that leaps over more than [`LONGEST_GAP`] steps, or a thousand and more than a year, is refused: taken, one that is wrong would make all after it too early.
+/// The next one is not, if it goes on from there: then a clock was set.
 ///
 /// It can be kept, and goes on as it was.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -114,7 +114,8 @@ impl Clock {
                     self.0 = State::Stamped(Pace { leapt: Some(time), ..pace }, dates);
                     let last = own.last.text().unwrap_or_default();
                     return Err(refused(format!(
-                        "a stamp at most a year or {LONGEST_GAP} steps after the one before, {last}, or a second one that goes on from so far"
+                        "a stamp at most {LONGEST_GAP} steps after the one before, {last}, and at most a year or {} steps, or another that goes on from one further ahead",
+                        YEAR.1
                     )));
                 }
                 (passed, State::Stamped(pace.after(time), as_date.map(|(dates, date)| dates.after(date))))
@@ -151,7 +152,7 @@ impl Pace {
     }
 
     fn leaps(&self, next: Time, passed: u64) -> bool {
-        passed > LONGEST_GAP && self.difference(next) > YEAR
+        passed > LONGEST_GAP || (passed > YEAR.1 && self.difference(next) > YEAR.0)
     }
 
     /// Whether `next` goes on from a stamp that leapt.
@@ -326,16 +327,23 @@ mod tests {
         assert_eq!(look(&mut clock, "2206-01-01T00:00:03Z"), None);
         assert_eq!(look(&mut clock, "2026-01-01T00:00:04Z"), Some(1));
         let error = clock.look("2206-01-01T00:00:05Z", 9).expect_err("a leap").to_string();
-        assert!(error.contains("at most a year or 1000000 steps after the one before, 2026-01-01T00:00:04Z"), "{error}");
+        assert!(error.contains("at most 1000000 steps after the one before, 2026-01-01T00:00:04Z"), "{error}");
         // The same once more does not go on, nor does another leap; what is kept meanwhile knows of it.
         assert_eq!(look(&mut clock, "2206-01-01T00:00:05Z"), None);
         assert_eq!(look(&mut clock, "2106-01-01T00:00:00Z"), None);
         clock = serde_json::from_str(&serde_json::to_string(&clock).expect("text")).expect("a clock");
         assert!(look(&mut clock, "2106-01-01T00:00:01Z").is_some_and(|passed| passed > 80 * 365 * 86_400));
         assert_eq!(look(&mut clock, "2106-01-01T00:00:04Z"), Some(2));
-        // No leap: half a year of seconds, ten years of hours, dates that are integers.
-        assert!(look(&mut clock, "2106-07-01T00:00:00Z").is_some_and(|passed| passed > LONGEST_GAP));
-        assert!(passed(&["2016-01-01 00:00", "2016-01-01 01:00", "2026-01-01 00:00"])[2] > 80_000);
+        // No leap: ten days of seconds, a year of hours, ten of weeks, dates that are integers.
+        assert_eq!(look(&mut clock, "2106-01-11T00:00:04Z"), Some(863_999));
+        assert_eq!(look(&mut clock, "2106-01-25T00:00:04Z"), None);
+        assert_eq!(passed(&["2016-01-01 00:00", "2016-01-01 01:00", "2016-12-31 01:00"])[2], 365 * 24 - 1);
+        assert_eq!(passed(&["2016-01-01", "2016-01-08", "2026-01-09"])[2], 521);
+        let mut hours = Clock::default();
+        assert_eq!(
+            ["2024-01-01 00:00", "2024-01-01 01:00", "2094-01-01 02:00"].map(|stamp| look(&mut hours, stamp)),
+            [Some(0), Some(0), None]
+        );
         check(&["202312312358", "202312312359", "202401010000"], &[0; 3]);
     }
 

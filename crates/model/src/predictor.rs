@@ -261,6 +261,15 @@ impl Predictor {
         self.allow_missing = allow;
     }
 
+    /// Whether [`Predictor::advance`] would take the values of a sample.
+    ///
+    /// # Errors
+    /// A wrong number of values, or one that is not finite or far out of range.
+    pub fn check_sample(&self, sample: &[f64]) -> Result<(), ModelError> {
+        self.check_width(sample.len())?;
+        sample.iter().enumerate().try_for_each(|(column, &value)| self.standardise(column, value).map(drop))
+    }
+
     pub(crate) fn check_width(&self, found: usize) -> Result<(), ModelError> {
         ModelError::unless_as_many("sample", self.columns.len(), found)
     }

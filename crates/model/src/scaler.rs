@@ -254,7 +254,8 @@ impl ColumnHistory {
         self.counted += 1;
         let difference = value - self.mean;
         self.mean += difference / self.counted as f64;
-        self.spread += difference * (value - self.mean);
+        // The first after an empty window is its mean, to a rounding.
+        self.spread = (self.spread + difference * (value - self.mean)).max(0.0);
     }
 
     /// A window that empties keeps its last mean.

@@ -30,7 +30,8 @@ use std::{
 /// or of another order, ends the stream. A bad line is reported on standard error with its number and changes nothing; so is one whose stamp does not come after the one before. Samples that
 /// stamps pass over are missing ones with --missing; without it every line is the next sample, and the stream says where there are none.
 ///
-/// Where the model's run makes outliers missing, a sample that far beyond its file's values is a glitch, and counts as missing, unless it is the third different one in a row.
+/// Where the model's run makes outliers missing, a sample that far beyond its file's values is a glitch, and counts as missing, unless it is the third in a row, each near the one
+/// before and another number. Before its first sample a column's prediction is NaN.
 ///
 /// Behind the columns come the model's past covariates, one value each for all columns; what is known ahead comes from the file `--known`.
 #[derive(clap::Args)]
@@ -55,11 +56,10 @@ pub struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     horizon: Option<u32>,
     /// Write every forecast as a JSON object: the sample's `line` and stamp `ds`, and for each of the `columns` its `point` forecast, the `quantiles` by level, the
-    /// spread `within` the experts and `between` them, and the share of the samples looked back on that was `missing`.
+    /// spread `within` the experts and `between` them, the share of the samples looked back on that was `missing`, and whether the sample was a `glitch`.
     #[arg(long)]
     json: bool,
-    /// Take empty fields, NA and NaN for samples that are missing, instead of refusing the line, and what stamps pass over, too. Before its first sample a column's
-    /// prediction is NaN.
+    /// Take empty fields, NA and NaN for samples that are missing, instead of refusing the line, and what stamps pass over, too.
     #[arg(long)]
     missing: bool,
     /// Take samples that are glitches as they are.
@@ -72,7 +72,7 @@ pub struct Arguments {
     known: Option<PathBuf>,
 }
 
-/// Gaps that are told of, and samples that are glitches.
+/// Gaps that are told of, and glitches; of these later the hundredth, the thousandth and so on.
 const TOLD: usize = 10;
 /// Samples between two writings of the usage.
 const USAGE_EVERY: u64 = 1000;
@@ -214,11 +214,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     tell_known(&mut predictor, &mut place, arguments, &features, &options.missing)?;
     let mut glitches = Glitches::of(&forecaster);
     if arguments.keep_glitches {
-        glitches = Glitches::new(vec![Bounds::default(); glitches.limits().len()]);
+        glitches = Glitches::new(vec![Bounds::default(); glitches.limits().len()], 0);
     } else if !glitches.has_limits() && options.outliers != Outliers::Report {
-        remark!(
-            "values far from the others are taken as they are: the model, of an earlier version, does not know its columns' limits"
-        );
+        remark!("values far from the others are taken as they are, as the model has no limits of its columns");
     }
     if !place.beyond.is_empty() {
         let restored = glitches.restore(&place.beyond);
@@ -291,9 +289,13 @@ impl Live {
         // Where rows are known there are as many samples as rows.
         let rows = if place.known.as_ref().is_some_and(|known| !known.is_empty()) { passed as u64 } else { over };
         let missing = if rows <= most_missing { rows as usize } else { 0 };
-        let before = (missing > 0).then(|| predictor.snapshot()).transpose()?;
         let (seen, mut values) = (glitches.clone(), told.to_vec());
         glitches.mask(&mut values);
+        // What is refused leaves no gap behind.
+        if let Err(error) = predictor.check_whole().and_then(|()| predictor.check_sample(&values[..columns])) {
+            *glitches = seen;
+            return Err(error.into());
+        }
         let mut advance = || {
             tell_nothing(predictor, passed.max(missing) + 1 + horizon)?;
             let nothing = vec![f64::NAN; values.len()];
@@ -304,9 +306,6 @@ impl Live {
         };
         if let Err(error) = advance() {
             *glitches = seen;
-            if let Some(before) = before.filter(|_| predictor.check_whole().is_ok()) {
-                predictor.restore(&before)?;
-            }
             return Err(error.into());
         }
         place.take(passed);
@@ -386,9 +385,13 @@ impl Lines<'_> {
         let Live { predictor, place, glitches, unwritten } = live;
         for (at, _) in taken.glitches.iter().enumerate().filter(|(_, glitch)| **glitch) {
             self.glitches += 1;
-            if self.glitches <= TOLD {
-                let (name, value, limits) = (&self.names[at], values[at], limits(glitches.limits()[at]));
-                let more = more(self.glitches);
+            if self.glitches <= TOLD || self.glitches == 10usize.pow(self.glitches.ilog10()) {
+                let (name, value, limits) = (&self.names[at], shown(values[at]), limits(glitches.limits()[at]));
+                let more = match self.glitches {
+                    ..TOLD => String::new(),
+                    TOLD => "; few more of them are said".into(),
+                    count => format!("; it is the {count}th, and --keep-glitches takes them"),
+                };
                 remark!("line:{number}: column `{name}`: {value} is a glitch, beyond {limits}, and counts as missing{more}");
             }
         }
@@ -418,18 +421,19 @@ impl Lines<'_> {
         self.gaps += 1;
         if self.gaps <= TOLD {
             let what = match taken.missing {
-                0 if self.arguments.missing => "too many to be missing ones",
+                0 if self.arguments.missing => "too many to be missing",
                 0 => "of which no line tells",
-                _ => "which are missing ones",
+                _ => "which count as missing",
             };
-            remark!("line:{number}: its stamp passes over {}, {what}{}", count(taken.over, "sample"), more(self.gaps));
+            let more = if self.gaps == TOLD { "; no more of them is said" } else { "" };
+            remark!("line:{number}: its stamp passes over {}, {what}{more}", count(taken.over, "sample"));
         }
     }
 }
 
-/// What ends the last remark of a kind that is made so often.
-fn more(told: usize) -> &'static str {
-    if told == TOLD { "; no more of them is said" } else { "" }
+/// A value as it was written, or nearly.
+fn shown(value: f64) -> String {
+    if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") }
 }
 
 /// Forecasts so many steps after every line, until there are no more; the numbers `missing` mean that a value is.

@@ -160,7 +160,7 @@ fn what_stamps_pass_over_is_missing_where_samples_may_be() {
     let (live, errors) = stream(&gap, &[]);
     let expected: Vec<&str> = told.lines().take(60).chain(told.lines().skip(70)).collect();
     assert!(live.lines().eq(expected), "a gap is as many lines without values");
-    assert_eq!(errors, "line:62: its stamp passes over 10 samples, which are missing ones\n");
+    assert_eq!(errors, "line:62: its stamp passes over 10 samples, which count as missing\n");
     // As `forecast` of the same rows has it.
     std::fs::write(folder.join("gap.csv"), gap.join("\n")).unwrap();
     let forecast = points(&stdout(&foretoken(&["forecast", "out", "gap.csv"], folder)));
@@ -171,11 +171,20 @@ fn what_stamps_pass_over_is_missing_where_samples_may_be() {
     assert!(mended == live && errors.starts_with("line:62: column `load`: expected a value within"), "{errors}");
     let (first, _) = stream(&gap[..61], &["--snapshot", "gap.json"]);
     assert_eq!(first + &stream(&gap[61..], &["--snapshot", "gap.json"]).0, live);
-    // Not as many as a clock that went mad passes over.
-    let mad = [&lines[..61], &["2000000,1,1".into()]].concat();
+    // Behind a gap as long as the look-back, too.
+    let long = [&lines[..61], &["700,1,1".into()]].concat();
+    stream(&long, &["--snapshot", "long.json"]);
+    assert_eq!(stream(&["701,1,2".to_string()], &["--snapshot", "long.json"]).0.lines().count(), 1);
+    // Not as many as a clock that went mad passes over, or one that was set.
+    let mad = [&lines[..61], &["2000000,1,1".into(), "60,1,1".into(), "3000000,1,1".into(), "3000001,1,1".into()]].concat();
     let (live, errors) = stream(&mad, &[]);
-    assert_eq!(errors, "line:62: its stamp passes over 1999940 samples, too many to be missing ones\n");
-    assert_eq!(live.lines().count(), 61);
+    let expected = [
+        "line:62: column `stamp`: expected a stamp at most 1000000 steps after the one before, 59, ",
+        "line:64: column `stamp`: expected a stamp at most 1000000 steps after the one before, 60, ",
+        "line:65: its stamp passes over 2999940 samples, too many to be missing",
+    ];
+    assert!(errors.lines().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{errors}");
+    assert_eq!((live.lines().count(), errors.lines().count()), (62, 3), "{errors}");
 }
 
 #[test]
@@ -196,13 +205,19 @@ fn glitches_are_missing_until_they_are_a_level() {
     assert_eq!(live, stream(&empty, &["--missing"]).0);
     assert!(errors.starts_with("line:102: column `load`: 9999 is a glitch, beyond -") && errors.lines().count() == 7, "{errors}");
     // The third in a row is where the column is now.
-    let (level, errors) = stream(&["900", "901", "902", "902", "902"], &[]);
-    assert_eq!(level, stream(&["", "", "902", "902", "902"], &["--missing", "--keep-glitches"]).0);
+    let (level, errors) = stream(&["900", "900.1", "900.2", "902", "902"], &[]);
+    assert_eq!(level, stream(&["", "", "900.2", "902", "902"], &["--missing", "--keep-glitches"]).0);
     assert_eq!(errors.lines().count(), 2, "{errors}");
     let (kept, errors) = stream(&glitches, &["--keep-glitches"]);
     assert!(errors.is_empty() && kept != live, "{errors}");
-    // Ten are told of.
-    assert!(stream(&["9999"; 40], &[]).1.lines().last().unwrap().ends_with("; no more of them is said"));
+    // Ten are told of, and the hundredth; one number is a level when nothing else is left to look back on.
+    let (_, errors) = stream(&["9999"; 40], &[]);
+    assert!(errors.lines().count() == 10 && errors.ends_with("; few more of them are said\n"), "{errors}");
+    let (stuck, errors) = stream(&[&["9999", "-9999"][..]; 55].concat(), &[]);
+    assert!(errors.lines().count() == 11 && errors.ends_with("; it is the 100th, and --keep-glitches takes them\n"), "{errors}");
+    assert_eq!(stuck, stream(&[""; 110], &["--missing"]).0);
+    let constant = [[""; 48].as_slice(), &["9999"; 3]].concat();
+    assert_eq!(stream(&["9999"; 51], &[]).0, stream(&constant, &["--missing", "--keep-glitches"]).0);
     // What a line is refused for counts for nothing; a snapshot knows what lay beyond.
     let lines: Vec<&str> = level.lines().collect();
     let begun = csv(100);
@@ -211,7 +226,7 @@ fn glitches_are_missing_until_they_are_a_level() {
         stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
     };
     part(&(begun + "100,900,7\n"));
-    let said = part("100,333,7\n101,901,7\n102,902,7\n");
+    let said = part("100,333,7\n101,900.1,7\n102,900.2,7\n");
     let glitch = |row: usize, column: &str| said[row]["columns"][column]["glitch"].as_bool().unwrap();
     assert_eq!((said.len(), glitch(0, "load"), glitch(0, "oil temperature"), glitch(1, "load")), (2, true, false, false));
     let point: Vec<f64> = serde_json::from_value(said[1]["columns"]["load"]["point"].clone()).unwrap();
