@@ -51,6 +51,7 @@ fn linear(expert: &Expert) -> LinearWeights {
         own_clh: ridge.own.as_ref().map_or(Vec::new(), |own| own.maps_clh.clone()),
         correct_own: correction.as_ref().map_or(SomeMaps::default(), |correction| some(&correction.own)),
         correct_across: correction.as_ref().map_or(SomeMaps::default(), |correction| some(&correction.across)),
+        keep_ch: correction.as_ref().map_or(Vec::new(), |correction| correction.keep_ch.clone()),
     }
 }
 

@@ -243,7 +243,7 @@ fn correction(signal: &Signal, known: usize, lookback: usize, horizon: usize) ->
     let across = if series <= MOST_ACROSS && holds(ACROSS) { (ACROSS / series).min(lookback) } else { 0 };
     match own.max(across) {
         0 => String::new(),
-        _ => format!(", correction = {{ own = {own}, across = {across} }}"),
+        _ => format!(", correction = {{ own = {own}, across = {across}, autoregression = {} }}", across > 0),
     }
 }
 

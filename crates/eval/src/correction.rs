@@ -9,9 +9,13 @@
 //! on validation rows and on held-out quarters of the training rows (each forecast by the maps of the other three): what one stretch alone prefers
 //! the next may not (LOG.md). Input and strength are those with the smallest sum of both errors. All is done on sums over windows, so that a strength costs
 //! products of the inputs' width.
+//!
+//! Beside all that a vector autoregression may have a share ([`Blend`]). It is linear in the same samples, so that it is folded into the maps of those of all columns: their inputs are then
+//! followed by the columns' means and a 1, and what else is said is kept in part.
 
 use crate::{
     EvalError,
+    autoregression::{Blend, Equations, Held, LONGEST_ORDER, judged},
     backtest::Baseline,
     missing::Filled,
     ridge::{Ridge, Windows, rows_of, steps},
@@ -41,6 +45,8 @@ pub struct Looks {
     pub own: usize,
     /// The newest samples of each of all columns; 0 for no such maps.
     pub across: usize,
+    /// Whether a vector autoregression of these is judged, too.
+    pub autoregression: bool,
 }
 
 /// Which of them a map looks at.
@@ -66,7 +72,7 @@ pub struct Pick {
 pub struct Maps {
     /// Whose they are, ascending.
     pub columns: Vec<usize>,
-    /// `[map][input][horizon]`, oldest sample first, columns in their order; zero at steps that have none.
+    /// `[map][input][horizon]`, oldest sample first, columns in their order, behind them their means and a 1 where an autoregression may be; zero at steps that have none.
     pub maps_kih: Vec<f32>,
 }
 
@@ -81,6 +87,10 @@ pub struct Correction {
     pub own: Maps,
     /// Those of the samples of all columns.
     pub across: Maps,
+    /// The autoregressions in them; none where they do not pay.
+    pub blend: Option<Blend>,
+    /// The part of what all else says that is kept beside it, `[column][horizon]`; empty without one.
+    pub keep_ch: Vec<f32>,
 }
 
 /// Both, in the order of what is kept of each.
@@ -119,12 +129,16 @@ struct Sums {
     squares: Vec<f64>,
 }
 
-/// The newest of some values less their mean; zero where there are fewer, or the column begins later.
-fn look(values: &[f64], to: &mut [f64]) {
+/// The newest of some values less their mean, which is returned; zero where there are fewer, or the column begins later.
+fn look(values: &[f64], to: &mut [f64]) -> f64 {
     let window = values.len().checked_sub(to.len()).map(|start| &values[start..]);
-    let Some(window) = window.filter(|window| !window[0].is_nan()) else { return to.fill(0.0) };
+    let Some(window) = window.filter(|window| !window[0].is_nan()) else {
+        to.fill(0.0);
+        return 0.0;
+    };
     let mean = window.iter().sum::<f64>() / window.len() as f64;
     to.iter_mut().zip(window).for_each(|(to, value)| *to = value - mean);
+    mean
 }
 
 fn add_product(to: &mut Mat<f64>, x_wi: MatRef<'_, f64>, y_wj: MatRef<'_, f64>) {
@@ -174,14 +188,50 @@ impl Samples {
         for (x, &origin) in x.chunks_exact_mut(self.inputs(seen).max(1)).zip(origins) {
             let before = origin - self.start;
             match seen {
-                Seen::Own => look(&own[..before], x),
+                Seen::Own => _ = look(&own[..before], x),
                 Seen::All => {
                     let all = x.chunks_exact_mut(self.looks.across).zip(&self.plain);
-                    all.for_each(|(x, values)| look(&values[..before], x));
+                    all.for_each(|(x, values)| _ = look(&values[..before], x));
                 }
             }
         }
         x
+    }
+
+    /// Inputs of the maps as they are at last, of some windows: behind those of all columns their means and a 1, where there may be an autoregression.
+    fn look_at_all(&self, origins: &[usize]) -> Vec<f64> {
+        let (inputs, across) = (self.looks.inputs(self.columns), self.looks.across);
+        let mut x = vec![0.0; origins.len() * inputs];
+        for (x, &origin) in x.chunks_exact_mut(inputs.max(1)).zip(origins) {
+            let (x, behind) = x.split_at_mut(self.columns * across);
+            for (column, (x, values)) in x.chunks_exact_mut(across).zip(&self.plain).enumerate() {
+                let mean = look(&values[..origin - self.start], x);
+                behind.get_mut(column).into_iter().for_each(|behind| *behind = mean);
+            }
+            behind.last_mut().into_iter().for_each(|one| *one = 1.0);
+        }
+        x
+    }
+
+    /// What an autoregression sees of some windows, `[window][input]`: the newest `longest` samples of all columns, row by row, the oldest first, and a 1.
+    fn lags(&self, longest: usize, origins: &[usize]) -> Mat<f64> {
+        let mut x = Mat::zeros(origins.len(), self.columns * longest + 1);
+        let mut window = vec![0.0; self.looks.across];
+        for (row, &origin) in origins.iter().enumerate() {
+            for (column, values) in self.plain.iter().enumerate() {
+                let mean = look(&values[..origin - self.start], &mut window);
+                let newest = &window[self.looks.across - longest..];
+                newest.iter().enumerate().for_each(|(lag, value)| x[(row, lag * self.columns + column)] = value + mean);
+            }
+            x[(row, self.columns * longest)] = 1.0;
+        }
+        x
+    }
+
+    /// The next samples of all columns; the mean where there is none yet.
+    fn next(&self, origins: &[usize]) -> Mat<f64> {
+        let of = |row: usize, column: usize| self.plain[column][origins[row] - self.start];
+        Mat::from_fn(origins.len(), self.columns, |row, column| if of(row, column).is_nan() { 0.0 } else { of(row, column) })
     }
 }
 
@@ -278,6 +328,85 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
             Some(inputs.map(sums, cuts, &strengths))
         });
         Ok(Fitted { picks, maps })
+    }
+
+    /// The autoregression's equations by stretch of the training rows.
+    fn equations(&self, longest: usize) -> Vec<Equations> {
+        let of = |stretch: &Stretch| {
+            let mut sums = Equations::new(self.columns.len(), longest);
+            for origins in stretch.chunks(BLOCK) {
+                let (x, next) = (self.samples.lags(longest, origins), self.samples.next(origins));
+                add_product(&mut sums.gram, x.as_ref(), x.as_ref());
+                add_product(&mut sums.cross, x.as_ref(), next.as_ref());
+            }
+            sums
+        };
+        self.stretches[..=BETWEEN].par_iter().map(of).collect()
+    }
+
+    /// Windows of a stretch that an autoregression is judged on, beside the expert, or what it is with these maps.
+    fn held(&self, stretch: usize, longest: usize, corrected: Option<&Correction>) -> Held {
+        let (all, horizon) = (&self.stretches[stretch], self.expert.horizon);
+        let every = all.len().div_ceil(judged(self.columns.len(), horizon)).max(1);
+        let origins: Vec<usize> = taken(0..all.len(), every, 0).into_iter().map(|place| all[place]).collect();
+        let of_column = |column: usize| {
+            let windows = Windows::of(self.columns[column].as_ref(), &origins, &self.expert.inputs, horizon, 1.0);
+            let said = self.expert.say(column, &windows);
+            let mut complete = windows.y.chunks_exact(horizon).zip(said.chunks_exact(horizon)).zip(&windows.means);
+            let (mut came, mut left) = (Vec::new(), Vec::new());
+            for is_complete in &windows.complete {
+                match is_complete.then(|| complete.next()).flatten() {
+                    Some(((y, said), mean)) => {
+                        came.extend(y.iter().map(|y| y + mean));
+                        left.extend(y.iter().zip(said).map(|(y, said)| y - f64::from(*said)));
+                    }
+                    None => [&mut came, &mut left].into_iter().for_each(|all| all.extend(std::iter::repeat_n(f64::NAN, horizon))),
+                }
+            }
+            let end = origins.last().copied().unwrap_or(0);
+            for (seen, maps) in
+                corrected.into_iter().flat_map(|corrected| [(Seen::Own, &corrected.own), (Seen::All, &corrected.across)])
+            {
+                let Ok(place) = maps.columns.binary_search(&column) else { continue };
+                let own = if seen == Seen::Own { self.samples.own(self.columns[column].as_ref(), end) } else { Vec::new() };
+                let inputs = self.samples.inputs(seen);
+                let x: Vec<f32> = self.samples.look(seen, &own, &origins).into_iter().map(|x| x as f32).collect();
+                let more = rows_of(&x, inputs) * rows_of(&maps.maps_kih[place * inputs * horizon..][..inputs * horizon], horizon);
+                for (row, left) in left.chunks_exact_mut(horizon).enumerate() {
+                    left.iter_mut().enumerate().for_each(|(step, left)| *left -= f64::from(more[(row, step)]));
+                }
+            }
+            (came, left)
+        };
+        Held {
+            x: self.samples.lags(longest, &origins),
+            columns: (0..self.columns.len()).into_par_iter().map(of_column).collect(),
+        }
+    }
+
+    /// The autoregressions that pay, or those that are given, with their forecasts from their inputs, fitted on all training windows: one a block.
+    fn autoregression(
+        &self,
+        correction: &Correction,
+        cuts: &[usize],
+        given: Option<&Option<Blend>>,
+    ) -> Result<Option<(Blend, Vec<Mat<f64>>)>, EvalError> {
+        let (longest, horizon, columns) = (self.samples.looks.longest(), self.expert.horizon, self.columns.len());
+        let equations = self.equations(longest);
+        let whole = Equations::sum(equations.iter(), columns, longest);
+        let blend = match given {
+            Some(given) => given.clone(),
+            None => {
+                let of = |fold: usize| Equations::sum(fitted_on(fold).map(|stretch| &equations[stretch]), columns, longest);
+                let without: Vec<Equations> = (0..FOLDS).map(of).collect();
+                let quarters: Vec<Held> = (0..FOLDS).map(|fold| self.held(fold, longest, None)).collect();
+                let validation = self.held(HELD_BACK, longest, Some(correction));
+                Blend::judge(&whole, &without, &validation, &quarters, horizon, cuts)?
+            }
+        };
+        let Some(blend) = blend else { return Ok(None) };
+        let said_in = blend.picks.iter().map(|pick| whole.solve(*pick, horizon)).collect::<Result<_, _>>()?;
+        Ok(Some((blend, said_in)))
     }
 
     /// Products of all columns' samples, by stretch.
@@ -458,7 +587,7 @@ impl Correction {
         cuts: &[usize],
     ) -> Result<Self, EvalError> {
         let stretches = stretches(train, None, before.looks.span(expert), expert.horizon);
-        Self::fit_by(columns, &stretches, expert, before.looks, cuts, Some(&before.picks))
+        Self::fit_by(columns, &stretches, expert, before.looks, cuts, Some(before))
     }
 
     fn fit_by(
@@ -467,17 +596,20 @@ impl Correction {
         expert: &Ridge,
         looks: Looks,
         cuts: &[usize],
-        given: Option<&[Vec<Option<Pick>>]>,
+        before: Option<&Self>,
     ) -> Result<Self, EvalError> {
+        let (given, given_blend) = (before.map(|before| &before.picks[..]), before.map(|before| &before.blend));
         let end = stretches.iter().flat_map(|stretch| stretch.last()).max().map_or(0, |last| last + expert.horizon);
         let is_across = looks.are_wanted(Seen::All, given.map(<[_]>::concat).as_deref());
-        let samples = Samples::of(columns, 0..end, expert.inputs.season, looks, is_across);
+        let is_blended = looks.autoregression && given_blend.is_none_or(Option::is_some);
+        let samples = Samples::of(columns, 0..end, expert.inputs.season, looks, is_across || is_blended);
         let fitting = Fitting { columns, expert, samples, stretches };
         let across = is_across.then(|| fitting.grams());
         let across = across.map(|grams| Inputs::of(&grams.iter().collect::<Vec<_>>(), given.is_none())).transpose()?;
         let of_column = |column: usize| fitting.fit(column, across.as_ref(), cuts, given.map(|given| &given[column][..]));
         let fitted: Result<Vec<Fitted>, EvalError> = (0..columns.len()).into_par_iter().map(of_column).collect();
-        let mut correction = Self { looks, picks: Vec::new(), own: Maps::default(), across: Maps::default() };
+        let (own, across) = (Maps::default(), Maps::default());
+        let mut correction = Self { looks, picks: Vec::new(), own, across, blend: None, keep_ch: Vec::new() };
         for (column, Fitted { picks, maps }) in fitted?.into_iter().enumerate() {
             correction.picks.push(picks);
             for (all, map) in [&mut correction.own, &mut correction.across].into_iter().zip(maps) {
@@ -485,8 +617,57 @@ impl Correction {
                 all.maps_kih.extend(map.into_iter().flatten());
             }
         }
+        if looks.autoregression {
+            let is_wanted = given_blend.is_none_or(Option::is_some);
+            let found = if is_wanted { fitting.autoregression(&correction, cuts, given_blend)? } else { None };
+            correction.fold(found, columns.len(), expert.horizon, cuts);
+        }
         let is_finite = |maps: &Maps| maps.maps_kih.iter().all(|weight| weight.is_finite());
         if is_finite(&correction.own) && is_finite(&correction.across) { Ok(correction) } else { Err(EvalError::NotFinite) }
+    }
+
+    /// Gives the maps of all columns' samples the inputs that autoregressions have beside them, and their share of them; their forecasts are `said_in` their inputs.
+    fn fold(&mut self, found: Option<(Blend, Vec<Mat<f64>>)>, columns: usize, horizon: usize, cuts: &[usize]) {
+        let (across, inputs) = (self.looks.across, self.looks.inputs(columns));
+        self.keep_ch = if found.is_some() { vec![1.0; columns * horizon] } else { Vec::new() };
+        let (before, mut maps) = (std::mem::take(&mut self.across), Maps::default());
+        let share_ch =
+            found.as_ref().map_or_else(|| vec![vec![0.0; horizon]; columns], |(blend, _)| blend.share_ch(horizon, cuts));
+        for (column, share_h) in share_ch.iter().enumerate() {
+            let map = before.columns.binary_search(&column).ok();
+            let map = map.map(|place| &before.maps_kih[place * columns * across * horizon..][..columns * across * horizon]);
+            let blended = found.as_ref().filter(|_| share_h.iter().any(|share| *share > 0.0));
+            if map.is_none() && blended.is_none() {
+                continue;
+            }
+            let mut map_ih = vec![0.0; inputs * horizon];
+            map_ih.iter_mut().zip(map.into_iter().flatten()).for_each(|(to, from)| *to = f64::from(*from));
+            map_ih
+                .chunks_exact_mut(horizon)
+                .for_each(|row| row.iter_mut().zip(share_h).for_each(|(to, share)| *to *= 1.0 - share));
+            for (block, (pick, said_in)) in
+                blended.iter().flat_map(|(blend, said_in)| blend.picks.iter().zip(said_in)).enumerate()
+            {
+                let mut add = |input: usize, of: usize| {
+                    for step in steps(cuts, block) {
+                        map_ih[input * horizon + step] += share_h[step] * said_in[(of, step * columns + column)];
+                    }
+                };
+                for of in 0..pick.order * columns {
+                    let (lag, other) = (of / columns, of % columns);
+                    // A level is a deviation and the mean.
+                    add((other + 1) * across - pick.order + lag, of);
+                    add(columns * across + other, of);
+                }
+                add(inputs - 1, pick.order * columns);
+            }
+            let keep = self.keep_ch.iter_mut().skip(column * horizon).zip(share_h);
+            keep.for_each(|(keep, share)| *keep = (1.0 - share) as f32);
+            maps.columns.push(column);
+            maps.maps_kih.extend(map_ih.iter().map(|weight| *weight as f32));
+        }
+        self.across = maps;
+        self.blend = found.map(|(blend, _)| blend);
     }
 
     /// Whether nothing is added.
@@ -499,7 +680,7 @@ impl Correction {
     /// # Panics
     /// Other picks.
     pub fn halfway_to(mut self, other: &Self) -> Self {
-        assert_eq!(self.picks, other.picks, "the same maps, fitted on other rows");
+        assert_eq!((&self.picks, &self.blend), (&other.picks, &other.blend), "the same maps, fitted on other rows");
         for (to, from) in [(&mut self.own, &other.own), (&mut self.across, &other.across)] {
             to.maps_kih.iter_mut().zip(&from.maps_kih).for_each(|(to, from)| *to = 0.5 * (*to + from));
         }
@@ -512,6 +693,16 @@ impl Looks {
     fn are_wanted(self, seen: Seen, given: Option<&[Option<Pick>]>) -> bool {
         let samples = if seen == Seen::Own { self.own } else { self.across };
         samples > 0 && given.is_none_or(|picks| picks.iter().flatten().any(|pick| pick.seen == seen))
+    }
+
+    /// Inputs of maps of the samples of all of so many columns.
+    pub fn inputs(self, columns: usize) -> usize {
+        columns * self.across + if self.autoregression { columns + 1 } else { 0 }
+    }
+
+    /// The longest order of an autoregression.
+    fn longest(self) -> usize {
+        self.across.min(LONGEST_ORDER)
     }
 
     fn span(&self, expert: &Ridge) -> usize {
@@ -535,7 +726,7 @@ impl<C: AsRef<[f64]> + Sync> Baseline for Corrected<'_, C> {
     }
 
     fn forecast(&self, index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64> {
-        let (Correction { looks, own, across, .. }, horizon) = (self.correction, self.expert.horizon);
+        let (Correction { looks, own, across, keep_ch, .. }, horizon) = (self.correction, self.expert.horizon);
         let mut said = self.expert.forecast(index, column, origins.clone());
         let of = |maps: &Maps| maps.columns.binary_search(&index).ok();
         let maps = [(Seen::Own, own, of(own)), (Seen::All, across, of(across))];
@@ -549,12 +740,21 @@ impl<C: AsRef<[f64]> + Sync> Baseline for Corrected<'_, C> {
         let origins: Vec<usize> = origins.collect();
         for (seen, maps, place) in maps {
             let Some(place) = place else { continue };
-            let inputs = samples.inputs(seen);
+            let inputs = if seen == Seen::Own { looks.own } else { looks.inputs(self.columns.len()) };
             let map = rows_of(&maps.maps_kih[place * inputs * horizon..][..inputs * horizon], horizon);
             said.par_chunks_mut(BLOCK * horizon).zip(origins.par_chunks(BLOCK)).for_each(|(said, origins)| {
-                let x: Vec<f32> = samples.look(seen, &own, origins).into_iter().map(|x| x as f32).collect();
+                let x = if seen == Seen::Own { samples.look(seen, &own, origins) } else { samples.look_at_all(origins) };
+                let x: Vec<f32> = x.into_iter().map(|x| x as f32).collect();
                 let more = rows_of(&x, inputs) * map;
-                for (row, said) in said.chunks_exact_mut(horizon).enumerate() {
+                for (row, (said, &origin)) in said.chunks_exact_mut(horizon).zip(origins).enumerate() {
+                    if seen == Seen::All && !keep_ch.is_empty() {
+                        // An autoregression would draw a column back that is beyond where its samples are cut.
+                        let newest = &self.columns[index].as_ref()[origin.saturating_sub(looks.across)..origin];
+                        if newest.iter().any(|value| value.abs() > LARGEST_SHOWN) {
+                            continue;
+                        }
+                        said.iter_mut().zip(&keep_ch[index * horizon..]).for_each(|(said, keep)| *said *= f64::from(*keep));
+                    }
                     said.iter_mut().enumerate().for_each(|(step, said)| *said += f64::from(more[(row, step)]));
                 }
             });

@@ -1,5 +1,6 @@
 //! Metrics, baselines and the rolling backtest. Everything is in standardised units, as the benchmarks report it. NaN is a missing value.
 
+mod autoregression;
 mod backtest;
 mod baselines;
 mod board;
@@ -15,6 +16,7 @@ mod ridge;
 mod seasons;
 mod structural;
 
+pub use autoregression::Blend;
 pub use backtest::{Baseline, Origins, Told, Window, evaluate, evaluate_at, residual_spread};
 pub use baselines::SeasonalNaive;
 pub use board::{ScoreBoard, Unit};

@@ -6,7 +6,7 @@ use crate::{
     covariates::Covariates,
     forecaster::{Blueprint, Column, Forecaster, ForecasterConfig},
     layer::Registry,
-    linear_expert::{CorrectionConfig, LinearWeights, SomeMaps},
+    linear_expert::{LinearWeights, SomeMaps},
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 
 /// Version of the weights file.
 pub const FORMAT_VERSION: u32 = 11;
-/// That of a file whose columns have no limits, which is the same.
+/// That of a file whose columns have no limits, and whose linear expert no autoregression, which is the same.
 const UNLIMITED_VERSION: u32 = 10;
 /// That of one whose linear expert has no corrections either.
 const UNCORRECTED_VERSION: u32 = 9;
@@ -47,6 +47,7 @@ const LINEAR_BIAS: &str = "linear.bias";
 const LINEAR_OWN: &str = "linear.own";
 const CORRECTION_OWN: &str = "linear.correction.own";
 const CORRECTION_ACROSS: &str = "linear.correction.across";
+const CORRECTION_KEEP: &str = "linear.correction.keep";
 const NETWORK_SHARE: &str = "network_share";
 const CALIBRATION: &str = "calibration";
 const CALIBRATION_COLUMNS: &str = "calibration.columns";
@@ -173,6 +174,9 @@ impl Forecaster {
                     tensors.push((name.into(), vec![maps.maps_kih.len() / horizon, horizon], bytes_of(&maps.maps_kih)));
                 }
             }
+            if !weights.keep_ch.is_empty() {
+                tensors.push((CORRECTION_KEEP.into(), vec![self.columns().len(), horizon], bytes_of(&weights.keep_ch)));
+            }
         }
         if let Some(calibration) = self.calibration() {
             let shape = vec![horizon, self.config().quantiles.len()];
@@ -196,11 +200,11 @@ impl Forecaster {
             let LinearWeights { correct_own, correct_across, .. } = linear.weights();
             Corrected { own: correct_own.columns.clone(), across: correct_across.columns.clone() }
         });
+        let limited = self.columns().iter().chain(&self.covariates().past).any(|column| !column.limits.is_empty());
+        let blended = self.linear().is_some_and(|linear| !linear.weights().keep_ch.is_empty());
         let header = Header {
             format_version: match (&corrected, &self.covariates().response) {
-                _ if self.columns().iter().chain(&self.covariates().past).any(|column| !column.limits.is_empty()) => {
-                    FORMAT_VERSION
-                }
+                _ if limited || blended => FORMAT_VERSION,
                 (Some(_), _) => UNLIMITED_VERSION,
                 (None, Some(_)) => UNCORRECTED_VERSION,
                 (None, None) if self.columns().iter().any(|column| !column.bounds.is_empty()) => UNDRIVEN_VERSION,
@@ -316,7 +320,7 @@ impl Reader {
         let version = match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
             // rows, 1 to 5 no names in their checksum, 1 to 6 no centres, 1 to 7 no bounds, 1 to 8 no
-            // response, 1 to 9 no corrections, 1 to 10 no limits; all else is the same.
+            // response, 1 to 9 no corrections, 1 to 10 no limits and no autoregression; all else is the same.
             Ok(Version { format_version: version @ 1..=FORMAT_VERSION }) => version,
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));
@@ -356,7 +360,7 @@ impl Reader {
             (Some(_), None) => return self.problem("header `corrected`: expected none, as there are no corrections, found one"),
             (None, Some(_)) => return self.problem("header `corrected`: expected one, as there are corrections, found none"),
         };
-        let CorrectionConfig { own: own_samples, across } = correction.unwrap_or_default();
+        let correction = correction.unwrap_or_default();
         let some = |name: &str, columns: Vec<usize>, inputs: usize| {
             let maps_kih = match columns.len() {
                 0 => Vec::new(),
@@ -372,8 +376,12 @@ impl Reader {
                     Some(own) => values(LINEAR_OWN, [header.columns.len() * own, horizon])?,
                     None => Vec::new(),
                 },
-                correct_own: some(CORRECTION_OWN, by_own, own_samples)?,
-                correct_across: some(CORRECTION_ACROSS, by_all, header.columns.len().saturating_mul(across))?,
+                correct_own: some(CORRECTION_OWN, by_own, correction.own)?,
+                correct_across: some(CORRECTION_ACROSS, by_all, correction.inputs_across(header.columns.len()))?,
+                keep_ch: match tensors.names().contains(&CORRECTION_KEEP) {
+                    true => values(CORRECTION_KEEP, [header.columns.len(), horizon])?,
+                    false => Vec::new(),
+                },
             }),
             None => None,
         };

@@ -12,7 +12,7 @@
 
 use crate::{
     ModelError,
-    scaler::{ColumnHistory, SEASONS},
+    scaler::{ColumnHistory, LARGEST_SHOWN, SEASONS},
     weights::positive,
 };
 use foretoken_kernels::linear::{Panels, linear};
@@ -61,6 +61,10 @@ pub struct CorrectionConfig {
     pub own: usize,
     /// The newest samples of each of all columns, likewise.
     pub across: usize,
+    /// Whether a vector autoregression of these samples, 32 of each column at most, may have a share of what is said, where it takes as much.
+    // Without, the weights file is what it was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub autoregression: bool,
 }
 
 /// Samples of all columns together that corrections look at, at most: their fit takes the square of that many values, and the third power of time.
@@ -82,7 +86,15 @@ impl CorrectionConfig {
         }
     }
 
+    /// Inputs of maps of the samples of all of so many columns: with an autoregression their means and a 1 as well.
+    pub fn inputs_across(self, columns: usize) -> usize {
+        columns.saturating_mul(self.across).saturating_add(if self.autoregression { columns + 1 } else { 0 })
+    }
+
     fn check(self, lookback: usize) -> Result<(), ModelError> {
+        if self.autoregression && self.across == 0 {
+            return Err(ModelError::config("autoregression", "some `across` that it looks at", 0));
+        }
         for (name, samples) in [("own", self.own), ("across", self.across)] {
             if samples > lookback {
                 return Err(ModelError::config(name, format!("at most {lookback} samples, the look-back"), samples));
@@ -272,15 +284,17 @@ pub struct LinearWeights {
     pub own_clh: Vec<f32>,
     /// Corrections by a column's own samples.
     pub correct_own: SomeMaps,
-    /// Corrections by the samples of all columns, those of the first column first.
+    /// Corrections by the samples of all columns, those of the first column first, and what an autoregression adds.
     pub correct_across: SomeMaps,
+    /// The part of all else that is kept beside an autoregression, `[column][horizon]`; empty without one.
+    pub keep_ch: Vec<f32>,
 }
 
 impl LinearWeights {
     /// All values of it.
-    pub fn values(&self) -> [&[f32]; 5] {
-        let Self { weights_lh, bias_h, own_clh, correct_own, correct_across } = self;
-        [weights_lh, bias_h, own_clh, &correct_own.maps_kih, &correct_across.maps_kih]
+    pub fn values(&self) -> [&[f32]; 6] {
+        let Self { weights_lh, bias_h, own_clh, correct_own, correct_across, keep_ch } = self;
+        [weights_lh, bias_h, own_clh, &correct_own.maps_kih, &correct_across.maps_kih, keep_ch]
     }
 }
 
@@ -333,7 +347,9 @@ impl LinearExpert {
         let correction = options.correction.unwrap_or_default();
         correction.check_columns(columns)?;
         weights.correct_own.check("corrections by own samples", correction.own, horizon, columns)?;
-        weights.correct_across.check("corrections across columns", columns * correction.across, horizon, columns)?;
+        weights.correct_across.check("corrections across columns", correction.inputs_across(columns), horizon, columns)?;
+        let keep = if correction.autoregression && !weights.keep_ch.is_empty() { columns * horizon } else { 0 };
+        ModelError::unless_as_many("what is kept beside an autoregression", keep, weights.keep_ch.len())?;
         Ok(Self::pack(weights, options, columns))
     }
 
@@ -345,7 +361,7 @@ impl LinearExpert {
         let correction = options.correction.unwrap_or_default();
         Self {
             correct_own: Corrections::pack(&weights.correct_own, correction.own, horizon),
-            correct_across: Corrections::pack(&weights.correct_across, columns * correction.across, horizon),
+            correct_across: Corrections::pack(&weights.correct_across, correction.inputs_across(columns), horizon),
             weights,
             options: options.clone(),
             panels,
@@ -360,13 +376,14 @@ impl LinearExpert {
         let pick = |row: &[f32]| steps.iter().map(|&step| row[step]).collect::<Vec<f32>>();
         let rows = |weights: &[f32]| weights.chunks_exact(horizon).flat_map(pick).collect();
         let some = |maps: &SomeMaps| SomeMaps { columns: maps.columns.clone(), maps_kih: rows(&maps.maps_kih) };
-        let LinearWeights { weights_lh, bias_h, own_clh, correct_own, correct_across } = &self.weights;
+        let LinearWeights { weights_lh, bias_h, own_clh, correct_own, correct_across, keep_ch } = &self.weights;
         let weights = LinearWeights {
             weights_lh: rows(weights_lh),
             bias_h: pick(bias_h),
             own_clh: rows(own_clh),
             correct_own: some(correct_own),
             correct_across: some(correct_across),
+            keep_ch: rows(keep_ch),
         };
         Self::pack(weights, &self.options, self.columns)
     }
@@ -393,7 +410,7 @@ impl LinearExpert {
 
     /// Weights that one column's forecast touches, corrections as if they were even.
     pub fn active_parameters(&self) -> usize {
-        let LinearWeights { weights_lh, bias_h, own_clh, correct_own, correct_across } = &self.weights;
+        let LinearWeights { weights_lh, bias_h, own_clh, correct_own, correct_across, .. } = &self.weights;
         let maps = own_clh.len() + correct_own.maps_kih.len() + correct_across.maps_kih.len();
         weights_lh.len() + bias_h.len() + maps.div_ceil(self.columns)
     }
@@ -401,6 +418,14 @@ impl LinearExpert {
     /// The newest samples of each column that a column's forecast looks at beside its own; 0 where none does.
     pub fn across(&self) -> usize {
         if self.correct_across.columns.is_empty() { 0 } else { self.options.correction.map_or(0, |correction| correction.across) }
+    }
+
+    /// Values of what lies across the columns that a column's forecast looks at; 0 where none does.
+    pub fn inputs_across(&self) -> usize {
+        match self.across() {
+            0 => 0,
+            _ => self.options.correction.map_or(0, |correction| correction.inputs_across(self.columns)),
+        }
     }
 
     /// Whether a column's forecast looks at the samples of all columns.
@@ -448,11 +473,18 @@ impl LinearExpert {
         mean
     }
 
-    /// How far its forecasts `[row][horizon]` are above the means, from the columns of some rows and their inputs; `across` has what lies across the columns, of
-    /// the rows whose column [looks](LinearExpert::looks_across) at it. `room` has [`LinearExpert::room`] values.
+    /// Whether a column's forecast after `history` does so: an autoregression would draw one that is beyond where samples are cut back there.
+    pub(crate) fn is_across(&self, column: usize, history: &ColumnHistory) -> bool {
+        let is_near =
+            || history.newest(self.across()).into_iter().flatten().flatten().all(|x| x.abs() <= f64::from(LARGEST_SHOWN));
+        self.looks_across(column) && (self.weights.keep_ch.is_empty() || is_near())
+    }
+
+    /// How far its forecasts `[row][horizon]` are above the means, from the columns of some rows with these, whether they look across the columns, and their inputs; `across` has what they see
+    /// there, of those that do. `room` has [`LinearExpert::room`] values.
     pub fn forecast(
         &self,
-        columns: impl Iterator<Item = usize>,
+        rows: impl Iterator<Item = (usize, f64, bool)>,
         x_nl: &[f32],
         across: &[f32],
         y_nh: &mut [f32],
@@ -463,9 +495,9 @@ impl LinearExpert {
             return;
         }
         let (lookback, horizon) = (self.options.lookback, self.weights.bias_h.len());
-        let mut across = across.chunks_exact((self.columns * self.across()).max(1));
-        let rows = x_nl.chunks_exact(self.panels.inputs()).zip(y_nh.chunks_exact_mut(horizon));
-        for (column, (x_l, y_h)) in columns.zip(rows) {
+        let mut across = across.chunks_exact(self.inputs_across().max(1));
+        let inputs = x_nl.chunks_exact(self.panels.inputs()).zip(y_nh.chunks_exact_mut(horizon));
+        for ((column, mean, is_across), (x_l, y_h)) in rows.zip(inputs) {
             for panels in self.own.get(column).into_iter().chain(self.correct_own.of(column)) {
                 let (z_l, more_h) = room.split_at_mut(panels.inputs());
                 let samples = &x_l[lookback - z_l.len()..lookback];
@@ -473,7 +505,13 @@ impl LinearExpert {
                 z_l.iter_mut().zip(samples).for_each(|(z, sample)| *z = sample - mean);
                 add(z_l, panels, &mut more_h[..horizon], y_h);
             }
-            if let Some((panels, x_i)) = self.correct_across.of(column).and_then(|panels| Some((panels, across.next()?))) {
+            if let Some((panels, x_i)) =
+                self.correct_across.of(column).filter(|_| is_across).and_then(|panels| Some((panels, across.next()?)))
+            {
+                if let Some(keep_h) = self.weights.keep_ch.get(column * horizon..(column + 1) * horizon) {
+                    // An autoregression is of levels: of the mean as much is left as of what lies above it.
+                    y_h.iter_mut().zip(keep_h).for_each(|(y, keep)| *y = keep * *y - (1.0 - keep) * mean as f32);
+                }
                 add(x_i, panels, &mut room[..horizon], y_h);
             }
         }

@@ -18,6 +18,7 @@ use crate::{
     covariates::{Along, Beside},
     forecaster::Forecaster,
     layer::{State, Workspace},
+    linear_expert::LinearExpert,
     network::Heard,
     refresh::Refresh,
     scaler::{ColumnHistory, ScalerKind},
@@ -80,12 +81,11 @@ pub struct Parts {
     pub linear_spoke: bool,
 }
 
-/// The share of the newest samples of all columns, so many together, that was missing, those before a column's first one too.
-fn missing_across(columns: &[ColumnHistory], samples: usize) -> f64 {
-    if samples == 0 {
+/// The share of the newest samples of all columns, so many of each, that was missing, those before a column's first one too.
+fn missing_across(columns: &[ColumnHistory], each: usize) -> f64 {
+    if each == 0 {
         return 0.0;
     }
-    let each = samples / columns.len();
     columns.iter().map(|history| history.missing(each)).sum::<f64>() / columns.len() as f64
 }
 
@@ -339,7 +339,7 @@ impl Predictor {
             }
             if let Some(following) = &mut self.following {
                 let (along, time) = (&self.along, self.samples - 1);
-                look_across(&self.columns, &mut self.across);
+                look_across(&self.columns, self.forecaster.linear().map_or(0, LinearExpert::across), &mut self.across);
                 for (index, history) in self.columns.iter().enumerate() {
                     let (hidden, value) = (&self.hidden_cd[index * width..][..width], self.standardised[index]);
                     let place = Place { along, column: index, passed: 0, across: &self.across };
@@ -437,8 +437,8 @@ impl Predictor {
         let levels = self.forecaster.blueprint().levels.shape();
         let (horizon, lookback) = (outputs / levels.0, self.forecaster.blueprint().lookback());
         self.along.reach_ahead(self.forecaster.covariates(), horizon)?;
-        look_across(&self.columns, &mut self.across);
-        let across = missing_across(&self.columns, self.across.len());
+        look_across(&self.columns, self.forecaster.linear().map_or(0, LinearExpert::across), &mut self.across);
+        let across = missing_across(&self.columns, self.forecaster.linear().map_or(0, LinearExpert::across));
         for index in 0..self.columns.len() {
             forecast.missing[index] = match self.columns[index].seen() {
                 0 => 1.0,

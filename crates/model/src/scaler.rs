@@ -302,13 +302,17 @@ impl ColumnHistory {
         (((self.at(self.seen - 1) - mean) / deviation) as f32).clamp(-LARGEST_SHOWN, LARGEST_SHOWN)
     }
 
-    /// The newest `deviations.len()` samples, cut at ±[`LARGEST_SHOWN`], less their mean, oldest first; zero before there are so many.
-    pub fn deviations(&self, deviations: &mut [f32]) {
-        let Some(samples) = self.newest(deviations.len()) else { return deviations.fill(0.0) };
+    /// The newest `deviations.len()` samples, cut at ±[`LARGEST_SHOWN`], less their mean, which is returned, oldest first; zero before there are so many.
+    pub fn deviations(&self, deviations: &mut [f32]) -> f64 {
+        let Some(samples) = self.newest(deviations.len()) else {
+            deviations.fill(0.0);
+            return 0.0;
+        };
         let largest = f64::from(LARGEST_SHOWN);
         let samples = || samples.into_iter().flatten().map(|sample| sample.clamp(-largest, largest));
         let mean = samples().sum::<f64>() / deviations.len() as f64;
         deviations.iter_mut().zip(samples()).for_each(|(deviation, sample)| *deviation = (sample - mean) as f32);
+        mean
     }
 
     /// The newest `features.len()` samples, oldest first, scaled by the statistics of this moment; zero (the mean) where there

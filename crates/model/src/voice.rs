@@ -37,19 +37,23 @@ pub(crate) struct Place<'a> {
     pub(crate) across: &'a [f32],
 }
 
-/// The newest samples of all columns less each column's mean of them, `[column][sample]`.
-pub(crate) fn look_across(histories: &[ColumnHistory], across: &mut [f32]) {
+/// The newest samples of all columns less each column's mean of them, `[column][sample]`, and as far as there is room the means and a 1.
+pub(crate) fn look_across(histories: &[ColumnHistory], samples: usize, across: &mut [f32]) {
     if across.is_empty() {
         return;
     }
-    let samples = across.len() / histories.len();
-    across.chunks_exact_mut(samples).zip(histories).for_each(|(across, history)| history.deviations(across));
+    let (deviations, behind) = across.split_at_mut(histories.len() * samples);
+    for (column, (deviations, history)) in deviations.chunks_exact_mut(samples).zip(histories).enumerate() {
+        let mean = history.deviations(deviations);
+        behind.get_mut(column).into_iter().for_each(|behind| *behind = mean as f32);
+    }
+    behind.last_mut().into_iter().for_each(|one| *one = 1.0);
 }
 
 impl Forecaster {
     /// Values of [`look_across`] that its linear expert looks at.
     pub(crate) fn across(&self) -> usize {
-        self.columns().len() * self.linear().map_or(0, LinearExpert::across)
+        self.linear().map_or(0, LinearExpert::inputs_across)
     }
 }
 
@@ -71,7 +75,8 @@ pub(crate) struct Room {
     means: Vec<Option<f64>>,
     /// Of those rows alone.
     inputs_nl: Vec<f32>,
-    /// Of those whose column looks at it.
+    /// Whether they look across the columns, and what they see there.
+    is_across: Vec<bool>,
     across: Vec<f32>,
     linear_nh: Vec<f32>,
     own: Vec<f32>,
@@ -94,6 +99,7 @@ impl Room {
             bounds: Vec::with_capacity(rows),
             means: Vec::with_capacity(rows),
             inputs_nl: Vec::with_capacity(rows * config.linear.as_ref().map_or(0, LinearConfig::inputs)),
+            is_across: Vec::with_capacity(rows),
             across: Vec::with_capacity(rows * forecaster.across()),
             columns: Vec::with_capacity(rows),
             linear_nh: vec![0.0; rows * steps],
@@ -112,6 +118,7 @@ impl Room {
         self.means.clear();
         self.columns.clear();
         self.inputs_nl.clear();
+        self.is_across.clear();
         self.across.clear();
     }
 
@@ -185,9 +192,10 @@ impl Voice<'_> {
         });
         if looked.is_none() {
             room.inputs_nl.truncate(before);
-        } else if self.linear.is_some_and(|linear| linear.looks_across(column)) {
-            room.across.extend_from_slice(across);
         }
+        let is_across = looked.is_some() && self.linear.is_some_and(|linear| linear.is_across(column, history));
+        room.across.extend_from_slice(if is_across { across } else { &[] });
+        room.is_across.push(is_across);
         room.means.push(looked);
     }
 
@@ -197,7 +205,8 @@ impl Voice<'_> {
         let quantiles_nq = &mut room.quantiles_nq[..rows * self.heads.outputs()];
         self.heads.forecast(&room.hidden_nd, &room.missed, &room.known_nsk, quantiles_nq, &mut room.workspace.scratch());
         if let Some(linear) = self.linear {
-            let spoken = || room.columns.iter().zip(&room.means).filter(|(_, mean)| mean.is_some()).map(|(column, _)| *column);
+            let rows = || room.columns.iter().zip(&room.means).zip(&room.is_across);
+            let spoken = || rows().filter_map(|((column, mean), is_across)| Some((*column, (*mean)?, *is_across)));
             let linear_nh = &mut room.linear_nh[..spoken().count() * self.heads.outputs() / self.heads.levels()];
             linear.forecast(spoken(), &room.inputs_nl, &room.across, linear_nh, &mut room.own);
         }

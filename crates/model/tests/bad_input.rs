@@ -162,7 +162,7 @@ fn forecasters() {
         );
     }
     for (own, across, words) in [(0, 0, "correction.own"), (49, 0, "correction.own"), (4, 49, "correction.across")] {
-        let correction = Some(CorrectionConfig { own, across });
+        let correction = Some(CorrectionConfig { own, across, autoregression: false });
         bad_forecaster(
             |config| config.linear = Some(LinearConfig { lookback: 48, correction, ..Default::default() }),
             &["linear", words, "expected", "found"],

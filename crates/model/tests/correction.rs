@@ -16,7 +16,7 @@ const ROWS: usize = 60;
 
 fn corrected() -> ForecasterConfig {
     let mut config = config();
-    config.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 5, across: 3 });
+    config.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 5, across: 3, autoregression: false });
     config
 }
 
@@ -95,6 +95,41 @@ fn each_is_the_samples_less_their_mean_times_its_map() {
 }
 
 #[test]
+fn beside_an_autoregression_a_part_is_kept() {
+    let mut config = corrected();
+    config.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 5, across: 3, autoregression: true });
+    let mut values = columns(ROWS);
+    // Too far to be drawn back: the rest speaks alone.
+    values[1][45] = 100.0;
+    let forecaster = forecaster_of(&config, 1);
+    let LinearWeights { correct_across, keep_ch, .. } = forecaster.linear().unwrap().weights().clone();
+    assert_eq!((correct_across.maps_kih.len(), keep_ch.len()), ((2 * 3 + 3) * 5, 2 * 5), "the means of two columns and a 1");
+    let standardised = |column: usize, row: usize| forecaster.columns()[column].standardise(values[column][row]);
+    let inputs = |row: usize| {
+        let windows = [0, 1].map(|column| [2, 1, 0].map(|back| standardised(column, row - back).clamp(-8.0, 8.0)));
+        let means = windows.map(|window| window.iter().sum::<f64>() / 3.0);
+        let deviations =
+            windows.iter().zip(means).flat_map(|(window, mean)| window.map(|value| value - mean)).collect::<Vec<f64>>();
+        [&deviations[..], &means, &[1.0]].concat()
+    };
+    let inputs: Vec<Vec<f64>> = (30..ROWS).map(inputs).collect();
+    let (with, without) = (said(forecaster, &values), said(plain(), &values));
+    for (place, x) in inputs.iter().enumerate() {
+        let is_far = (45..48).contains(&(30 + place));
+        for step in 0..5 {
+            let (found, rest) = (with[1][place].linear[step], without[1][place].linear[step]);
+            let more: f64 = x.iter().zip(correct_across.maps_kih.chunks_exact(5)).map(|(x, row)| x * f64::from(row[step])).sum();
+            let expected = if is_far { rest } else { f64::from(keep_ch[5 + step]) * rest + more };
+            assert!(
+                (found - expected).abs() < SAME * expected.abs().max(1.0),
+                "row {}, step {step}: {found} {expected}",
+                30 + place
+            );
+        }
+    }
+}
+
+#[test]
 fn a_forecast_is_flagged_by_what_it_looks_at() {
     let mut values = columns(ROWS);
     // Two of the newest three samples of the first column.
@@ -122,7 +157,9 @@ fn a_forecast_is_flagged_by_what_it_looks_at() {
 fn it_is_the_same_after_saving_and_only_its_file_is_of_the_newest_version() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    for (config, version) in [(config(), 7), (corrected(), 10)] {
+    let mut blended = corrected();
+    blended.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 5, across: 3, autoregression: true });
+    for (config, version) in [(config(), 7), (blended, 11), (corrected(), 10)] {
         let forecaster = forecaster_of(&config, 1);
         forecaster.save(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
@@ -182,12 +219,17 @@ fn some_may_have_none() {
         Forecaster::linear_alone(&config, columns, whole.covariates().clone(), weights).unwrap_err().to_string()
     };
     let maps = || SomeMaps { columns: vec![0], maps_kih: Vec::new() };
-    let none = CorrectionConfig { own: 0, across: 3 };
+    let none = CorrectionConfig { own: 0, across: 3, autoregression: false };
     let error = refused(none, LinearWeights { correct_own: maps(), ..weights.clone() });
     assert!(error.contains("expected no columns, as nothing is looked at, found [0]"), "{error}");
-    let none = CorrectionConfig { own: 5, across: 0 };
+    let none = CorrectionConfig { own: 5, across: 0, autoregression: false };
     let error = refused(none, LinearWeights { correct_across: maps(), ..weights.clone() });
     assert!(error.contains("expected no columns, as nothing is looked at, found [0]"), "{error}");
-    let error = refused(CorrectionConfig { own: 5, across: 2049 }, weights);
+    let kept = LinearWeights { keep_ch: vec![1.0; 10], ..weights.clone() };
+    let error = refused(CorrectionConfig { own: 5, across: 3, autoregression: false }, kept);
+    assert!(error.contains("what is kept beside an autoregression: expected 0 values, found 10"), "{error}");
+    let error = refused(CorrectionConfig { own: 5, across: 0, autoregression: true }, weights.clone());
+    assert!(error.contains("autoregression: expected some `across` that it looks at"), "{error}");
+    let error = refused(CorrectionConfig { own: 5, across: 2049, autoregression: false }, weights);
     assert!(error.contains("correction.across: expected at most 2048 samples of each of 2 columns, found 2049"), "{error}");
 }

@@ -32,11 +32,14 @@ impl Expert {
         }
         let picks = &correction.picks;
         let of = |seen: Seen| picks.iter().filter(|picks| picks.iter().flatten().any(|pick| pick.seen == seen)).count();
+        let blended = correction.blend.iter().flat_map(|blend| &blend.shares);
+        let blended = blended.filter(|shares| shares.iter().any(|share| *share > 0.0)).count();
         let count = |count: usize| table::count(count as u64, "column");
         Some(format!(
-            "the linear expert has corrections: of {} by their own samples, of {} by those of all columns",
+            "the linear expert has corrections: of {} by their own samples, of {} by those of all columns, of {} by an autoregression of all",
             count(of(Seen::Own)),
-            count(of(Seen::All))
+            count(of(Seen::All)),
+            count(blended)
         ))
     }
 }
@@ -105,8 +108,8 @@ impl<'a> Judge<'a> {
             share_h
         };
         let ridge = whole(options, fit, own, structural, share).map_err(|error| self.named(error))?;
-        let corrected = options.correction.map(|CorrectionConfig { own, across }| {
-            Correction::fit(columns, train, validation, &ridge, Looks { own, across }, &cuts)
+        let corrected = options.correction.map(|CorrectionConfig { own, across, autoregression }| {
+            Correction::fit(columns, train, validation, &ridge, Looks { own, across, autoregression }, &cuts)
         });
         let correction = match corrected.transpose() {
             Ok(correction) => correction,

@@ -43,7 +43,8 @@ fn expert(columns: &[Vec<f64>]) -> Ridge {
 
 fn fitted(columns: &[Vec<f64>], own: usize, across: usize) -> (Ridge, Correction) {
     let expert = expert(columns);
-    let correction = Correction::fit(columns, &TRAIN, &VALIDATION, &expert, Looks { own, across }, &CUTS).expect("fits");
+    let correction = Correction::fit(columns, &TRAIN, &VALIDATION, &expert, Looks { own, across, autoregression: false }, &CUTS)
+        .expect("fits");
     (expert, correction)
 }
 
@@ -122,7 +123,7 @@ fn they_are_ridge_regressions_of_what_is_left() {
 
 #[test]
 fn errors_from_sums_are_those_of_the_windows() {
-    let (columns, looks) = (unlike(), Looks { own: 6, across: 3 });
+    let (columns, looks) = (unlike(), Looks { own: 6, across: 3, autoregression: false });
     let expert = expert(&columns);
     let stretches = stretches(&TRAIN, Some(&VALIDATION), 12, 4);
     let count: usize = stretches.iter().map(|stretch| stretch.len()).sum();
@@ -201,10 +202,117 @@ fn fitted_again_on_the_same_rows_they_are_the_same() {
 fn few_rows_are_refused() {
     let columns = driven();
     let expert = expert(&columns);
-    let looks = Looks { own: 6, across: 6 };
+    let looks = Looks { own: 6, across: 6, autoregression: false };
     let error = |train: Range<usize>, validation: Range<usize>| {
         Correction::fit(&columns, &train, &validation, &expert, looks, &CUTS).expect_err("too few").to_string()
     };
     assert!(error(0..20, 20..60).contains("training windows of the correction"), "{}", error(0..20, 20..60));
     assert!(error(0..400, 400..403).contains("validation windows of the correction"), "{}", error(0..400, 400..403));
+}
+
+/// Two masses on springs that pull one another, and a third column on its own.
+fn coupled() -> Vec<Vec<f64>> {
+    let (mut places, mut speeds) = ([1.0, 0.0], [0.0, 0.5]);
+    let mut columns = vec![Vec::new(); 3];
+    for ((one, other), third) in noise(31).zip(noise(32)).zip(noise(33)).take(ROWS) {
+        let pull = 0.2 * (places[1] - places[0]);
+        speeds[0] += pull - 0.1 * places[0] - 0.02 * speeds[0] + 0.2 * one;
+        speeds[1] += -pull - 0.15 * places[1] - 0.02 * speeds[1] + 0.2 * other;
+        (0..2).for_each(|mass| places[mass] += speeds[mass]);
+        (0..2).for_each(|mass| columns[mass].push(0.3 * places[mass]));
+        columns[2].push(third);
+    }
+    columns
+}
+
+const BLENDED: Looks = Looks { own: 0, across: 6, autoregression: true };
+
+fn blended(columns: &[Vec<f64>]) -> (Ridge, Correction) {
+    let expert = expert(columns);
+    let correction = Correction::fit(columns, &TRAIN, &VALIDATION, &expert, BLENDED, &CUTS).expect("fits");
+    (expert, correction)
+}
+
+#[test]
+fn columns_that_follow_from_one_another_are_forecast_by_an_autoregression() {
+    let columns = coupled();
+    let (expert, correction) = blended(&columns);
+    let blend = correction.blend.as_ref().expect("it pays");
+    assert!(blend.shares[0][1] > 0.3 && blend.shares[1][1] > 0.3, "{blend:?}");
+    let direct = fitted(&columns, 0, 6).1;
+    let of = |correction| Corrected { expert: &expert, correction, columns: &columns };
+    for index in 0..2 {
+        let errors = [error(&of(&correction), &columns, index, 1..4), error(&of(&direct), &columns, index, 1..4)];
+        assert!(errors[0] < 0.97 * errors[1] && errors[0] < 0.5 * error(&expert, &columns, index, 1..4), "{index}: {errors:?}");
+    }
+    // A column that has gone far is left to the rest: it would be drawn back.
+    let mut far = columns.clone();
+    far[0].iter_mut().skip(900).for_each(|value| *value += 20.0);
+    let beyond = Corrected { expert: &expert, correction: &correction, columns: &far };
+    assert_eq!(beyond.forecast(0, &far[0], 1000..1010), expert.forecast(0, &far[0], 1000..1010));
+}
+
+#[test]
+fn what_is_folded_is_the_recursion_of_the_fitted_equations() {
+    let columns = coupled();
+    let (expert, correction) = blended(&columns);
+    let blend = correction.blend.as_ref().expect("it pays");
+    let (pick, share) = (blend.picks[1], blend.shares[1][1]);
+    // (G + λI)·A = Xᵀz of every training window, without a strength on the constant.
+    let inputs = 3 * pick.order + 1;
+    let input = |rows: &[Vec<f64>]| -> Vec<f64> { rows.iter().flatten().copied().chain([1.0]).collect() };
+    let rows = |origin: usize| -> Vec<Vec<f64>> {
+        (origin - pick.order..origin).map(|row| columns.iter().map(|column| column[row]).collect()).collect()
+    };
+    let (mut gram, mut cross) = (Mat::<f64>::zeros(inputs, inputs), Mat::<f64>::zeros(inputs, 3));
+    for origin in 12..=796 {
+        let x = input(&rows(origin));
+        for i in 0..inputs {
+            (0..inputs).for_each(|j| gram[(i, j)] += x[i] * x[j]);
+            (0..3).for_each(|column| cross[(i, column)] += x[i] * columns[column][origin]);
+        }
+    }
+    (0..inputs - 1).for_each(|i| gram[(i, i)] += pick.strength);
+    let next = faer::linalg::solvers::Solve::solve(&gram.partial_piv_lu(), &cross);
+    let direct = Correction { blend: None, keep_ch: Vec::new(), ..fitted(&columns, 0, 6).1 };
+    let [whole, alone] = [&correction, &direct].map(|correction| Corrected { expert: &expert, correction, columns: &columns });
+    for origin in [1000, 1100] {
+        let mut window = rows(origin);
+        let said = whole.forecast(1, &columns[1], origin..origin + 1);
+        let rest = alone.forecast(1, &columns[1], origin..origin + 1);
+        for step in 0..4 {
+            let x = input(&window);
+            let row: Vec<f64> = (0..3).map(|column| (0..inputs).map(|i| x[i] * next[(i, column)]).sum()).collect();
+            if step > 0 {
+                let expected = (1.0 - share) * rest[step] + share * row[1];
+                assert!((said[step] - expected).abs() < 5.0 * SAME, "{origin} {step}: {} {expected}", said[step]);
+            }
+            window.remove(0);
+            window.push(row);
+        }
+    }
+}
+
+#[test]
+fn an_autoregression_is_fitted_again_as_it_was_picked() {
+    let columns = coupled();
+    let (expert, correction) = blended(&columns);
+    assert_eq!(Correction::fit_with(&columns, &TRAIN, &expert, &correction, &CUTS).expect("fits"), correction);
+    let more = Correction::fit_with(&columns, &(0..1000), &expert, &correction, &CUTS).expect("fits");
+    assert_eq!((&more.blend, &more.keep_ch), (&correction.blend, &correction.keep_ch));
+    assert_ne!(more.across, correction.across);
+    // What wanders follows from nothing; a column that never moves divides nothing by nothing.
+    let walk = |seed: u64| {
+        let next = |last: &mut f64, noise: f64| {
+            *last += 0.1 * noise;
+            Some(*last)
+        };
+        noise(seed + 40).scan(0.0, next).take(ROWS).collect()
+    };
+    let walks: Vec<Vec<f64>> = (0..4).map(walk).collect();
+    assert_eq!(blended(&walks).1.blend, None);
+    let still = vec![walks[0].clone(), vec![0.0; ROWS], vec![NAN; ROWS]];
+    let found = blended(&still).1;
+    let is_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+    assert!(is_finite(&found.across.maps_kih) && is_finite(&found.keep_ch) && !found.across.columns.contains(&2), "{found:?}");
 }

@@ -63,7 +63,13 @@ pub fn forecaster_within(config: &ForecasterConfig, seed: u64, bounds: Bounds) -
             .collect(),
         // Of the first column by its own samples, of the second by those of both.
         correct_own: some(linear.correction.map_or(0, |correction| correction.own), 0, config.horizon),
-        correct_across: some(linear.correction.map_or(0, |correction| 2 * correction.across), 1, config.horizon),
+        correct_across: some(linear.correction.map_or(0, |correction| correction.inputs_across(2)), 1, config.horizon),
+        keep_ch: match linear.correction {
+            Some(CorrectionConfig { autoregression: true, .. }) => {
+                (0..2 * config.horizon).map(|i| 0.9 - 0.05 * i as f32).collect()
+            }
+            _ => Vec::new(),
+        },
     });
     let share = (0..config.horizon).map(|step| step as f32 / config.horizon as f32).collect();
     Forecaster::new(blueprint, columns, covariates(config), weights, linear, share).unwrap()
@@ -112,9 +118,9 @@ pub fn variants() -> Vec<ForecasterConfig> {
     let maps = StructuralConfig { lookbacks: vec![3, 5], seasons: vec![2, 6] };
     structural.linear = Some(LinearConfig { lookback: 6, own: Some(4), structural: Some(maps), ..LinearConfig::default() });
     let mut corrected = base.clone();
-    corrected.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 0, across: 7 });
+    corrected.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 0, across: 7, autoregression: false });
     let mut twice = structural.clone();
-    twice.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 6, across: 3 });
+    twice.linear.as_mut().unwrap().correction = Some(CorrectionConfig { own: 6, across: 3, autoregression: true });
     let mut plain = base.clone();
     plain.layers = vec![LayerConfig::new("swiglu")];
     let alone = ForecasterConfig { linear: None, ..base.clone() };
