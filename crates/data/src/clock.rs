@@ -16,6 +16,8 @@ const RECENT: usize = 9;
 pub const LONGEST_GAP: u64 = 1_000_000;
 /// A stamp that leaps further, or a year and so many steps, has to be followed by one that goes on from it.
 const YEAR: (i128, u64) = (365 * DAYS, 1000);
+/// Differences that the step has to stand on for that.
+const SURE: usize = 5;
 const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 
 /// What a live stream knows of its stamps. It looks at one, and takes it if its sample was taken.
@@ -152,13 +154,14 @@ impl Pace {
     }
 
     fn leaps(&self, next: Time, passed: u64) -> bool {
-        passed > LONGEST_GAP || (passed > YEAR.1 && self.difference(next) > YEAR.0)
+        let is_year = || self.has_days() && passed > YEAR.1 && self.difference(next) > YEAR.0;
+        self.count >= SURE && (passed > LONGEST_GAP || is_year())
     }
 
     /// Whether `next` goes on from a stamp that leapt.
     fn goes_on(&self, leapt: Time, next: Time) -> bool {
-        let (difference, step) = (nanoseconds(next) - nanoseconds(leapt), self.step.unwrap_or(0));
-        difference > 0 && difference <= i128::from(LONGEST_GAP).saturating_mul(step)
+        let there = Self { last: leapt, ..*self };
+        nanoseconds(next) > nanoseconds(leapt) && !there.leaps(next, there.passed(next))
     }
 
     fn has_days(&self) -> bool {
@@ -321,8 +324,8 @@ mod tests {
             Some(tick.passed())
         };
         let mut clock = Clock::default();
-        let begun = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"];
-        assert!(begun.iter().all(|stamp| look(&mut clock, stamp) == Some(0)));
+        let begun = (0..6).map(|second| format!("2025-12-31T23:59:5{}Z", second + 4)).chain(["2026-01-01T00:00:02Z".into()]);
+        begun.for_each(|stamp| assert!(look(&mut clock, &stamp).is_some(), "{stamp}"));
         // One that is wrong, and others after it.
         assert_eq!(look(&mut clock, "2206-01-01T00:00:03Z"), None);
         assert_eq!(look(&mut clock, "2026-01-01T00:00:04Z"), Some(1));
@@ -339,11 +342,18 @@ mod tests {
         assert_eq!(look(&mut clock, "2106-01-25T00:00:04Z"), None);
         assert_eq!(passed(&["2016-01-01 00:00", "2016-01-01 01:00", "2016-12-31 01:00"])[2], 365 * 24 - 1);
         assert_eq!(passed(&["2016-01-01", "2016-01-08", "2026-01-09"])[2], 521);
+        // Hours of seventy years; a second leap is none that goes on.
         let mut hours = Clock::default();
-        assert_eq!(
-            ["2024-01-01 00:00", "2024-01-01 01:00", "2094-01-01 02:00"].map(|stamp| look(&mut hours, stamp)),
-            [Some(0), Some(0), None]
-        );
+        assert!((0..6).all(|hour| look(&mut hours, &format!("2024-01-01 0{hour}:00")) == Some(0)));
+        let found = ["2094-01-01 06:00", "2194-01-01 06:00", "2194-01-01 08:00"].map(|stamp| look(&mut hours, stamp));
+        assert!(found[..2] == [None, None] && found[2].is_some(), "{found:?}");
+        // A step that stands on little refuses nothing, and integers may count milliseconds.
+        let accident =
+            ["2024-01-01 10:00:00.000", "2024-01-01 10:00:00.001", "2024-01-01 11:00:00.000", "2024-01-01 12:00:00.000"];
+        assert_eq!(passed(&accident)[3], 3_599_999);
+        let minutes: Vec<String> =
+            (0..8).chain([2888]).map(|minute| (1_700_000_000_000i64 + 60_000 * minute).to_string()).collect();
+        assert_eq!(passed(&minutes.iter().map(String::as_str).collect::<Vec<_>>())[8], 2880);
         check(&["202312312358", "202312312359", "202401010000"], &[0; 3]);
     }
 

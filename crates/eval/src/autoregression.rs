@@ -24,8 +24,12 @@ const LEAST_GAIN: f64 = 0.02;
 const LARGEST_GAIN: f64 = -20.0;
 /// Squares that are none but rounding's.
 const NOTHING: f64 = 1e-12;
+/// A weight of a forecast beyond this is of a recursion that runs away.
+const LARGEST_WEIGHT: f64 = 100.0;
+/// How often a strength is doubled for one that does.
+const MOST_DOUBLED: u32 = 64;
 /// Values of forecasts that are judged at once, of validation rows as of a quarter.
-const MOST_JUDGED: usize = 1 << 22;
+const MOST_JUDGED: usize = 1 << 20;
 
 /// One autoregression.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,7 +83,16 @@ impl Equations {
             (0..columns).for_each(|column| said[(inputs - 1, column)] += next[(inputs - 1, column)]);
             rows.subcols_mut((order + step) * columns, columns).copy_from(&said);
         }
-        Ok(rows.subcols(order * columns, horizon * columns).to_owned())
+        let said_in = rows.subcols(order * columns, horizon * columns);
+        let runs_away =
+            said_in.col_iter().any(|column| column.iter().any(|weight| weight.abs() > LARGEST_WEIGHT || weight.is_nan()));
+        if runs_away { Err(EvalError::NotFinite) } else { Ok(said_in.to_owned()) }
+    }
+
+    /// The same with as much more strength as keeps it from running away on rows that it was not picked on.
+    pub fn solve_tamed(&self, pick: Pick, horizon: usize) -> Result<Mat<f64>, EvalError> {
+        let stronger = |times: u32| self.solve(Pick { strength: pick.strength * f64::from(times).exp2(), ..pick }, horizon);
+        (0..MOST_DOUBLED).map(stronger).find(Result::is_ok).unwrap_or_else(|| stronger(MOST_DOUBLED))
     }
 }
 
@@ -135,7 +148,7 @@ impl Blend {
         quarters: &[Held],
         horizon: usize,
         cuts: &[usize],
-    ) -> Result<Option<Self>, EvalError> {
+    ) -> Option<Self> {
         let columns = whole.cross.ncols();
         let longest = (whole.gram.nrows() - 1) / columns;
         let orders = ORDERS.into_iter().filter(|order| *order < longest).chain([longest]);
@@ -152,12 +165,16 @@ impl Blend {
             squares.iter().map(of).map(|left| if left.is_nan() { 0.0 } else { left.max(LARGEST_GAIN) }).sum()
         };
         let best = |block: usize| judged.iter().min_by(|(_, a), (_, b)| left(a, block).total_cmp(&left(b, block)));
-        let Some(best) = (0..cuts.len()).map(best).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let best = (0..cuts.len()).map(best).collect::<Option<Vec<_>>>()?;
         let picks: Vec<Pick> = best.iter().map(|(pick, _)| *pick).collect();
         let mut held = vec![vec![[0.0; 3]; cuts.len()]; columns];
         for (equations, quarter) in without.iter().zip(quarters) {
             for (block, pick) in picks.iter().enumerate() {
-                let squares = quarter.squares(equations.solve(*pick, horizon)?.as_ref(), horizon, cuts);
+                let Ok(said_in) = equations.solve(*pick, horizon) else {
+                    held.iter_mut().for_each(|held| held[block] = [f64::NAN; 3]);
+                    continue;
+                };
+                let squares = quarter.squares(said_in.as_ref(), horizon, cuts);
                 for (held, more) in held.iter_mut().zip(&squares) {
                     held[block].iter_mut().zip(more[block]).for_each(|(sum, more)| *sum += more);
                 }
@@ -174,7 +191,7 @@ impl Blend {
         let shares: Vec<Vec<f64>> =
             found.iter().zip(&held).map(|(found, held)| found.iter().zip(held).map(of_block).collect()).collect();
         let any = shares.iter().flatten().any(|share| *share > 0.0);
-        Ok(any.then_some(Self { picks, shares }))
+        any.then_some(Self { picks, shares })
     }
 
     /// Its share by column and step.

@@ -33,6 +33,8 @@ const LEAST_GAIN: f64 = 0.02;
 const FOLDS: usize = 4;
 /// Most windows of a column, of training rows as of validation rows.
 const MOST_WINDOWS: usize = 20_000;
+/// Values of an autoregression's forecasts from each of its inputs at most.
+const MOST_FORECASTS: usize = 1 << 24;
 /// Windows in one product.
 const BLOCK: usize = 1024;
 /// How far a sample may reach into other columns, in its own column's deviations: as the model cuts them (`LARGEST_SHOWN`).
@@ -129,6 +131,11 @@ struct Sums {
     squares: Vec<f64>,
 }
 
+/// Whether any of the newest values, so many, is beyond where samples are cut: an autoregression would draw the column back.
+fn is_far(values: &[f64], samples: usize) -> bool {
+    values[values.len().saturating_sub(samples)..].iter().any(|value| value.abs() > LARGEST_SHOWN)
+}
+
 /// The newest of some values less their mean, which is returned; zero where there are fewer, or the column begins later.
 fn look(values: &[f64], to: &mut [f64]) -> f64 {
     let window = values.len().checked_sub(to.len()).map(|start| &values[start..]);
@@ -180,6 +187,11 @@ impl Samples {
     /// A column as maps of its own samples see it, from the first of the rows on.
     fn own(&self, column: &[f64], end: usize) -> Vec<f64> {
         Filled::of(column, self.start..end, self.season).into_values()
+    }
+
+    /// A column as those of all columns see it, but for what is cut.
+    fn uncut(&self, column: &[f64], end: usize) -> Vec<f64> {
+        Filled::of(column, self.start..end, None).into_values()
     }
 
     /// Inputs of some windows, `[window][input]`; `own` is the column for maps of its own samples.
@@ -376,6 +388,12 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
                     left.iter_mut().enumerate().for_each(|(step, left)| *left -= f64::from(more[(row, step)]));
                 }
             }
+            let level = self.samples.uncut(self.columns[column].as_ref(), end);
+            for (left, &origin) in left.chunks_exact_mut(horizon).zip(&origins) {
+                if is_far(&level[..origin - self.samples.start], self.samples.looks.across) {
+                    left.fill(f64::NAN);
+                }
+            }
             (came, left)
         };
         Held {
@@ -391,7 +409,11 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
         cuts: &[usize],
         given: Option<&Option<Blend>>,
     ) -> Result<Option<(Blend, Vec<Mat<f64>>)>, EvalError> {
-        let (longest, horizon, columns) = (self.samples.looks.longest(), self.expert.horizon, self.columns.len());
+        let (horizon, columns) = (self.expert.horizon, self.columns.len());
+        let longest = self.samples.looks.longest(columns, horizon);
+        if longest == 0 {
+            return Ok(None);
+        }
         let equations = self.equations(longest);
         let whole = Equations::sum(equations.iter(), columns, longest);
         let blend = match given {
@@ -401,11 +423,11 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
                 let without: Vec<Equations> = (0..FOLDS).map(of).collect();
                 let quarters: Vec<Held> = (0..FOLDS).map(|fold| self.held(fold, longest, None)).collect();
                 let validation = self.held(HELD_BACK, longest, Some(correction));
-                Blend::judge(&whole, &without, &validation, &quarters, horizon, cuts)?
+                Blend::judge(&whole, &without, &validation, &quarters, horizon, cuts)
             }
         };
         let Some(blend) = blend else { return Ok(None) };
-        let said_in = blend.picks.iter().map(|pick| whole.solve(*pick, horizon)).collect::<Result<_, _>>()?;
+        let said_in = blend.picks.iter().map(|pick| whole.solve_tamed(*pick, horizon)).collect::<Result<_, _>>()?;
         Ok(Some((blend, said_in)))
     }
 
@@ -601,7 +623,8 @@ impl Correction {
         let (given, given_blend) = (before.map(|before| &before.picks[..]), before.map(|before| &before.blend));
         let end = stretches.iter().flat_map(|stretch| stretch.last()).max().map_or(0, |last| last + expert.horizon);
         let is_across = looks.are_wanted(Seen::All, given.map(<[_]>::concat).as_deref());
-        let is_blended = looks.autoregression && given_blend.is_none_or(Option::is_some);
+        let is_judged = looks.autoregression && looks.across > 0 && !columns.is_empty();
+        let is_blended = is_judged && given_blend.is_none_or(Option::is_some);
         let samples = Samples::of(columns, 0..end, expert.inputs.season, looks, is_across || is_blended);
         let fitting = Fitting { columns, expert, samples, stretches };
         let across = is_across.then(|| fitting.grams());
@@ -618,8 +641,7 @@ impl Correction {
             }
         }
         if looks.autoregression {
-            let is_wanted = given_blend.is_none_or(Option::is_some);
-            let found = if is_wanted { fitting.autoregression(&correction, cuts, given_blend)? } else { None };
+            let found = if is_blended { fitting.autoregression(&correction, cuts, given_blend)? } else { None };
             correction.fold(found, columns.len(), expert.horizon, cuts);
         }
         let is_finite = |maps: &Maps| maps.maps_kih.iter().all(|weight| weight.is_finite());
@@ -700,9 +722,10 @@ impl Looks {
         columns * self.across + if self.autoregression { columns + 1 } else { 0 }
     }
 
-    /// The longest order of an autoregression.
-    fn longest(self) -> usize {
-        self.across.min(LONGEST_ORDER)
+    /// The longest order of an autoregression of so many columns: its forecasts from each of its inputs take memory.
+    fn longest(self, columns: usize, horizon: usize) -> usize {
+        let fits = |order: &usize| (order * columns + 1) * (order + horizon) * columns <= MOST_FORECASTS;
+        (1..=self.across.min(LONGEST_ORDER)).take_while(fits).last().unwrap_or(0)
     }
 
     fn span(&self, expert: &Ridge) -> usize {
@@ -737,6 +760,8 @@ impl<C: AsRef<[f64]> + Sync> Baseline for Corrected<'_, C> {
         let (end, is_across) = (rows.end, maps[Seen::All as usize].2.is_some());
         let samples = Samples::of(self.columns, rows, self.expert.inputs.season, *looks, is_across);
         let own = if maps[Seen::Own as usize].2.is_some() { samples.own(self.columns[index].as_ref(), end) } else { Vec::new() };
+        let keep_h = keep_ch.get(index * horizon..(index + 1) * horizon).filter(|keep_h| keep_h.iter().any(|keep| *keep < 1.0));
+        let level = if keep_h.is_some() { samples.uncut(self.columns[index].as_ref(), end) } else { Vec::new() };
         let origins: Vec<usize> = origins.collect();
         for (seen, maps, place) in maps {
             let Some(place) = place else { continue };
@@ -747,13 +772,11 @@ impl<C: AsRef<[f64]> + Sync> Baseline for Corrected<'_, C> {
                 let x: Vec<f32> = x.into_iter().map(|x| x as f32).collect();
                 let more = rows_of(&x, inputs) * map;
                 for (row, (said, &origin)) in said.chunks_exact_mut(horizon).zip(origins).enumerate() {
-                    if seen == Seen::All && !keep_ch.is_empty() {
-                        // An autoregression would draw a column back that is beyond where its samples are cut.
-                        let newest = &self.columns[index].as_ref()[origin.saturating_sub(looks.across)..origin];
-                        if newest.iter().any(|value| value.abs() > LARGEST_SHOWN) {
+                    if let Some(keep_h) = keep_h.filter(|_| seen == Seen::All) {
+                        if is_far(&level[..origin - samples.start], looks.across) {
                             continue;
                         }
-                        said.iter_mut().zip(&keep_ch[index * horizon..]).for_each(|(said, keep)| *said *= f64::from(*keep));
+                        said.iter_mut().zip(keep_h).for_each(|(said, keep)| *said *= f64::from(*keep));
                     }
                     said.iter_mut().enumerate().for_each(|(step, said)| *said += f64::from(more[(row, step)]));
                 }

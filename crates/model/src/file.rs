@@ -201,7 +201,8 @@ impl Forecaster {
             Corrected { own: correct_own.columns.clone(), across: correct_across.columns.clone() }
         });
         let limited = self.columns().iter().chain(&self.covariates().past).any(|column| !column.limits.is_empty());
-        let blended = self.linear().is_some_and(|linear| !linear.weights().keep_ch.is_empty());
+        let correction = self.linear().and_then(|linear| linear.options().correction);
+        let blended = correction.is_some_and(|correction| correction.autoregression);
         let header = Header {
             format_version: match (&corrected, &self.covariates().response) {
                 _ if limited || blended => FORMAT_VERSION,

@@ -86,7 +86,10 @@ impl Glitches {
                 Beyond { values: 1.., last, .. } if last == value => Beyond { times: beyond.times.saturating_add(1), ..*beyond },
                 _ => Beyond { values: if is_near { (beyond.values + 1).min(LEVEL) } else { 1 }, last: *value, times: 1 },
             };
-            if beyond.values < LEVEL && beyond.times <= self.lookback {
+            if beyond.times > self.lookback {
+                beyond.values = LEVEL;
+            }
+            if beyond.values < LEVEL {
                 *value = f64::NAN;
                 masked += 1;
             }
@@ -134,7 +137,8 @@ mod tests {
         assert_eq!(masked(&[5.0, 5.1, 5.2, 5.2, 0.0, 5.0]), [true, true, false, false, false, true]);
         // One number is one value, and what is missing is none.
         assert_eq!(masked(&[9.0, 9.0, NAN, 9.0, 8.75, NAN, 8.5]), [true, true, false, true, true, false, false]);
-        assert_eq!(masked(&[9.0; 45]), [[true; 40].as_slice(), &[false; 5]].concat());
+        let constant = masked(&[[9.0; 45].as_slice(), &[9.25, 9.0, 0.0, 9.0]].concat());
+        assert_eq!(constant, [[true; 40].as_slice(), &[false; 8], &[true]].concat());
         // What jumps about is no level.
         assert_eq!(masked(&[9.0, -9.0, 9.0, -9.0, 9.0, 9.25, 9.75]), [true, true, true, true, true, true, false]);
         assert_eq!(masked(&[0.0, NAN]), [false, false]);

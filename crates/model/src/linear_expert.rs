@@ -473,11 +473,13 @@ impl LinearExpert {
         mean
     }
 
-    /// Whether a column's forecast after `history` does so: an autoregression would draw one that is beyond where samples are cut back there.
+    /// Whether a column's forecast after `history` does so: an autoregression in it would draw one that is beyond where samples are cut back there.
     pub(crate) fn is_across(&self, column: usize, history: &ColumnHistory) -> bool {
+        let horizon = self.weights.bias_h.len();
+        let is_blended = || self.weights.keep_ch.iter().skip(column * horizon).take(horizon).any(|keep| *keep < 1.0);
         let is_near =
             || history.newest(self.across()).into_iter().flatten().flatten().all(|x| x.abs() <= f64::from(LARGEST_SHOWN));
-        self.looks_across(column) && (self.weights.keep_ch.is_empty() || is_near())
+        self.looks_across(column) && (is_near() || !is_blended())
     }
 
     /// How far its forecasts `[row][horizon]` are above the means, from the columns of some rows with these, whether they look across the columns, and their inputs; `across` has what they see

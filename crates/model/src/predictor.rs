@@ -261,12 +261,15 @@ impl Predictor {
         self.allow_missing = allow;
     }
 
-    /// Whether [`Predictor::advance`] would take the values of a sample.
+    /// Whether [`Predictor::advance_beside`] would take the values of a sample and the past covariates of its row.
     ///
     /// # Errors
     /// A wrong number of values, or one that is not finite or far out of range.
-    pub fn check_sample(&self, sample: &[f64]) -> Result<(), ModelError> {
+    pub fn check_sample(&self, sample: &[f64], past: &[f64]) -> Result<(), ModelError> {
         self.check_width(sample.len())?;
+        let known = vec![vec![&[][..]]; self.forecaster.covariates().known.len()];
+        let past = past.iter().map(|value| vec![std::slice::from_ref(value)]).collect();
+        self.forecaster.covariates().check(&Beside { past, known }, self.columns.len())?;
         sample.iter().enumerate().try_for_each(|(column, &value)| self.standardise(column, value).map(drop))
     }
 

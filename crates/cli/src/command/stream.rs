@@ -286,13 +286,18 @@ impl Live {
         let columns = predictor.forecaster().columns().len();
         let horizon = predictor.forecaster().config().horizon;
         let over = tick.map_or(0, |tick| tick.passed());
-        // Where rows are known there are as many samples as rows.
-        let rows = if place.known.as_ref().is_some_and(|known| !known.is_empty()) { passed as u64 } else { over };
+        // Where rows are known there are as many samples as rows; a snapshot that does not say which are tells of none.
+        let rows = match &place.known {
+            Some(known) if !known.is_empty() => passed as u64,
+            None if predictor.forecaster().looks_ahead() => 0,
+            _ => over,
+        };
         let missing = if rows <= most_missing { rows as usize } else { 0 };
         let (seen, mut values) = (glitches.clone(), told.to_vec());
         glitches.mask(&mut values);
         // What is refused leaves no gap behind.
-        if let Err(error) = predictor.check_whole().and_then(|()| predictor.check_sample(&values[..columns])) {
+        if let Err(error) = predictor.check_whole().and_then(|()| predictor.check_sample(&values[..columns], &values[columns..]))
+        {
             *glitches = seen;
             return Err(error.into());
         }
@@ -426,7 +431,8 @@ impl Lines<'_> {
                 _ => "which count as missing",
             };
             let more = if self.gaps == TOLD { "; no more of them is said" } else { "" };
-            remark!("line:{number}: its stamp passes over {}, {what}{more}", count(taken.over, "sample"));
+            let passed = if taken.missing > 0 { taken.missing as u64 } else { taken.over };
+            remark!("line:{number}: its stamp passes over {}, {what}{more}", count(passed, "sample"));
         }
     }
 }

@@ -215,6 +215,12 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     // A line that is refused leaves nothing of its rain behind.
     let bad = [&lines[..200], &["2024-01-09T08:00:00Z,calm,7\n".into()], &lines[200..300]].concat();
     let first = stream(&bad, &["--known", "known.csv"]);
+    // Nor of the gap before it.
+    let missing = |lines: &[String]| {
+        stdout(&with_input(&["stream", "out", "--missing", "--known", "known.csv"], folder, lines.concat().as_bytes()))
+    };
+    let wet = [&lines[..200], &["2024-01-09T18:00:00Z,7,1e300\n".into()], &lines[200..300]].concat();
+    assert_eq!(missing(&wet), missing(&lines[..300]));
     // The same command once more passes over what is known already.
     std::fs::copy(folder.join("state.json"), folder.join("again.json")).unwrap();
     let again = ["stream", "out", "--snapshot", "again.json", "--known", "known.csv"];

@@ -250,6 +250,12 @@ fn columns_that_follow_from_one_another_are_forecast_by_an_autoregression() {
     far[0].iter_mut().skip(900).for_each(|value| *value += 20.0);
     let beyond = Corrected { expert: &expert, correction: &correction, columns: &far };
     assert_eq!(beyond.forecast(0, &far[0], 1000..1010), expert.forecast(0, &far[0], 1000..1010));
+    // What is missing is the value before it: the window holds what it does not begin with.
+    let mut filled = columns.clone();
+    (filled[0][992], filled[0][993], filled[0][994], filled[0][995]) = (20.0, NAN, NAN, NAN);
+    let beyond = Corrected { expert: &expert, correction: &correction, columns: &filled };
+    let (said, rest) = (beyond.forecast(0, &filled[0], 999..1003), expert.forecast(0, &filled[0], 999..1003));
+    assert!(said[..12] == rest[..12] && said[12..] != rest[12..], "{said:?} {rest:?}");
 }
 
 #[test]
