@@ -101,6 +101,9 @@ const BOTH: [Seen; 2] = [Seen::Own, Seen::All];
 /// A stretch of windows: where their forecasts begin.
 type Stretch = Vec<usize>;
 
+/// What is blended in, and its forecasts from its inputs, one a block.
+type Blended = (Blend, Vec<Mat<f64>>);
+
 /// Where the windows whose rows lie in two quarters are among the stretches, behind those of each, and those of the validation rows.
 const BETWEEN: usize = FOLDS;
 const HELD_BACK: usize = FOLDS + 1;
@@ -360,7 +363,7 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
     fn held(&self, stretch: usize, longest: usize, corrected: Option<&Correction>) -> Held {
         let (all, horizon) = (&self.stretches[stretch], self.expert.horizon);
         let every = all.len().div_ceil(judged(self.columns.len(), horizon)).max(1);
-        let origins: Vec<usize> = taken(0..all.len(), every, 0).into_iter().map(|place| all[place]).collect();
+        let origins: Vec<usize> = taken(0..all.len(), every, 0).map(|place| all[place]).collect();
         let of_column = |column: usize| {
             let windows = Windows::of(self.columns[column].as_ref(), &origins, &self.expert.inputs, horizon, 1.0);
             let said = self.expert.say(column, &windows);
@@ -408,7 +411,7 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
         correction: &Correction,
         cuts: &[usize],
         given: Option<&Option<Blend>>,
-    ) -> Result<Option<(Blend, Vec<Mat<f64>>)>, EvalError> {
+    ) -> Result<Option<Blended>, EvalError> {
         let (horizon, columns) = (self.expert.horizon, self.columns.len());
         let longest = self.samples.looks.longest(columns, horizon);
         if longest == 0 {
@@ -649,7 +652,7 @@ impl Correction {
     }
 
     /// Gives the maps of all columns' samples the inputs that autoregressions have beside them, and their share of them; their forecasts are `said_in` their inputs.
-    fn fold(&mut self, found: Option<(Blend, Vec<Mat<f64>>)>, columns: usize, horizon: usize, cuts: &[usize]) {
+    fn fold(&mut self, found: Option<Blended>, columns: usize, horizon: usize, cuts: &[usize]) {
         let (across, inputs) = (self.looks.across, self.looks.inputs(columns));
         self.keep_ch = if found.is_some() { vec![1.0; columns * horizon] } else { Vec::new() };
         let (before, mut maps) = (std::mem::take(&mut self.across), Maps::default());
