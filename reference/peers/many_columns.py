@@ -1,4 +1,4 @@
-"""Models of `foretoken forecast DATA` on files whose columns have to do with one another, with corrections across columns and without, beside a ridge that sees all columns, a vector autoregression and the baselines.
+"""Models of `foretoken forecast DATA` on files whose columns have to do with one another, with corrections across columns (an autoregression among them) and without, beside a ridge that sees all columns, a vector autoregression and the baselines.
 
 usage: many_columns.py FORETOKEN, the built binary; a table a file
 

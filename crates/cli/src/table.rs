@@ -96,12 +96,23 @@ pub fn show_audits(data: &Prepared) -> Result<(), CliError> {
 
 /// Prints which series are kept within what, if any is.
 pub fn show_bounds(columns: &[Column]) -> Result<(), CliError> {
-    let bounded: Vec<_> = columns.iter().filter(|column| !column.bounds.is_empty()).collect();
-    let each = |column: &&Column| format!("{} {}", column.name, column.bounds);
-    match bounded.len() {
+    let of = |column: &Column| (!column.bounds.is_empty()).then(|| column.bounds.to_string());
+    show_series(columns, of, "forecasts are kept within", "their lowest or highest value")
+}
+
+/// Prints beyond what a stream takes samples for glitches, if there is any such limit.
+pub fn show_limits(columns: &[Column]) -> Result<(), CliError> {
+    let of = |column: &Column| (!column.limits.is_empty()).then(|| limits(column.limits));
+    show_series(columns, of, "a live sample is a glitch beyond", "their limits")
+}
+
+/// Prints what is said of some series, of many of them in `short`.
+fn show_series(columns: &[Column], of: impl Fn(&Column) -> Option<String>, what: &str, short: &str) -> Result<(), CliError> {
+    let each: Vec<String> = columns.iter().filter_map(|column| Some(format!("{} {}", column.name, of(column)?))).collect();
+    match each.len() {
         0 => Ok(()),
-        1..=SERIES => say!("forecasts are kept within: {}", bounded.iter().map(each).collect::<Vec<_>>().join(", ")),
-        count => say!("forecasts of {count} series of {} are kept within their lowest or highest value", columns.len()),
+        1..=SERIES => say!("{what}: {}", each.join(", ")),
+        count => say!("{what}: {count} series of {}, {short}", columns.len()),
     }
 }
 
@@ -109,17 +120,6 @@ pub fn show_bounds(columns: &[Column]) -> Result<(), CliError> {
 pub fn limits(limits: Bounds) -> String {
     let [lowest, highest] = [limits.lowest, limits.highest].map(|limit| limit.map_or("any".into(), figure));
     format!("{lowest} to {highest}")
-}
-
-/// Prints beyond what a stream takes samples for glitches, if there is any such limit.
-pub fn show_limits(columns: &[Column]) -> Result<(), CliError> {
-    let limited: Vec<_> = columns.iter().filter(|column| !column.limits.is_empty()).collect();
-    let each = |column: &&Column| format!("{} {}", column.name, limits(column.limits));
-    match limited.len() {
-        0 => Ok(()),
-        1..=SERIES => say!("a live sample is a glitch beyond: {}", limited.iter().map(each).collect::<Vec<_>>().join(", ")),
-        count => say!("live samples of {count} series of {} are glitches beyond limits", columns.len()),
-    }
 }
 
 fn show_audit(before: &str, found: &Audit) -> Result<(), CliError> {

@@ -13,9 +13,12 @@
 //! Beside all that a vector autoregression may have a share ([`Blend`]). It is linear in the same samples, so that it is folded into the maps of those of all columns: their inputs are then
 //! followed by the columns' means and a 1, and what else is said is kept in part.
 
+mod autoregression;
+
+pub use autoregression::{Blend, Recursion};
+
 use crate::{
     EvalError,
-    autoregression::{Blend, Equations, Held, LONGEST_ORDER, judged},
     backtest::Baseline,
     missing::Filled,
     ridge::{Ridge, Windows, rows_of, steps},
@@ -33,8 +36,6 @@ const LEAST_GAIN: f64 = 0.02;
 const FOLDS: usize = 4;
 /// Most windows of a column, of training rows as of validation rows.
 const MOST_WINDOWS: usize = 20_000;
-/// Values of an autoregression's forecasts from each of its inputs at most.
-const MOST_FORECASTS: usize = 1 << 24;
 /// Windows in one product.
 const BLOCK: usize = 1024;
 /// How far a sample may reach into other columns, in its own column's deviations: as the model cuts them (`LARGEST_SHOWN`).
@@ -78,6 +79,20 @@ pub struct Maps {
     pub maps_kih: Vec<f32>,
 }
 
+impl Maps {
+    /// That of a column, if it has one, of so many inputs.
+    fn of(&self, column: usize, inputs: usize, horizon: usize) -> Option<MatRef<'_, f32>> {
+        let place = self.columns.binary_search(&column).ok()?;
+        Some(rows_of(&self.maps_kih[place * inputs * horizon..][..inputs * horizon], horizon))
+    }
+}
+
+/// What a map makes of the inputs of some windows.
+fn said_by(map: MatRef<'_, f32>, x: &[f64]) -> Mat<f32> {
+    let x: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+    rows_of(&x, map.nrows()) * map
+}
+
 /// What is added to a linear expert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Correction {
@@ -100,9 +115,6 @@ const BOTH: [Seen; 2] = [Seen::Own, Seen::All];
 
 /// A stretch of windows: where their forecasts begin.
 type Stretch = Vec<usize>;
-
-/// What is blended in, and its forecasts from its inputs, one a block.
-type Blended = (Blend, Vec<Mat<f64>>);
 
 /// Where the windows whose rows lie in two quarters are among the stretches, behind those of each, and those of the validation rows.
 const BETWEEN: usize = FOLDS;
@@ -197,56 +209,26 @@ impl Samples {
         Filled::of(column, self.start..end, None).into_values()
     }
 
-    /// Inputs of some windows, `[window][input]`; `own` is the column for maps of its own samples.
-    fn look(&self, seen: Seen, own: &[f64], origins: &[usize]) -> Vec<f64> {
-        let mut x = vec![0.0; origins.len() * self.inputs(seen)];
-        for (x, &origin) in x.chunks_exact_mut(self.inputs(seen).max(1)).zip(origins) {
-            let before = origin - self.start;
-            match seen {
-                Seen::Own => _ = look(&own[..before], x),
-                Seen::All => {
-                    let all = x.chunks_exact_mut(self.looks.across).zip(&self.plain);
-                    all.for_each(|(x, values)| _ = look(&values[..before], x));
-                }
-            }
+    /// The newest samples of all columns before a row less their means, and as far as there is room the means and a 1: as the model looks across them.
+    fn across(&self, origin: usize, x: &mut [f64]) {
+        let (deviations, behind) = x.split_at_mut(self.inputs(Seen::All));
+        for (column, (x, values)) in deviations.chunks_exact_mut(self.looks.across).zip(&self.plain).enumerate() {
+            let mean = look(&values[..origin - self.start], x);
+            behind.get_mut(column).into_iter().for_each(|behind| *behind = mean);
         }
-        x
+        behind.last_mut().into_iter().for_each(|one| *one = 1.0);
     }
 
-    /// Inputs of the maps as they are at last, of some windows: behind those of all columns their means and a 1, where there may be an autoregression.
-    fn look_at_all(&self, origins: &[usize]) -> Vec<f64> {
-        let (inputs, across) = (self.looks.inputs(self.columns), self.looks.across);
+    /// Inputs of some windows, so many each, `[window][input]`; `own` is the column for maps of its own samples.
+    fn look(&self, seen: Seen, own: &[f64], origins: &[usize], inputs: usize) -> Vec<f64> {
         let mut x = vec![0.0; origins.len() * inputs];
         for (x, &origin) in x.chunks_exact_mut(inputs.max(1)).zip(origins) {
-            let (x, behind) = x.split_at_mut(self.columns * across);
-            for (column, (x, values)) in x.chunks_exact_mut(across).zip(&self.plain).enumerate() {
-                let mean = look(&values[..origin - self.start], x);
-                behind.get_mut(column).into_iter().for_each(|behind| *behind = mean);
+            match seen {
+                Seen::Own => _ = look(&own[..origin - self.start], x),
+                Seen::All => self.across(origin, x),
             }
-            behind.last_mut().into_iter().for_each(|one| *one = 1.0);
         }
         x
-    }
-
-    /// What an autoregression sees of some windows, `[window][input]`: the newest `longest` samples of all columns, row by row, the oldest first, and a 1.
-    fn lags(&self, longest: usize, origins: &[usize]) -> Mat<f64> {
-        let mut x = Mat::zeros(origins.len(), self.columns * longest + 1);
-        let mut window = vec![0.0; self.looks.across];
-        for (row, &origin) in origins.iter().enumerate() {
-            for (column, values) in self.plain.iter().enumerate() {
-                let mean = look(&values[..origin - self.start], &mut window);
-                let newest = &window[self.looks.across - longest..];
-                newest.iter().enumerate().for_each(|(lag, value)| x[(row, lag * self.columns + column)] = value + mean);
-            }
-            x[(row, self.columns * longest)] = 1.0;
-        }
-        x
-    }
-
-    /// The next samples of all columns; the mean where there is none yet.
-    fn next(&self, origins: &[usize]) -> Mat<f64> {
-        let of = |row: usize, column: usize| self.plain[column][origins[row] - self.start];
-        Mat::from_fn(origins.len(), self.columns, |row, column| if of(row, column).is_nan() { 0.0 } else { of(row, column) })
     }
 }
 
@@ -301,12 +283,13 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
                 let (left, complete) = self.left(column, origins);
                 for (seen, sums) in BOTH.into_iter().zip(&mut all) {
                     let Some(sums) = sums.as_mut().map(|sums| &mut sums[place]) else { continue };
-                    let mut x = self.samples.look(seen, &own, origins);
+                    let inputs = self.samples.inputs(seen);
+                    let mut x = self.samples.look(seen, &own, origins, inputs);
                     if seen == Seen::Own {
                         let windows = x.chunks_exact_mut(self.samples.looks.own).zip(&complete);
                         windows.filter(|(_, complete)| !**complete).for_each(|(x, _)| x.fill(0.0));
                     }
-                    let x_wi = rows_of(&x, self.samples.inputs(seen));
+                    let x_wi = rows_of(&x, inputs);
                     add_product(&mut sums.cross, x_wi, rows_of(&left, horizon));
                     if seen == Seen::Own {
                         add_product(&mut sums.gram, x_wi, x_wi);
@@ -345,102 +328,13 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
         Ok(Fitted { picks, maps })
     }
 
-    /// The autoregression's equations by stretch of the training rows.
-    fn equations(&self, longest: usize) -> Vec<Equations> {
-        let of = |stretch: &Stretch| {
-            let mut sums = Equations::new(self.columns.len(), longest);
-            for origins in stretch.chunks(BLOCK) {
-                let (x, next) = (self.samples.lags(longest, origins), self.samples.next(origins));
-                add_product(&mut sums.gram, x.as_ref(), x.as_ref());
-                add_product(&mut sums.cross, x.as_ref(), next.as_ref());
-            }
-            sums
-        };
-        self.stretches[..=BETWEEN].par_iter().map(of).collect()
-    }
-
-    /// Windows of a stretch that an autoregression is judged on, beside the expert, or what it is with these maps.
-    fn held(&self, stretch: usize, longest: usize, corrected: Option<&Correction>) -> Held {
-        let (all, horizon) = (&self.stretches[stretch], self.expert.horizon);
-        let every = all.len().div_ceil(judged(self.columns.len(), horizon)).max(1);
-        let origins: Vec<usize> = taken(0..all.len(), every, 0).map(|place| all[place]).collect();
-        let of_column = |column: usize| {
-            let windows = Windows::of(self.columns[column].as_ref(), &origins, &self.expert.inputs, horizon, 1.0);
-            let said = self.expert.say(column, &windows);
-            let mut complete = windows.y.chunks_exact(horizon).zip(said.chunks_exact(horizon)).zip(&windows.means);
-            let (mut came, mut left) = (Vec::new(), Vec::new());
-            for is_complete in &windows.complete {
-                match is_complete.then(|| complete.next()).flatten() {
-                    Some(((y, said), mean)) => {
-                        came.extend(y.iter().map(|y| y + mean));
-                        left.extend(y.iter().zip(said).map(|(y, said)| y - f64::from(*said)));
-                    }
-                    None => [&mut came, &mut left].into_iter().for_each(|all| all.extend(std::iter::repeat_n(f64::NAN, horizon))),
-                }
-            }
-            let end = origins.last().copied().unwrap_or(0);
-            for (seen, maps) in
-                corrected.into_iter().flat_map(|corrected| [(Seen::Own, &corrected.own), (Seen::All, &corrected.across)])
-            {
-                let Ok(place) = maps.columns.binary_search(&column) else { continue };
-                let own = if seen == Seen::Own { self.samples.own(self.columns[column].as_ref(), end) } else { Vec::new() };
-                let inputs = self.samples.inputs(seen);
-                let x: Vec<f32> = self.samples.look(seen, &own, &origins).into_iter().map(|x| x as f32).collect();
-                let more = rows_of(&x, inputs) * rows_of(&maps.maps_kih[place * inputs * horizon..][..inputs * horizon], horizon);
-                for (row, left) in left.chunks_exact_mut(horizon).enumerate() {
-                    left.iter_mut().enumerate().for_each(|(step, left)| *left -= f64::from(more[(row, step)]));
-                }
-            }
-            let level = self.samples.uncut(self.columns[column].as_ref(), end);
-            for (left, &origin) in left.chunks_exact_mut(horizon).zip(&origins) {
-                if is_far(&level[..origin - self.samples.start], self.samples.looks.across) {
-                    left.fill(f64::NAN);
-                }
-            }
-            (came, left)
-        };
-        Held {
-            x: self.samples.lags(longest, &origins),
-            columns: (0..self.columns.len()).into_par_iter().map(of_column).collect(),
-        }
-    }
-
-    /// The autoregressions that pay, or those that are given, with their forecasts from their inputs, fitted on all training windows: one a block.
-    fn autoregression(
-        &self,
-        correction: &Correction,
-        cuts: &[usize],
-        given: Option<&Option<Blend>>,
-    ) -> Result<Option<Blended>, EvalError> {
-        let (horizon, columns) = (self.expert.horizon, self.columns.len());
-        let longest = self.samples.looks.longest(columns, horizon);
-        if longest == 0 {
-            return Ok(None);
-        }
-        let equations = self.equations(longest);
-        let whole = Equations::sum(equations.iter(), columns, longest);
-        let blend = match given {
-            Some(given) => given.clone(),
-            None => {
-                let of = |fold: usize| Equations::sum(fitted_on(fold).map(|stretch| &equations[stretch]), columns, longest);
-                let without: Vec<Equations> = (0..FOLDS).map(of).collect();
-                let quarters: Vec<Held> = (0..FOLDS).map(|fold| self.held(fold, longest, None)).collect();
-                let validation = self.held(HELD_BACK, longest, Some(correction));
-                Blend::judge(&whole, &without, &validation, &quarters, horizon, cuts)
-            }
-        };
-        let Some(blend) = blend else { return Ok(None) };
-        let said_in = blend.picks.iter().map(|pick| whole.solve_tamed(*pick, horizon)).collect::<Result<_, _>>()?;
-        Ok(Some((blend, said_in)))
-    }
-
     /// Products of all columns' samples, by stretch.
     fn grams(&self) -> Vec<Mat<f64>> {
         let inputs = self.samples.inputs(Seen::All);
         let of = |stretch: &Stretch| {
             let mut gram = Mat::zeros(inputs, inputs);
             for origins in stretch.chunks(BLOCK) {
-                let x = self.samples.look(Seen::All, &[], origins);
+                let x = self.samples.look(Seen::All, &[], origins, inputs);
                 add_product(&mut gram, rows_of(&x, inputs), rows_of(&x, inputs));
             }
             gram
@@ -651,50 +545,6 @@ impl Correction {
         if is_finite(&correction.own) && is_finite(&correction.across) { Ok(correction) } else { Err(EvalError::NotFinite) }
     }
 
-    /// Gives the maps of all columns' samples the inputs that autoregressions have beside them, and their share of them; their forecasts are `said_in` their inputs.
-    fn fold(&mut self, found: Option<Blended>, columns: usize, horizon: usize, cuts: &[usize]) {
-        let (across, inputs) = (self.looks.across, self.looks.inputs(columns));
-        self.keep_ch = if found.is_some() { vec![1.0; columns * horizon] } else { Vec::new() };
-        let (before, mut maps) = (std::mem::take(&mut self.across), Maps::default());
-        let share_ch =
-            found.as_ref().map_or_else(|| vec![vec![0.0; horizon]; columns], |(blend, _)| blend.share_ch(horizon, cuts));
-        for (column, share_h) in share_ch.iter().enumerate() {
-            let map = before.columns.binary_search(&column).ok();
-            let map = map.map(|place| &before.maps_kih[place * columns * across * horizon..][..columns * across * horizon]);
-            let blended = found.as_ref().filter(|_| share_h.iter().any(|share| *share > 0.0));
-            if map.is_none() && blended.is_none() {
-                continue;
-            }
-            let mut map_ih = vec![0.0; inputs * horizon];
-            map_ih.iter_mut().zip(map.into_iter().flatten()).for_each(|(to, from)| *to = f64::from(*from));
-            map_ih
-                .chunks_exact_mut(horizon)
-                .for_each(|row| row.iter_mut().zip(share_h).for_each(|(to, share)| *to *= 1.0 - share));
-            for (block, (pick, said_in)) in
-                blended.iter().flat_map(|(blend, said_in)| blend.picks.iter().zip(said_in)).enumerate()
-            {
-                let mut add = |input: usize, of: usize| {
-                    for step in steps(cuts, block) {
-                        map_ih[input * horizon + step] += share_h[step] * said_in[(of, step * columns + column)];
-                    }
-                };
-                for of in 0..pick.order * columns {
-                    let (lag, other) = (of / columns, of % columns);
-                    // A level is a deviation and the mean.
-                    add((other + 1) * across - pick.order + lag, of);
-                    add(columns * across + other, of);
-                }
-                add(inputs - 1, pick.order * columns);
-            }
-            let keep = self.keep_ch.iter_mut().skip(column * horizon).zip(share_h);
-            keep.for_each(|(keep, share)| *keep = (1.0 - share) as f32);
-            maps.columns.push(column);
-            maps.maps_kih.extend(map_ih.iter().map(|weight| *weight as f32));
-        }
-        self.across = maps;
-        self.blend = found.map(|(blend, _)| blend);
-    }
-
     /// Whether nothing is added.
     pub fn is_empty(&self) -> bool {
         self.own.columns.is_empty() && self.across.columns.is_empty()
@@ -725,12 +575,6 @@ impl Looks {
         columns * self.across + if self.autoregression { columns + 1 } else { 0 }
     }
 
-    /// The longest order of an autoregression of so many columns: its forecasts from each of its inputs take memory.
-    fn longest(self, columns: usize, horizon: usize) -> usize {
-        let fits = |order: &usize| (order * columns + 1) * (order + horizon) * columns <= MOST_FORECASTS;
-        (1..=self.across.min(LONGEST_ORDER)).take_while(fits).last().unwrap_or(0)
-    }
-
     fn span(&self, expert: &Ridge) -> usize {
         expert.lookback().max(self.own).max(self.across)
     }
@@ -754,26 +598,24 @@ impl<C: AsRef<[f64]> + Sync> Baseline for Corrected<'_, C> {
     fn forecast(&self, index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64> {
         let (Correction { looks, own, across, keep_ch, .. }, horizon) = (self.correction, self.expert.horizon);
         let mut said = self.expert.forecast(index, column, origins.clone());
-        let of = |maps: &Maps| maps.columns.binary_search(&index).ok();
-        let maps = [(Seen::Own, own, of(own)), (Seen::All, across, of(across))];
-        if maps.iter().all(|(_, _, place)| place.is_none()) {
+        let maps = [own.of(index, looks.own, horizon), across.of(index, looks.inputs(self.columns.len()), horizon)];
+        if maps.iter().all(Option::is_none) {
             return said;
         }
-        let rows = origins.start - looks.own.max(looks.across).min(origins.start)..origins.end.saturating_sub(1);
-        let (end, is_across) = (rows.end, maps[Seen::All as usize].2.is_some());
-        let samples = Samples::of(self.columns, rows, self.expert.inputs.season, *looks, is_across);
-        let own = if maps[Seen::Own as usize].2.is_some() { samples.own(self.columns[index].as_ref(), end) } else { Vec::new() };
+        let (rows, of_own) = (
+            origins.start - looks.own.max(looks.across).min(origins.start)..origins.end.saturating_sub(1),
+            self.columns[index].as_ref(),
+        );
+        let end = rows.end;
+        let samples = Samples::of(self.columns, rows, self.expert.inputs.season, *looks, maps[Seen::All as usize].is_some());
+        let own = if maps[Seen::Own as usize].is_some() { samples.own(of_own, end) } else { Vec::new() };
         let keep_h = keep_ch.get(index * horizon..(index + 1) * horizon).filter(|keep_h| keep_h.iter().any(|keep| *keep < 1.0));
-        let level = if keep_h.is_some() { samples.uncut(self.columns[index].as_ref(), end) } else { Vec::new() };
+        let level = if keep_h.is_some() { samples.uncut(of_own, end) } else { Vec::new() };
         let origins: Vec<usize> = origins.collect();
-        for (seen, maps, place) in maps {
-            let Some(place) = place else { continue };
-            let inputs = if seen == Seen::Own { looks.own } else { looks.inputs(self.columns.len()) };
-            let map = rows_of(&maps.maps_kih[place * inputs * horizon..][..inputs * horizon], horizon);
+        for (seen, map) in BOTH.into_iter().zip(maps) {
+            let Some(map) = map else { continue };
             said.par_chunks_mut(BLOCK * horizon).zip(origins.par_chunks(BLOCK)).for_each(|(said, origins)| {
-                let x = if seen == Seen::Own { samples.look(seen, &own, origins) } else { samples.look_at_all(origins) };
-                let x: Vec<f32> = x.into_iter().map(|x| x as f32).collect();
-                let more = rows_of(&x, inputs) * map;
+                let more = said_by(map, &samples.look(seen, &own, origins, map.nrows()));
                 for (row, (said, &origin)) in said.chunks_exact_mut(horizon).zip(origins).enumerate() {
                     if let Some(keep_h) = keep_h.filter(|_| seen == Seen::All) {
                         if is_far(&level[..origin - samples.start], looks.across) {

@@ -1,6 +1,5 @@
 //! Metrics, baselines and the rolling backtest. Everything is in standardised units, as the benchmarks report it. NaN is a missing value.
 
-mod autoregression;
 mod backtest;
 mod baselines;
 mod board;
@@ -16,11 +15,10 @@ mod ridge;
 mod seasons;
 mod structural;
 
-pub use autoregression::Blend;
 pub use backtest::{Baseline, Origins, Told, Window, evaluate, evaluate_at, residual_spread};
 pub use baselines::SeasonalNaive;
 pub use board::{ScoreBoard, Unit};
-pub use correction::{Corrected, Correction, Looks, Maps, Pick, Seen};
+pub use correction::{Blend, Corrected, Correction, Looks, Maps, Pick, Recursion, Seen};
 pub use error::EvalError;
 pub use horizons::HorizonBoards;
 pub use metrics::{ColumnScores, Scores, adjusted_rand_index, naive_scales};

@@ -184,7 +184,7 @@ pub(crate) struct Windows {
     /// `[window][horizon]`.
     pub y: Vec<f64>,
     /// `[window]`.
-    pub means: Vec<f64>,
+    means: Vec<f64>,
     /// Which of the origins, in order, have a window.
     pub complete: Vec<bool>,
 }

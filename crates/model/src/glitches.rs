@@ -35,7 +35,7 @@ pub struct Glitches {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Beyond {
-    /// Values in a row near one another, [`LEVEL`] at most; 0 within the limits.
+    /// Values in a row near one another, 3 at most; 0 within the limits.
     values: u8,
     /// The newest of them, and how often it came.
     last: f64,

@@ -6,7 +6,8 @@
 //! `p`, if there is a profile, are the means of the last cycles at each phase of a season, that of the next sample first. With a return to the mean of all
 //! samples so far that mean, less mean(z), is the last input.
 //! With maps of the columns' own, fitted or structural, each adds `[z' − mean(z')]·D`, z' the last samples that they look back. With corrections some columns
-//! have a map more, `x·D`: of their own last samples, or of those of all columns, `x = [z_1 − mean(z_1), …, z_C − mean(z_C)]`.
+//! have a map more, `x·D`: of their own last samples, or of those of all columns, `x = [z_1 − mean(z_1), …, z_C − mean(z_C)]`. With an autoregression these are followed by
+//! the means and a 1, and of all else a part is kept, `keep·ŷ`.
 //! A missing sample is the newest that is there at its place in the last seasons, where maps or profile have one, else the sample before it.
 //! In units of the columns' training deviation. Its weights are fitted elsewhere, in closed form; before `lookback` samples it has no say.
 
@@ -473,7 +474,8 @@ impl LinearExpert {
         mean
     }
 
-    /// Whether a column's forecast after `history` does so: an autoregression in it would draw one that is beyond where samples are cut back there.
+    /// Whether a column's forecast after `history` looks at the samples of all columns: an autoregression in it would draw a column that is beyond where samples are cut
+    /// back there.
     pub(crate) fn is_across(&self, column: usize, history: &ColumnHistory) -> bool {
         let horizon = self.weights.bias_h.len();
         let is_blended = || self.weights.keep_ch.iter().skip(column * horizon).take(horizon).any(|keep| *keep < 1.0);

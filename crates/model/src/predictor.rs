@@ -18,7 +18,6 @@ use crate::{
     covariates::{Along, Beside},
     forecaster::Forecaster,
     layer::{State, Workspace},
-    linear_expert::LinearExpert,
     network::Heard,
     refresh::Refresh,
     scaler::{ColumnHistory, ScalerKind},
@@ -342,7 +341,7 @@ impl Predictor {
             }
             if let Some(following) = &mut self.following {
                 let (along, time) = (&self.along, self.samples - 1);
-                look_across(&self.columns, self.forecaster.linear().map_or(0, LinearExpert::across), &mut self.across);
+                look_across(&self.forecaster, &self.columns, &mut self.across);
                 for (index, history) in self.columns.iter().enumerate() {
                     let (hidden, value) = (&self.hidden_cd[index * width..][..width], self.standardised[index]);
                     let place = Place { along, column: index, passed: 0, across: &self.across };
@@ -440,8 +439,8 @@ impl Predictor {
         let levels = self.forecaster.blueprint().levels.shape();
         let (horizon, lookback) = (outputs / levels.0, self.forecaster.blueprint().lookback());
         self.along.reach_ahead(self.forecaster.covariates(), horizon)?;
-        look_across(&self.columns, self.forecaster.linear().map_or(0, LinearExpert::across), &mut self.across);
-        let across = missing_across(&self.columns, self.forecaster.linear().map_or(0, LinearExpert::across));
+        look_across(&self.forecaster, &self.columns, &mut self.across);
+        let across = missing_across(&self.columns, self.forecaster.samples_across());
         for index in 0..self.columns.len() {
             forecast.missing[index] = match self.columns[index].seen() {
                 0 => 1.0,

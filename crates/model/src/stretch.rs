@@ -8,7 +8,6 @@ use crate::{
     conformal::{Knots, Learner},
     covariates::Along,
     forecaster::Forecaster,
-    linear_expert::LinearExpert,
     network::Heard,
     predictor::{Parts, Predictor},
     refresh::Refresh,
@@ -303,14 +302,13 @@ impl Predictor {
         if width == 0 || !(0..rows).any(&wanted) {
             return Vec::new();
         }
-        let samples = self.forecaster.linear().map_or(0, LinearExpert::across);
         let (mut histories, mut across) = (self.columns.clone(), vec![0.0; rows * width]);
         for (row, across) in across.chunks_exact_mut(width).enumerate() {
             for ((history, column), values) in histories.iter_mut().zip(self.forecaster.columns()).zip(values) {
                 history.push(column.standardise(values[row]), &self.forecaster.config().scaler);
             }
             if wanted(row) {
-                look_across(&histories, samples, across);
+                look_across(&self.forecaster, &histories, across);
             }
         }
         across

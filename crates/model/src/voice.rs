@@ -38,8 +38,9 @@ pub(crate) struct Place<'a> {
 }
 
 /// The newest samples of all columns less each column's mean of them, `[column][sample]`, and as far as there is room the means and a 1.
-pub(crate) fn look_across(histories: &[ColumnHistory], samples: usize, across: &mut [f32]) {
-    if across.is_empty() {
+pub(crate) fn look_across(forecaster: &Forecaster, histories: &[ColumnHistory], across: &mut [f32]) {
+    let samples = forecaster.samples_across();
+    if samples == 0 {
         return;
     }
     let (deviations, behind) = across.split_at_mut(histories.len() * samples);
@@ -51,7 +52,12 @@ pub(crate) fn look_across(histories: &[ColumnHistory], samples: usize, across: &
 }
 
 impl Forecaster {
-    /// Values of [`look_across`] that its linear expert looks at.
+    /// The newest samples of each column that its linear expert looks at in all of them; 0 where it does not.
+    pub(crate) fn samples_across(&self) -> usize {
+        self.linear().map_or(0, LinearExpert::across)
+    }
+
+    /// Values that [`look_across`] makes of them.
     pub(crate) fn across(&self) -> usize {
         self.linear().map_or(0, LinearExpert::inputs_across)
     }

@@ -271,9 +271,7 @@ impl Live {
         }
         counted
     }
-}
 
-impl Live {
     /// Takes the sample of a line, unless its stamp does not come after the one before, or is none of what is known ahead. Samples that its stamp passes over
     /// are missing ones before it, as many as that is at most.
     ///
@@ -293,26 +291,21 @@ impl Live {
             _ => over,
         };
         let missing = if rows <= most_missing { rows as usize } else { 0 };
-        let (seen, mut values) = (glitches.clone(), told.to_vec());
-        glitches.mask(&mut values);
-        // What is refused leaves no gap behind.
-        if let Err(error) = predictor.check_whole().and_then(|()| predictor.check_sample(&values[..columns], &values[columns..]))
-        {
-            *glitches = seen;
-            return Err(error.into());
-        }
-        let mut advance = || {
-            tell_nothing(predictor, passed.max(missing) + 1 + horizon)?;
+        let (mut seen, mut values) = (glitches.clone(), told.to_vec());
+        seen.mask(&mut values);
+        let (sample, past) = values.split_at(columns);
+        tell_nothing(predictor, passed.max(missing) + 1 + horizon)?;
+        if missing > 0 {
+            // What is refused leaves no gap behind.
+            predictor.check_whole()?;
+            predictor.check_sample(sample, past)?;
             let nothing = vec![f64::NAN; values.len()];
             for _ in 0..missing {
                 predictor.advance_beside(&nothing[..columns], &nothing[columns..])?;
             }
-            predictor.advance_after(passed.saturating_sub(missing), &values[..columns], &values[columns..])
-        };
-        if let Err(error) = advance() {
-            *glitches = seen;
-            return Err(error.into());
         }
+        predictor.advance_after(passed.saturating_sub(missing), sample, past)?;
+        *glitches = seen;
         place.take(passed);
         if let Some(tick) = tick {
             place.clock.take(tick);
