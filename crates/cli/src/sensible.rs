@@ -184,23 +184,25 @@ fn format(data: &Path) -> Result<Format, CliError> {
 /// Samples in a season, 1 if there is none: what the stamps tell if the rows hold a few of it, else what the rows themselves show.
 /// And those that structural maps have: what the stamps tell only if the rows show it.
 fn seasons_of(signal: &Signal, rows: usize) -> (usize, Vec<usize>) {
-    // Of a day for what is faster, of a week for days and workdays, of a year for weeks, months and quarters.
-    let told = match (signal.stamps.months(), signal.step()) {
-        _ if signal.stamps.are_counts() => 1,
-        (Some(months), _) if 12 % months == 0 => (12 / months) as usize,
-        (None, Some(step)) if step < DAY && DAY % step == 0 => (DAY / step) as usize,
-        (None, None) if signal.stamps.are_workdays() => 5,
-        (None, Some(DAY)) => 7,
-        (None, Some(step)) if step == 7 * DAY => 52,
-        _ => 1,
+    // Of a day, and days of a week, for what is faster, of a week for days, of a year for weeks, months and quarters.
+    let (told, days) = match (signal.stamps.months(), signal.step(), signal.stamps.each_day_and_week()) {
+        _ if signal.stamps.are_counts() => (1, None),
+        (Some(months), ..) if 12 % months == 0 => ((12 / months) as usize, None),
+        (None, _, Some([1, days])) => (days, None),
+        (None, _, Some([rows, days])) => (rows, Some(days)),
+        (None, Some(step), _) if step < DAY && DAY % step == 0 => ((DAY / step) as usize, Some(7)),
+        (None, Some(DAY), _) => (7, None),
+        (None, Some(step), _) if step == 7 * DAY => (52, None),
+        _ => (1, None),
     };
     let past = signal.slice(0..rows);
     if told > 1 && told * FEWEST_SEASONS <= rows {
-        let is_day = signal.step().is_some_and(|step| step < DAY);
-        return match (shows_season(&past, told), is_day) {
-            (true, true) => (told, vec![told, 7 * told]),
-            (true, false) => (told, vec![told]),
-            (false, _) => {
+        let week = days.map(|days| days * told);
+        // Of days that differ most from one another the week alone may be alike.
+        let shows_week = || week.is_some_and(|week| week * FEWEST_SEASONS <= rows && shows_season(&past, week));
+        return match shows_season(&past, told) || shows_week() {
+            true => (told, std::iter::once(told).chain(week).collect()),
+            false => {
                 if 2 * told <= LONGEST_MAP {
                     remark!(
                         "the training rows show no season of {told} samples above their noise: the linear expert's structural maps have none"

@@ -1,8 +1,8 @@
 //! The clock of a live stream: whether stamps go on, and how many samples lie between two of them.
 
 use crate::{
-    DataError, compact,
-    grid::{self, Unit, WEEKENDS},
+    DataError, Hours, compact,
+    hours::Open,
     stamps::{self, Clock as Counts, DAY, Form, SECOND, Time, nanoseconds},
 };
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,8 @@ const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 ///
 /// The step is told by the newest nine differences: of those up to half above their lower quartile, as more is a gap, the median. So no two stamps that came
 /// early or late make it another. What passed is the difference in steps, to the nearest, less one. Where that would be a guess nothing passed: before there
-/// are two stamps, among stamps that are text, and where the step is 28 to 31 days, a month's. An empty stamp says nothing. From a Friday to a Monday two days
-/// passed, until two weekends were passed over, the one that is looked at among them, and no Saturday or Sunday was ever seen; then days are Mondays to Fridays. Integers are dates
+/// are two stamps, among stamps that are text, and where the step is 28 to 31 days, a month's. An empty stamp says nothing. Where samples are of some
+/// hours of the week, those that are not pass by; a stamp that is not within them is refused. Integers are dates
 /// (`20240131`) as long as all of them can be, with as many digits. Stamps with an offset count in UTC; where the offset changes
 /// and whole days of their clocks lie between them, those are counted.
 ///
@@ -34,7 +34,12 @@ const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 ///
 /// It can be kept, and goes on as it was.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Clock(State);
+#[serde(transparent)]
+pub struct Clock {
+    state: State,
+    #[serde(skip)]
+    hours: Option<Hours>,
+}
 
 /// A stamp that was looked at.
 #[derive(Clone, Copy, Debug)]
@@ -67,10 +72,6 @@ struct Pace {
     /// How many there were.
     #[serde(default)]
     count: usize,
-    /// Fridays with a Monday after them.
-    weekends: usize,
-    /// Whether there was a Saturday or a Sunday.
-    on_weekends: bool,
     /// The stamp of the line before, if it was refused as a leap.
     #[serde(default)]
     leapt: Option<Time>,
@@ -84,10 +85,15 @@ impl Tick {
 }
 
 impl Clock {
+    /// The same of samples that are of these hours of the week, if any.
+    pub fn within(self, hours: Option<Hours>) -> Self {
+        Self { hours: hours.filter(Hours::closes), ..self }
+    }
+
     /// Looks at the stamp of a line.
     ///
     /// # Errors
-    /// A stamp that is not after the one before, or leaps, or that is text or of another kind where the first was none.
+    /// A stamp that is not after the one before, or leaps, or is not in the clock's hours, or that is text or of another kind where the first was none.
     pub fn look(&mut self, stamp: &str, line: u64) -> Result<Tick, DataError> {
         let refused = |expected: String| DataError::Field {
             source_name: "line".into(),
@@ -96,11 +102,15 @@ impl Clock {
             expected: expected.into(),
             found: stamp.into(),
         };
-        let time = match self.0 {
+        let time = match self.state {
             State::Text => None,
             _ => stamps::parse(stamp),
         };
-        let (passed, state) = match (self.0, time) {
+        let at = time.map(|time| date(time, None).unwrap_or(time)).filter(|at| at.form.clock() != Counts::Integer);
+        if let Some((hours, _)) = self.hours.zip(at).filter(|(hours, at)| !hours.holds(local(*at))) {
+            return Err(refused(format!("a stamp in hours of {hours}")));
+        }
+        let (passed, state) = match (self.state, time) {
             (State::Fresh, None) if stamp.trim().is_empty() => (0, State::Fresh),
             (State::Fresh | State::Text, None) => (0, State::Text),
             (State::Fresh, Some(time)) => (0, State::Stamped(Pace::new(time), date(time, None).map(Pace::new))),
@@ -111,9 +121,9 @@ impl Clock {
                     return Err(refused(dates.unwrap_or(pace).expected()));
                 }
                 let (own, at) = as_date.unwrap_or((pace, time));
-                let passed = own.passed(at);
-                if own.leaps(at, passed) && !pace.leapt.is_some_and(|leapt| pace.goes_on(leapt, time)) {
-                    self.0 = State::Stamped(Pace { leapt: Some(time), ..pace }, dates);
+                let passed = own.passed(at, self.hours);
+                if own.leaps(at, passed) && !pace.leapt.is_some_and(|leapt| pace.goes_on(leapt, time, self.hours)) {
+                    self.state = State::Stamped(Pace { leapt: Some(time), ..pace }, dates);
                     let last = own.last.text().unwrap_or_default();
                     return Err(refused(format!(
                         "a stamp at most {LONGEST_GAP} steps after the one before, {last}, and at most a year or {} steps, or another that goes on from one further ahead",
@@ -129,7 +139,7 @@ impl Clock {
 
     /// Goes on to a stamp that was looked at.
     pub fn take(&mut self, tick: Tick) {
-        self.0 = tick.state;
+        self.state = tick.state;
     }
 }
 
@@ -142,15 +152,7 @@ fn date(time: Time, form: Option<Form>) -> Option<Time> {
 
 impl Pace {
     fn new(first: Time) -> Self {
-        Self {
-            last: first,
-            step: None,
-            recent: [0; RECENT],
-            count: 0,
-            weekends: 0,
-            on_weekends: is_on_weekend(first),
-            leapt: None,
-        }
+        Self { last: first, step: None, recent: [0; RECENT], count: 0, leapt: None }
     }
 
     fn leaps(&self, next: Time, passed: u64) -> bool {
@@ -159,9 +161,9 @@ impl Pace {
     }
 
     /// Whether `next` goes on from a stamp that leapt.
-    fn goes_on(&self, leapt: Time, next: Time) -> bool {
+    fn goes_on(&self, leapt: Time, next: Time, hours: Option<Hours>) -> bool {
         let there = Self { last: leapt, ..*self };
-        nanoseconds(next) > nanoseconds(leapt) && !there.leaps(next, there.passed(next))
+        nanoseconds(next) > nanoseconds(leapt) && !there.leaps(next, there.passed(next, hours))
     }
 
     fn has_days(&self) -> bool {
@@ -176,24 +178,16 @@ impl Pace {
         if ahead != 0 && in_days { local } else { utc }
     }
 
-    fn passed(&self, next: Time) -> u64 {
+    fn passed(&self, next: Time, hours: Option<Hours>) -> u64 {
         let known = |step: &i128| *step > 0 && !(self.has_days() && MONTHS.contains(step));
         let Some(step) = self.step.filter(known) else { return 0 };
-        let steps = if self.are_workdays(next) {
-            i128::from(workday(next) - workday(self.last))
-        } else {
-            (self.difference(next) + step / 2) / step
+        let open =
+            hours.filter(|_| self.has_days() && step % SECOND == 0).and_then(|hours| Open::new(hours, (step / SECOND) as i64));
+        let steps = match open {
+            Some(open) => i128::from(open.place(local(next)) - open.place(local(self.last))),
+            None => (self.difference(next) + step / 2) / step,
         };
         u64::try_from((steps - 1).max(0)).unwrap_or(u64::MAX)
-    }
-
-    fn passes_weekend(&self, next: Time) -> bool {
-        self.has_days() && grid::weekday(local(self.last)) == 4 && self.difference(next) == 3 * DAYS
-    }
-
-    fn are_workdays(&self, next: Time) -> bool {
-        let weekends = self.weekends + usize::from(self.passes_weekend(next));
-        self.step == Some(DAYS) && self.has_days() && weekends >= WEEKENDS && !self.on_weekends && !is_on_weekend(next)
     }
 
     fn after(&self, next: Time) -> Self {
@@ -209,15 +203,7 @@ impl Pace {
         let short = known[(known.len() - 1) / 4];
         let one = known.partition_point(|difference| *difference < short + short / 2 + 1);
         let step = known[(one - 1) / 2];
-        Self {
-            last: next,
-            step: Some(step),
-            recent,
-            count,
-            weekends: self.weekends + usize::from(self.passes_weekend(next)),
-            on_weekends: self.on_weekends || is_on_weekend(next),
-            leapt: None,
-        }
+        Self { last: next, step: Some(step), recent, count, leapt: None }
     }
 
     /// What would follow.
@@ -239,21 +225,16 @@ fn local(time: Time) -> i64 {
     time.ticks.saturating_add(time.offset.into())
 }
 
-fn is_on_weekend(time: Time) -> bool {
-    time.form.clock() != Counts::Integer && grid::weekday(local(time)) >= 5
-}
-
-fn workday(time: Time) -> i64 {
-    grid::place(Unit::Workday, local(time))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// What passed before each of some stamps, which all are taken.
     fn passed(stamps: &[&str]) -> Vec<u64> {
-        let mut clock = Clock::default();
+        passed_by(Clock::default(), stamps)
+    }
+
+    fn passed_by(mut clock: Clock, stamps: &[&str]) -> Vec<u64> {
         let mut look = |(at, stamp): (usize, &&str)| {
             let tick = clock.look(stamp, at as u64 + 1).unwrap_or_else(|error| panic!("{error}"));
             clock.take(tick);
@@ -360,11 +341,11 @@ mod tests {
     #[test]
     fn a_clock_that_was_kept_goes_on() {
         let stamps = ["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09", "2024-01-12", "2024-01-15", "2024-01-17"];
-        let expected = passed(&stamps);
+        let expected = [0, 0, 0, 0, 2, 0, 1];
         let mut clock = Clock::default();
         for (stamp, expected) in stamps.iter().zip(expected) {
             let kept = serde_json::to_string(&clock).expect("text");
-            clock = serde_json::from_str(&kept).expect("a clock");
+            clock = serde_json::from_str::<Clock>(&kept).expect("a clock").within(Some("mon-fri".parse().expect("hours")));
             let tick = clock.look(stamp, 1).expect(stamp);
             assert_eq!(tick.passed(), expected, "{stamp}");
             clock.take(tick);
@@ -419,23 +400,28 @@ mod tests {
     }
 
     #[test]
-    fn weekends_are_passed_over_by_workdays() {
+    fn what_is_not_in_its_hours_passes_by() {
+        let within = |hours: &str| Clock::default().within(Some(hours.parse().expect(hours)));
+        let check = |hours: &str, stamps: &[&str], expected: &[u64]| {
+            assert_eq!(passed_by(within(hours), stamps), expected, "{hours} {stamps:?}");
+        };
         // 2024-01-04 is a Thursday.
-        let days =
-            ["04", "05", "08", "09", "10", "11", "12", "15", "17", "18", "19", "22", "24"].map(|day| format!("2024-01-{day}"));
-        let mut days: Vec<&str> = days.iter().map(String::as_str).collect();
-        check(&days, &[0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
-        // A Saturday makes them days, for ever.
-        days.extend(["2024-01-26", "2024-01-27", "2024-01-29", "2024-02-02", "2024-02-05"]);
-        check(&days[11..], &[0, 0, 0, 0, 1, 3, 1]);
-        assert_eq!(passed(&days)[13..], [1, 0, 1, 3, 2]);
-        // Weekends are no days of hours.
-        check(
-            &["2024-01-05 16:00", "2024-01-05 17:00", "2024-01-08 17:00", "2024-01-12 17:00", "2024-01-15 17:00"],
-            &[0, 0, 71, 95, 71],
-        );
-        let compact = ["20240104", "20240105", "20240108", "20240109", "20240110", "20240111", "20240112", "20240115"];
-        check(&compact, &[0, 0, 2, 0, 0, 0, 0, 0]);
+        let days = ["04", "05", "08", "09", "12", "15", "17", "22"].map(|day| format!("2024-01-{day}"));
+        check("mon-fri", &days.each_ref().map(String::as_str), &[0, 0, 0, 0, 2, 0, 1, 2]);
+        check("mon-fri", &["20240104", "20240105", "20240108", "20240110"], &[0, 0, 0, 1]);
+        check("always", &["2024-01-04", "2024-01-05", "2024-01-08"], &[0, 0, 2]);
+        let hours = ["04 15:00", "04 16:00", "05 09:00", "05 11:00", "05 16:00", "08 09:00", "10 10:00"];
+        let hours = hours.map(|hour| format!("2024-01-{hour}:00"));
+        check("mon-fri 09:00-17:00", &hours.each_ref().map(String::as_str), &[0, 0, 0, 1, 4, 0, 16]);
+        // By the local clock, whose offset changed.
+        let local = ["2024-03-29 15:00+01:00", "2024-03-29 16:00+01:00", "2024-04-01 09:00+02:00", "2024-04-01 10:00+02:00"];
+        check("mon-fri 09:00-17:00", &local, &[0; 4]);
+        // A night is no step.
+        check("mon-fri 09:00-17:00", &[&hours[1], &hours[2], "2024-01-05 10:00:00", &hours[4]], &[0, 0, 0, 5]);
+        for (stamp, hours) in [("2024-01-06", "mon-fri"), ("20240106", "mon-fri"), ("2024-01-05 17:00", "mon-fri 09:00-17:00")] {
+            let error = within(hours).look(stamp, 7).expect_err(stamp).to_string();
+            assert_eq!(error, format!("line:7: column `stamp`: expected a stamp in hours of {hours}, found `{stamp}`"));
+        }
     }
 
     #[test]

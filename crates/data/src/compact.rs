@@ -6,7 +6,7 @@
 //! are gaps.
 
 use crate::{
-    grid,
+    Hours, grid,
     stamps::{self, Form},
 };
 use jiff::civil::{Date, DateTime, Time};
@@ -45,14 +45,14 @@ pub(crate) fn write(time: DateTime, digits: u8) -> String {
 
 /// Groups of sequences of sorted integers as dates, sequence by sequence, and the form of these; none where they are integers. A
 /// group has one clock.
-pub(crate) fn dates(groups: &[Vec<&[i64]>]) -> Option<(Vec<Vec<i64>>, Form)> {
+pub(crate) fn dates(groups: &[Vec<&[i64]>], told: Option<Hours>) -> Option<(Vec<Vec<i64>>, Form)> {
     let all = || groups.iter().flatten();
     let (digits, _) = seconds(*all().flat_map(|numbers| numbers.iter()).next()?)?;
     let ticks = |&number: &i64| seconds(number).filter(|(own, _)| *own == digits).map(|(_, ticks)| ticks);
     let dates = all().map(|numbers| numbers.iter().map(ticks).collect()).collect::<Option<Vec<Vec<i64>>>>()?;
     let mut rest = dates.iter().map(Vec::as_slice);
     let grouped: Vec<Vec<&[i64]>> = groups.iter().map(|group| rest.by_ref().take(group.len()).collect()).collect();
-    let (as_dates, as_integers) = (grid::misfits(&grouped, true), grid::misfits(groups, false));
+    let (as_dates, as_integers) = (grid::misfits(&grouped, true, told), grid::misfits(groups, false, told));
     let many = dates.iter().any(|dates| dates.len() >= MANY);
     let are_dates = as_dates < as_integers || (many && as_dates == as_integers);
     are_dates.then_some((dates, Form::Digits(digits)))
@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn are_dates(numbers: impl IntoIterator<Item = i64>) -> bool {
-        dates(&[vec![&numbers.into_iter().collect::<Vec<_>>()]]).is_some()
+        dates(&[vec![&numbers.into_iter().collect::<Vec<_>>()]], None).is_some()
     }
 
     #[test]

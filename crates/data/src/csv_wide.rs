@@ -1,7 +1,7 @@
 //! Wide files, read strictly: a stamp column first, then one column a series.
 
 use crate::{
-    CalendarFeature, DataError, Signal, Stamps, calendar, grid, number,
+    CalendarFeature, DataError, Hours, ReadOptions, Signal, Stamps, calendar, grid, number,
     read::KNOWN,
     stamps::{self, Form, Settled, Time, difference, nanoseconds},
     table::{Field, Header, Rows, Table, fault},
@@ -76,7 +76,8 @@ pub fn known_columns<'a>(names: &'a [String], features: &[CalendarFeature]) -> R
 
 /// Reads covariates known ahead by `names`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
 /// columns are passed over. Stamps that are no dates, times or numbers are taken in the order they are in. Of a file that
-/// begins among the rows that were known before, of the stamps `before`, or earlier, those are passed over. A number of `missing` is not known.
+/// begins among the rows that were known before, of the stamps `before`, or earlier, those are passed over. A number of `options.missing` is not known, and rows
+/// are of `options.hours` if these are told.
 ///
 /// # Errors
 /// As [`read_wide`], each with the file; a name that is neither; a stamp that is not the one after the stamp above, or after what was known before, so that
@@ -85,7 +86,7 @@ pub fn read_known(
     path: &Path,
     names: &[String],
     features: &[CalendarFeature],
-    missing: &[f64],
+    options: &ReadOptions,
     before: &[String],
 ) -> Result<Known, DataError> {
     let table = Table::open(path)?;
@@ -103,14 +104,14 @@ pub fn read_known(
         }
         for ((_, place), values) in columns.iter().zip(&mut values) {
             let field = lines.field(*place);
-            let value = field.finite_or_truth().filter(|value| !missing.contains(value));
+            let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
             values.push(value.ok_or_else(|| header.field(line, *place, KNOWN, field))?);
         }
         stamps.push(lines.field(0).text().into_owned());
         times.push((line, lines.field(0).time()));
     }
     in_utf8(path, &*lines)?;
-    check_steps(header, &stamps, &times, before.len())?;
+    check_steps(header, &stamps, &times, before.len(), options.hours)?;
     let calendar = calendar(&stamps.clone().into(), 0, features, false).map_err(|error| match error {
         DataError::Calendar { number, found } => {
             fault(path, "a date or a date and time for the calendar", format!("`{found}` as stamp {number}"))
@@ -126,7 +127,13 @@ pub fn read_known(
 
 /// Refuses stamps that go back, stay or leave one out, from row `new` on. `times` are their lines and what they say; where the first says nothing, none is
 /// looked at.
-fn check_steps(header: &Header, stamps: &[String], times: &[(u64, Option<Time>)], new: usize) -> Result<(), DataError> {
+fn check_steps(
+    header: &Header,
+    stamps: &[String],
+    times: &[(u64, Option<Time>)],
+    new: usize,
+    told: Option<Hours>,
+) -> Result<(), DataError> {
     let Some(&(_, Some(first))) = times.first() else { return Ok(()) };
     let refused =
         |row: usize, expected: Cow<'static, str>| Err(header.field(times[row].0, 0, expected, Field::Text(&stamps[row])));
@@ -140,9 +147,13 @@ fn check_steps(header: &Header, stamps: &[String], times: &[(u64, Option<Time>)]
         }
         stamped.push(time);
     }
-    let Some(Settled { ticks, resolution, style }) = stamps::settled(&stamped) else { return Ok(()) };
-    // One weekend is enough to be passed over: what is known ahead may be a week.
-    let fit = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, 1);
+    let Some(Settled { ticks, resolution, style }) = stamps::settled(&stamped, told) else { return Ok(()) };
+    if let Some(hours) = told.filter(|_| style.form != Form::Integer)
+        && let Some(row) = (new..ticks.len()).find(|&row| !hours.holds(ticks[row]))
+    {
+        return refused(row, format!("a stamp in hours of {hours}").into());
+    }
+    let fit = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, told);
     let grid = &fit.grids[0];
     let place = |row: usize| fit.position(0, row, ticks[row]).0;
     let Some(row) = (new.max(1)..ticks.len()).find(|&row| place(row) != place(row - 1) + 1) else { return Ok(()) };
@@ -162,13 +173,15 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(b"t,x,heat\n2024-01-05,a,3\n2024-01-06,b,4.5\n").expect("written");
         let names = ["weekend".to_string(), "heat".into()];
-        let known = read_known(file.path(), &names, &[CalendarFeature::Weekend], &[], &[]).expect("reads");
+        let known = read_known(file.path(), &names, &[CalendarFeature::Weekend], &ReadOptions::default(), &[]).expect("reads");
         assert_eq!(
             known,
             Known { stamps: vec!["2024-01-05".into(), "2024-01-06".into()], values: vec![vec![0.0, 1.0], vec![3.0, 4.5]] }
         );
         for (names, expected) in [(["rain"], "expected a column `rain`"), (["x"], ":2: column `x`: expected a finite number")] {
-            let error = read_known(file.path(), &names.map(String::from), &[], &[], &[]).expect_err("refused").to_string();
+            let error = read_known(file.path(), &names.map(String::from), &[], &ReadOptions::default(), &[])
+                .expect_err("refused")
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -177,7 +190,8 @@ mod tests {
     fn the_calendar_of_what_is_known_is_that_of_its_clock() {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(b"t,x\n2024-03-30T00:00+01:00,1\n2024-03-31T00:00+01:00,2\n2024-04-01T00:00+02:00,3\n").expect("written");
-        let known = read_known(file.path(), &["weekend".to_string()], &[CalendarFeature::Weekend], &[], &[]).expect("reads");
+        let known = read_known(file.path(), &["weekend".to_string()], &[CalendarFeature::Weekend], &ReadOptions::default(), &[])
+            .expect("reads");
         assert_eq!(known.values, [[1.0, 1.0, 0.0]]);
     }
 
@@ -188,7 +202,7 @@ mod tests {
         let names = ["weekend".to_string(), "x".into()];
         let after = |before: &[&str]| {
             let before: Vec<String> = before.iter().map(ToString::to_string).collect();
-            read_known(file.path(), &names, &[CalendarFeature::Weekend], &[], &before)
+            read_known(file.path(), &names, &[CalendarFeature::Weekend], &ReadOptions::default(), &before)
         };
         // One day alone tells of no local clock.
         let known = after(&["2024-03-30T00:00+01:00", "2024-03-31T00:00+01:00"]).expect("reads");
@@ -204,7 +218,13 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("written");
         let name = file.path().display().to_string();
-        let known = read_known(file.path(), &["x".to_string()], features, &[-9999.0], &[]);
+        let known = read_known(
+            file.path(),
+            &["x".to_string()],
+            features,
+            &ReadOptions { missing: vec![-9999.0], ..ReadOptions::default() },
+            &[],
+        );
         known.map(|known| known.values).map_err(|error| (name, error.to_string()))
     }
 
@@ -263,12 +283,30 @@ mod tests {
             &["202411", "202412", "202501", "202502"],
             &["2024-03-30T00:00+01:00", "2024-03-31T00:00+01:00", "2024-04-01T00:00+02:00", "2024-04-02T00:00+02:00"],
             &["2024-02-01 00:00:00+01:00", "2024-03-01 00:00:00+01:00", "2024-04-01 00:00:00+02:00"],
-            // Thursday, Friday, Monday.
-            &["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"],
-            &["2024-01-04T00:00+05:30", "2024-01-05T00:00+05:30", "2024-01-08T00:00+05:30", "2024-01-09T00:00+05:30"],
         ] {
             let expected: Vec<f64> = (0..stamps.len()).map(|row| row as f64).collect();
             assert_eq!(known(&stamped(stamps), &[]), Ok(vec![expected]), "{stamps:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_of_the_hours_that_are_told() {
+        let known = |stamps: &[&str]| {
+            let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+            file.write_all(stamped(stamps).as_bytes()).expect("written");
+            let options = ReadOptions { hours: Some("mon-fri 09:00-17:00".parse().expect("hours")), ..ReadOptions::default() };
+            let known = read_known(file.path(), &["x".to_string()], &[], &options, &[]);
+            known.map(|known| known.stamps.len()).map_err(|error| error.to_string())
+        };
+        // A Friday and a Monday.
+        let weekend = ["2024-01-05 15:00+05:30", "2024-01-05 16:00+05:30", "2024-01-08 09:00+05:30"];
+        assert_eq!((known(&weekend), known(&weekend.map(|stamp| &stamp[..16]))), (Ok(3), Ok(3)));
+        for (last, expected) in [
+            ("2024-01-08 10:00", "expected 2024-01-08 09:00, a step after the one above"),
+            ("2024-01-08 18:00", "expected a stamp in hours of mon-fri 09:00-17:00"),
+        ] {
+            let error = known(&["2024-01-05 15:00", "2024-01-05 16:00", last]).expect_err(last);
+            assert!(error.ends_with(&format!(":4: column `t`: {expected}, found `{last}`")), "{error}");
         }
     }
 

@@ -2,22 +2,20 @@
 //!
 //! Its unit is the tick of a stamp, or the month where no two stamps are less than 28 days apart and all have one day of the month
 //! (its last, where a month is shorter) at one time of the day; stamps that are all the same tell of no month. So months and years are
-//! regular although their days are not. It is the day of work where stamps are most often a day apart, at one time of the day, and pass
-//! over Saturdays and Sundays.
+//! regular although their days are not. It is the row of an hour of the week where stamps pass over all others, nights or weekends.
 
 mod fit;
 
 pub(crate) use fit::{Fit, fit};
 
-use crate::stamps::{self, DAY};
+use crate::{
+    hours::{self, Hours, Open},
+    stamps::{self, DAY},
+};
 use std::collections::BTreeMap;
 
 /// Ticks of the shortest month.
 const MONTH: i64 = 28 * DAY;
-/// The first day of 1970 was a Thursday: days since the Monday before it.
-const THURSDAY: i64 = 3;
-/// Weekends passed over that make days days of work.
-pub(crate) const WEEKENDS: usize = 2;
 /// What is moved by less than this part of a step is near its place.
 const NEAR: i128 = 10;
 /// Digits of a second, or a count, that steps are told to.
@@ -30,8 +28,8 @@ pub(crate) enum Unit {
     Count,
     /// Seconds.
     Second,
-    /// Mondays to Fridays.
-    Workday,
+    /// Rows of some hours of the week.
+    Open(Open),
     /// Months of the calendar.
     Month,
 }
@@ -65,14 +63,14 @@ pub(crate) struct Grid {
 }
 
 /// The most frequent step of groups of sequences of sorted ticks, the smallest of those; 0 if there is none. A group has one clock; each sequence has its
-/// differences. So many weekends passed over make days days of work.
-fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, weekends: usize) -> Step {
+/// differences. Hours of the week may be told.
+fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, told: Option<Hours>) -> Step {
     let whole = civil && resolution == 0;
     let monthly = whole && groups.iter().any(|group| varies(group)) && groups.iter().all(|group| anchor(group).is_some());
     let unit = if monthly {
         Unit::Month
-    } else if whole && are_workdays(groups, weekends) {
-        Unit::Workday
+    } else if let Some(open) = whole.then(|| open(groups, told)).flatten() {
+        return Step { unit: Unit::Open(open), size: 1, parts: 1 };
     } else if civil {
         Unit::Second
     } else {
@@ -83,6 +81,12 @@ fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, weekends: usize) ->
     Step { unit, size, parts: 1 }
 }
 
+/// Their rows of some hours of the week, told or found.
+pub(crate) fn open(groups: &[Vec<&[i64]>], told: Option<Hours>) -> Option<Open> {
+    let (step, _) = most_frequent(differences(Unit::Second, groups))?;
+    hours::open(groups, step, told)
+}
+
 /// Those of sequences of sorted ticks that are not 0.
 fn differences<'a>(unit: Unit, groups: &'a [Vec<&[i64]>]) -> impl Iterator<Item = i64> + 'a {
     let pairs = groups.iter().flatten().flat_map(|ticks| ticks.windows(2));
@@ -90,8 +94,8 @@ fn differences<'a>(unit: Unit, groups: &'a [Vec<&[i64]>]) -> impl Iterator<Item 
 }
 
 /// How badly these fit on their grid: stamps off it, and positions between them without one.
-pub(crate) fn misfits(groups: &[Vec<&[i64]>], civil: bool) -> i64 {
-    let step = step(groups, civil, 0, WEEKENDS);
+pub(crate) fn misfits(groups: &[Vec<&[i64]>], civil: bool, told: Option<Hours>) -> i64 {
+    let step = step(groups, civil, 0, told);
     let mut sum = 0i64;
     for group in groups {
         let grid = Grid::fit(step, group);
@@ -111,25 +115,6 @@ fn varies(group: &[&[i64]]) -> bool {
     ticks.next().is_some_and(|first| ticks.any(|ticks| ticks != first))
 }
 
-/// Whether a day is what lies most often between stamps, all Saturdays and Sundays are passed over, `least` times at least, and each group has its time
-/// of the day.
-fn are_workdays(groups: &[Vec<&[i64]>], least: usize) -> bool {
-    let alike = |group: &Vec<&[i64]>| {
-        let mut ticks = group.iter().copied().flatten();
-        let second = ticks.clone().next().map(|ticks| ticks.rem_euclid(DAY));
-        ticks.all(|ticks| Some(ticks.rem_euclid(DAY)) == second && weekday(*ticks) < 5)
-    };
-    let pairs = || groups.iter().flatten().flat_map(|ticks| ticks.windows(2)).filter(|pair| pair[0] < pair[1]);
-    let weekends = pairs().filter(|pair| weekday(pair[0]) == 4 && pair[1] - pair[0] == 3 * DAY);
-    let frequent = most_frequent(pairs().map(|pair| pair[1] - pair[0]));
-    weekends.count() >= least && frequent.is_some_and(|(difference, _)| difference == DAY) && groups.iter().all(alike)
-}
-
-/// From Monday, 0.
-pub(crate) fn weekday(ticks: i64) -> i64 {
-    (ticks.div_euclid(DAY) + THURSDAY).rem_euclid(7)
-}
-
 fn anchor(group: &[&[i64]]) -> Option<Anchor> {
     let close = |ticks: &&[i64]| ticks.windows(2).any(|pair| (1..MONTH).contains(&(pair[1] - pair[0])));
     if group.iter().any(close) {
@@ -146,7 +131,7 @@ fn anchor(group: &[&[i64]]) -> Option<Anchor> {
 pub(crate) fn place(unit: Unit, ticks: i64) -> i64 {
     match unit {
         Unit::Month => stamps::civil(ticks).map_or(0, stamps::month),
-        Unit::Workday => 5 * (ticks.div_euclid(DAY) + THURSDAY).div_euclid(7) + weekday(ticks),
+        Unit::Open(open) => open.place(ticks),
         Unit::Count | Unit::Second => ticks,
     }
 }
@@ -171,7 +156,7 @@ impl Grid {
         let phase = most_frequent(phases).map_or(0, |(phase, _)| phase);
         let anchor = match step.unit {
             Unit::Month => anchor(group),
-            Unit::Workday => all().next().map(|ticks| (1, ticks.rem_euclid(DAY))),
+            Unit::Open(open) => all().next().map(|ticks| (1, ticks.rem_euclid(open.step))),
             Unit::Count | Unit::Second => None,
         };
         let grid = Self { step, phase, anchor: anchor.unwrap_or((1, 0)) };
@@ -232,10 +217,7 @@ impl Grid {
         let (day, second) = self.anchor;
         match self.step.unit {
             Unit::Month => stamps::ticks_in_month(place, day, second),
-            Unit::Workday => {
-                let day = place.div_euclid(5).checked_mul(7)?.checked_add(place.rem_euclid(5) - THURSDAY)?;
-                day.checked_mul(DAY)?.checked_add(second)
-            }
+            Unit::Open(open) => open.ticks(place)?.checked_add(second),
             Unit::Count | Unit::Second => Some(place.checked_add(self.step.parts / 2)?.div_euclid(self.step.parts)),
         }
     }
@@ -247,7 +229,10 @@ pub(crate) fn words(step: Step, resolution: u8) -> String {
     let finest = i128::from(step.size) * 10i128.pow(u32::from(FINEST - resolution)) / i128::from(step.parts);
     let second = 10i128.pow(FINEST.into());
     let (size, name) = match step.unit {
-        Unit::Workday => return format!("{} workday", step.size),
+        Unit::Open(open) => {
+            let each = words(Step { unit: Unit::Second, size: open.step, parts: 1 }, resolution);
+            return format!("{each}, {}", open.hours);
+        }
         Unit::Month if step.size % 12 == 0 => return format!("{} y", step.size / 12),
         Unit::Month => return format!("{} mo", step.size),
         Unit::Count => (second, ""),
@@ -282,7 +267,7 @@ mod tests {
     fn check(stamps: &[&str], expected: &str) {
         let ticks: Vec<i64> = stamps.iter().map(|stamp| stamps::parse(stamp).expect("a stamp").ticks).collect();
         let civil = stamps[0].contains('-');
-        let step = step(&[vec![&ticks]], civil, 0, WEEKENDS);
+        let step = step(&[vec![&ticks]], civil, 0, None);
         assert_eq!(words(step, 0), expected, "{stamps:?}");
         let grid = Grid::fit(step, &[&ticks]);
         for &ticks in &ticks {
@@ -321,12 +306,12 @@ mod tests {
         let stamp = stamps::parse("2020-01-31 05:00:00").expect("a stamp").ticks;
         let later = stamps::parse("2020-02-29 05:00:00").expect("a stamp").ticks;
         for group in [vec![&[stamp][..]], vec![&[stamp, stamp][..]], vec![&[stamp], &[stamp]], vec![]] {
-            assert_eq!(step(&[group], true, 0, WEEKENDS), Step { unit: Unit::Second, size: 0, parts: 1 });
+            assert_eq!(step(&[group], true, 0, None), Step { unit: Unit::Second, size: 0, parts: 1 });
         }
         let month = Step { unit: Unit::Month, size: 1, parts: 1 };
-        assert_eq!(step(&[vec![&[stamp, later]]], true, 0, WEEKENDS), month);
+        assert_eq!(step(&[vec![&[stamp, later]]], true, 0, None), month);
         // Months apart, whichever series they are of.
-        assert_eq!(step(&[vec![&[stamp], &[later]]], true, 0, WEEKENDS), month);
+        assert_eq!(step(&[vec![&[stamp], &[later]]], true, 0, None), month);
     }
 
     #[test]
@@ -337,19 +322,22 @@ mod tests {
             let all = days(all);
             check(&all.iter().map(String::as_str).collect::<Vec<_>>(), expected);
         };
-        checked(&[4, 5, 8, 9, 10, 11, 12, 15, 16], "1 workday");
+        checked(&[4, 5, 8, 9, 10, 11, 12, 15, 16], "1 d, mon-fri");
         // A holiday is a gap among them.
-        checked(&[2, 3, 4, 5, 8, 10, 11, 12, 15, 16], "1 workday");
+        checked(&[2, 3, 4, 5, 8, 10, 11, 12, 15, 16], "1 d, mon-fri");
         // One weekend, a Saturday, or every Friday and Monday: days.
         checked(&[4, 5, 8, 9, 10, 11], "1 d");
         checked(&[4, 5, 8, 9, 10, 11, 12, 15, 16, 20], "1 d");
         checked(&[5, 8, 12, 15, 19, 22], "3 d");
         let late: Vec<String> = days(&[4, 5, 8, 9, 10, 11, 12, 15]).iter().map(|day| format!("{day} 17:30:00")).collect();
         let late: Vec<&str> = late.iter().map(String::as_str).collect();
-        check(&late, "1 workday");
+        check(&late, "1 d, mon-fri");
         check(&[&late[..], &["2024-01-16 17:00:00"]].concat(), "1 d");
         // Before 1970, too.
-        check(&["1969-12-18", "1969-12-19", "1969-12-22", "1969-12-23", "1969-12-26", "1969-12-29", "1969-12-30"], "1 workday");
+        check(
+            &["1969-12-18", "1969-12-19", "1969-12-22", "1969-12-23", "1969-12-26", "1969-12-29", "1969-12-30"],
+            "1 d, mon-fri",
+        );
     }
 
     #[test]

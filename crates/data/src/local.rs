@@ -1,8 +1,8 @@
-//! Days of local clocks: stamps with an offset from UTC that are whole local days apart. Where the offset changes in spring and autumn a
-//! grid in UTC would have half of them an hour off it, or find no months in them; where it does not, a local Monday may be a Sunday of UTC.
+//! Days of local clocks: stamps with an offset from UTC that are whole local days apart, or in hours of the local week. Where the offset changes in spring and
+//! autumn a grid in UTC would have half of them an hour off it, or find no months in them; where it does not, a local Monday may be a Sunday of UTC.
 
 use crate::{
-    Align, grid,
+    Align, Hours, grid,
     stamps::{self, DAY, Form, Time},
     track::{Track, groups},
 };
@@ -20,14 +20,14 @@ pub(crate) fn write(time: DateTime, offset: i32, spaced: bool) -> String {
 }
 
 /// The local ticks of times in order, `utc` those in UTC, where they are days and UTC's are not.
-pub(crate) fn days(times: &[Time], utc: &[i64]) -> Settled<Vec<i64>> {
+pub(crate) fn days(times: &[Time], utc: &[i64], told: Option<Hours>) -> Settled<Vec<i64>> {
     let last = times.last()?;
     let varies = times.iter().any(|time| time.offset != last.offset);
     if !varies && last.offset == 0 {
         return None;
     }
     let local: Vec<i64> = times.iter().map(|time| time.ticks.saturating_add(time.offset.into())).collect();
-    are_days(&[vec![&local]], &[vec![utc]]).then(|| (local, going_on(last, varies)))
+    are_local(&[vec![&local]], &[vec![utc]], told).then(|| (local, going_on(last, varies)))
 }
 
 /// The form that days go on in whose last is this one: by the clock where its offset changes, else in UTC.
@@ -37,15 +37,16 @@ fn going_on(last: &Time, varies: bool) -> Form {
 }
 
 /// The local ticks of tracks in UTC, which are sorted, where they are days and UTC's are not.
-pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align) -> Settled<Vec<Vec<i64>>> {
+pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align, told: Option<Hours>) -> Settled<Vec<Vec<i64>>> {
     let (mut all, mut last): (Vec<Vec<i64>>, Option<(i64, Time)>) = (Vec::with_capacity(tracks.len()), None);
-    let mut varies = false;
+    let (utc, mut varies) = (groups(tracks, align), false);
+    let has_hours = grid::open(&utc, told).is_some();
     for track in tracks {
         let mut local = Vec::with_capacity(track.rows);
         for row in 0..track.rows {
             let time = time(track, row, form);
             let ticks = time.ticks + i64::from(time.offset);
-            if local.first().is_some_and(|first: &i64| (ticks - first) % DAY != 0) {
+            if !has_hours && local.first().is_some_and(|first: &i64| (ticks - first) % DAY != 0) {
                 return None;
             }
             varies |= last.is_some_and(|(_, last)| last.offset != time.offset);
@@ -56,10 +57,10 @@ pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align) -> Settled<
         }
         all.push(local);
     }
-    let (utc, (_, last)) = (groups(tracks, align), last.filter(|(_, last)| varies || last.offset != 0)?);
+    let (_, last) = last.filter(|(_, last)| varies || last.offset != 0)?;
     let mut rest = all.iter().map(Vec::as_slice);
     let local: Vec<Vec<&[i64]>> = utc.iter().map(|group| rest.by_ref().take(group.len()).collect()).collect();
-    are_days(&local, &utc).then(|| (all, going_on(&last, varies)))
+    are_local(&local, &utc, told).then(|| (all, going_on(&last, varies)))
 }
 
 /// The time of a row; texts with an offset were kept.
@@ -68,15 +69,16 @@ fn time(track: &Track<'_>, row: usize, form: Form) -> Time {
     text.and_then(|text| stamps::parse(text)).unwrap_or(Time::plain(track.ticks[row], form))
 }
 
-/// Whether local times are in order, each sequence at its time of the day, and fit on their grid no worse than those in UTC on theirs.
-fn are_days(local: &[Vec<&[i64]>], utc: &[Vec<&[i64]>]) -> bool {
+/// Whether local times are in order, each sequence at its time of the day or all in hours of the week, and fit on their grid no worse than those in UTC on theirs.
+fn are_local(local: &[Vec<&[i64]>], utc: &[Vec<&[i64]>], told: Option<Hours>) -> bool {
     let pairs = || local.iter().flatten().zip(utc.iter().flatten()).flat_map(|(local, utc)| local.windows(2).zip(utc.windows(2)));
+    let has_hours = grid::open(local, told).is_some();
     // An hour that a clock has twice is no day.
     let whole = |local: &[i64], utc: &[i64]| match local[1] - local[0] {
         0 => utc[0] == utc[1],
-        between => between > 0 && between % DAY == 0,
+        between => between > 0 && (has_hours || between % DAY == 0),
     };
     pairs().all(|(local, utc)| whole(local, utc))
         && pairs().any(|(local, _)| local[0] < local[1])
-        && grid::misfits(local, true) <= grid::misfits(utc, true)
+        && grid::misfits(local, true, told) <= grid::misfits(utc, true, told)
 }

@@ -1,6 +1,6 @@
 //! How a file is to be read.
 
-use crate::{Bytes, DataError};
+use crate::{Bytes, DataError, Hours};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -26,6 +26,8 @@ pub struct ReadOptions {
     pub outlier_factor: f64,
     /// What series of a long file have in common.
     pub align: Align,
+    /// Hours of the week that rows are of; found in the file if absent.
+    pub hours: Option<Hours>,
     /// Columns of covariates that are observed as the series are.
     pub past: Vec<String>,
     /// Columns of covariates that are known for the future, too.
@@ -86,6 +88,7 @@ impl Default for ReadOptions {
             outliers: Outliers::default(),
             outlier_factor: 20.0,
             align: Align::default(),
+            hours: None,
             past: Vec::new(),
             future: Vec::new(),
             memory: None,

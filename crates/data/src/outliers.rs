@@ -1,7 +1,8 @@
 //! Values too far from the others to be measurements.
 //!
 //! `x` is one if `|x − median| > factor · max(IQR / 1.349, (q99 − q01) / 4.652)`. Both scales are the standard deviation of normal
-//! values; the second keeps columns that seldom move, as rain does, from being all outliers. Without a scale there are none.
+//! values; the second keeps columns that seldom move, as rain does, from being all outliers. Of a column that mostly stands still, IQR 0, it may lie among the least of
+//! what moves; there the median distance of the values that differ from the median is a scale, too. Without a scale there are none.
 
 /// Interquartile range of a standard normal variable.
 const QUARTILES: f64 = 1.349;
@@ -22,8 +23,14 @@ pub(crate) fn bounds(values: impl Iterator<Item = f64>, factor: f64) -> (f64, f6
         let low = low.unwrap_or(f64::NAN);
         low * (1.0 - part) + high.unwrap_or(low) * part
     };
-    let scale = ((quantile(0.75) - quantile(0.25)) / QUARTILES).max((quantile(0.99) - quantile(0.01)) / PERCENTILES);
-    if scale > 0.0 { (quantile(0.5) - factor * scale, quantile(0.5) + factor * scale) } else { EVERYTHING }
+    let (median, quartiles) = (quantile(0.5), quantile(0.75) - quantile(0.25));
+    let mut scale = (quartiles / QUARTILES).max((quantile(0.99) - quantile(0.01)) / PERCENTILES);
+    if quartiles == 0.0 && scale > 0.0 {
+        let mut moved: Vec<f64> = sorted.iter().filter(|value| **value != median).map(|value| (value - median).abs()).collect();
+        moved.sort_unstable_by(f64::total_cmp);
+        scale = scale.max(moved[moved.len() / 2]);
+    }
+    if scale > 0.0 { (median - factor * scale, median + factor * scale) } else { EVERYTHING }
 }
 
 /// At most one in so many values is a glitch, whatever lies between them.
@@ -79,8 +86,12 @@ mod tests {
         let (low, high) = bounds((0..=100).map(f64::from).chain([f64::NAN]), 2.0);
         // IQR 50, q99 − q01 98: 37.06 and 21.07.
         assert!((low - (50.0 - 100.0 / QUARTILES)).abs() < 1e-9 && (high - (50.0 + 100.0 / QUARTILES)).abs() < 1e-9);
-        // One row in ten moves: no IQR, and q99 − q01 is 1.
-        let (low, high) = bounds((0..100).map(|row| f64::from(u8::from(row % 10 == 0))), 20.0);
-        assert!((high - 20.0 / PERCENTILES).abs() < 1e-9 && (low + 20.0 / PERCENTILES).abs() < 1e-9);
+        // One row in ten moves, or one in ninety: no IQR, and what moves does so by 1.
+        for each in [10, 90] {
+            assert_eq!(bounds((0..990).map(|row| f64::from(u8::from(row % each == 0))), 20.0), (-20.0, 20.0));
+        }
+        // By 1, 101, 201 or 301.
+        let (_, high) = bounds((0..1000).map(|row| if row % 10 == 0 { f64::from(row % 40) * 10.0 + 1.0 } else { 0.0 }), 20.0);
+        assert_eq!(high, 20.0 * 201.0);
     }
 }

@@ -32,7 +32,7 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// Reads a CSV or Parquet file, repairs what can be repaired, and says what it found.
 ///
 /// Rows are put on a regular grid, whose step is the most frequent one (of months, if the stamps are months apart; of
-/// Mondays to Fridays, if days pass over all weekends; the roundest that fits as well as any, where few are on that): a stamp off it
+/// hours of the week, `options.hours` or those that rows are in and pass over all others of; the roundest that fits as well as any, where few are on that): a stamp off it
 /// moves to the nearest position, or where there is no such grid but rows follow one another by about a step, to that after the row before; of rows with
 /// one position the last one on the grid stays, and a missing row is inserted without
 /// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
@@ -41,7 +41,7 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// A wide file whose stamps never go forward, the newest first, is turned round; the rows of a long one may have any order.
 ///
 /// Stamps that are missing or follow are written in the finest form that any stamp of the file has, fractions with as many digits as all have, or else without zeros behind them. Stamps with an offset count
-/// in UTC, or, where they are whole local days apart and no less regular so, by days, weeks, workdays or months of local clocks;
+/// in UTC, or, where they are whole local days apart and no less regular so, by days, weeks, months or hours of local clocks;
 /// what is missing or follows is written with the last row's offset then, or in UTC where the offset never changes. Integers are dates
 /// if all are, from 1900 to 2100, of 6, 8, 10, 12 or 14 digits (`202401` a month, `20240131` a day, and two digits more each for
 /// hours, minutes and seconds), and either more regular as dates or at least seven and as regular.
@@ -77,9 +77,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     let (style, resolution) = samples(path, &table, &roles, &series.places, &mut tracks, options, &mut ledger)?;
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
     check_stamps(path, &tracks)?;
-    let style = settle(&mut tracks, style, resolution, options.align);
+    let style = settle(&mut tracks, style, resolution, options);
     let civil = style.form != Form::Integer;
-    let grids = regularise(path, &mut tracks, &options.future, civil, resolution, options.align, &mut ledger)?;
+    let grids = regularise(path, &mut tracks, options, civil, resolution, &mut ledger)?;
     for track in &mut tracks {
         let names: Vec<String> = track.name.iter().chain(&roles.targets).chain(&options.past).cloned().collect();
         track.clean(&names, options, &mut ledger);
@@ -300,11 +300,12 @@ fn samples(
 
 /// Takes integers for dates where they are, and times of local clocks where their days are regular; the style that stamps are
 /// written in then. Tracks are sorted.
-fn settle(tracks: &mut [Track<'_>], style: Style, resolution: u8, align: Align) -> Style {
+fn settle(tracks: &mut [Track<'_>], style: Style, resolution: u8, options: &ReadOptions) -> Style {
+    let (align, told) = (options.align, options.hours);
     let plain = style.digits == 0 && tracks.iter().all(|track| track.odd.is_empty());
     let settled = match style.form.clock() {
-        Clock::Integer if plain => compact::dates(&groups(tracks, align)),
-        Clock::Utc if resolution == 0 => local::tracks(tracks, style.form, align),
+        Clock::Integer if plain => compact::dates(&groups(tracks, align), told),
+        Clock::Utc if resolution == 0 => local::tracks(tracks, style.form, align, told),
         _ => None,
     };
     let Some((ticks, form)) = settled else { return style };

@@ -1,9 +1,9 @@
 //! The rows of one clock: all of a wide file, or one series of a long one.
 
 use crate::{
-    Align, DataError, FindingKind, Outliers, ReadOptions,
+    Align, DataError, FindingKind, Hours, Outliers, ReadOptions,
     audit::Ledger,
-    grid::{self, Fit, Grid, WEEKENDS},
+    grid::{self, Fit, Grid, Unit},
     outliers,
     stamps::{LARGEST, Style},
     table,
@@ -282,20 +282,23 @@ pub(crate) fn check_stamps(path: &Path, tracks: &[Track<'_>]) -> Result<(), Data
 /// Puts every row on the grid of its clock, one a position; the grids, one a track. Rows are sorted.
 ///
 /// # Errors
-/// More than half of the stamps off the grid by a tenth of its step or more, or gaps that make up more than two thirds of it.
+/// More than half of the stamps off the grid by a tenth of its step or more, gaps that make up more than two thirds of it, or rows that are not within hours
+/// that are told, a step apart that a day has whole ones of.
 pub(crate) fn regularise(
     path: &Path,
     tracks: &mut [Track<'_>],
-    known: &[String],
+    options: &ReadOptions,
     civil: bool,
     resolution: u8,
-    align: Align,
     ledger: &mut Ledger,
 ) -> Result<Vec<Grid>, DataError> {
-    let fit = grid::fit(&groups(tracks, align), civil, resolution, WEEKENDS);
+    let fit = grid::fit(&groups(tracks, options.align), civil, resolution, options.hours);
     let (grids, count) = (&fit.grids, fit.far);
     let all = tracks.iter().map(|track| track.rows).sum::<usize>();
     let words = grids.first().map_or(String::new(), |grid| grid::words(grid.step, resolution));
+    if let Some(hours) = options.hours.filter(Hours::closes) {
+        check_hours(path, tracks, grids, hours, &words)?;
+    }
     if 2 * count > all {
         let off = |(track, grid): (&Track<'_>, &Grid)| {
             (0..track.rows).filter(|&row| !grid.is_near(track.ticks[row])).map(|row| track.line(row)).min()
@@ -311,10 +314,27 @@ pub(crate) fn regularise(
     for track in tracks.iter_mut() {
         track.merge(ledger);
         kept += track.rows as i64;
-        inserted = inserted.saturating_add(track.gaps(known, ledger));
+        inserted = inserted.saturating_add(track.gaps(&options.future, ledger));
     }
     bounded(path, &words, kept, inserted)?;
     Ok(fit.grids)
+}
+
+/// # Errors
+/// Rows that are not within some hours, or no grid of these.
+fn check_hours(path: &Path, tracks: &[Track<'_>], grids: &[Grid], hours: Hours, step: &str) -> Result<(), DataError> {
+    if grids.iter().any(|grid| !matches!(grid.step.unit, Unit::Open(_))) {
+        let expected = format!(
+            "stamps in hours of {hours} (`hours`), a step apart that a day has whole ones of, all at one time of the step"
+        );
+        return Err(table::fault(path, expected, format!("a step of {step}")));
+    }
+    let outside =
+        |track: &Track<'_>| (0..track.rows).filter(|&row| !hours.holds(track.ticks[row])).map(|row| track.line(row)).min();
+    match tracks.iter().filter_map(outside).min() {
+        Some(line) => Err(table::fault(path, format!("stamps in hours of {hours} (`hours`)"), format!("another on line {line}"))),
+        None => Ok(()),
+    }
 }
 
 /// Whether so few rows may be so many with the gaps filled.

@@ -78,10 +78,12 @@ fn strict_readers_read_parquet() {
         let [signal, expected] = [parquet, csv].map(|name| read_wide(&golden(name)).expect(name));
         assert_eq!(bits(&signal).2, bits(&expected).2);
     }
-    let known = |name: &str| read_known(&golden(name), &["b".into(), "a".into()], &[], &[], &[]).expect(name);
+    let known = |name: &str| read_known(&golden(name), &["b".into(), "a".into()], &[], &ReadOptions::default(), &[]).expect(name);
     assert_eq!(known("index.parquet").values, known("index.csv").values);
     // A long file's stamps begin anew with every series.
-    let error = read_known(&golden("long.parquet"), &["holiday".into()], &[], &[], &[]).expect_err("refused").to_string();
+    let error = read_known(&golden("long.parquet"), &["holiday".into()], &[], &ReadOptions::default(), &[])
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("column `ds`: expected a stamp not before the one above"), "{error}");
 }
 

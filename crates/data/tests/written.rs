@@ -166,7 +166,7 @@ fn known_covariates_of_parquet_are_a_step_apart() {
             column::<BoolType>(group, &hours.iter().map(|hour| hour % 2 == 0).collect::<Vec<bool>>());
         })
     };
-    let known = read_known(of(&[0, 1, 2, 3]).path(), &["heat".into()], &[], &[], &[]).expect("reads");
+    let known = read_known(of(&[0, 1, 2, 3]).path(), &["heat".into()], &[], &ReadOptions::default(), &[]).expect("reads");
     assert_eq!(known.values, [[1.0, 0.0, 1.0, 0.0]]);
     for (hours, expected) in [
         (
@@ -176,7 +176,8 @@ fn known_covariates_of_parquet_are_a_step_apart() {
         (&[0, 1, 1, 2], ":3: column `t`: expected 1970-01-01 02:00:00, a step after the one above, found `1970-01-01 01:00:00`"),
         (&[0, 2, 1, 3], ":3: column `t`: expected a stamp not before the one above, found `1970-01-01 01:00:00`"),
     ] {
-        let error = read_known(of(hours).path(), &["heat".into()], &[], &[], &[]).expect_err(expected).to_string();
+        let error =
+            read_known(of(hours).path(), &["heat".into()], &[], &ReadOptions::default(), &[]).expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

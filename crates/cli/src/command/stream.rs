@@ -9,8 +9,8 @@ use crate::{
     table::{count, limits},
 };
 use foretoken_data::{
-    CalendarFeature, Clock, DataError, LONGEST_GAP, LineParser, Outliers, PARQUET, Parsed, difference, is_stamp, known_columns,
-    read_known,
+    CalendarFeature, Clock, DataError, LONGEST_GAP, LineParser, Outliers, PARQUET, Parsed, ReadOptions, difference, is_stamp,
+    known_columns, read_known,
 };
 use foretoken_model::{
     Beside, Bounds, Forecast, Glitches, ModelError, Predictor, Snapshot, file::write_atomically, glitches::Beyond,
@@ -143,7 +143,7 @@ fn tell_known(
     place: &mut Place,
     arguments: &Arguments,
     features: &[CalendarFeature],
-    missing: &[f64],
+    options: &ReadOptions,
 ) -> Result<(), CliError> {
     let covariates = predictor.forecaster().covariates().clone();
     let names: Vec<String> = covariates.known.iter().map(|covariate| covariate.name.clone()).collect();
@@ -165,7 +165,7 @@ fn tell_known(
         }
     };
     let before: Vec<String> = place.last.iter().chain(place.known.iter().flatten()).cloned().collect();
-    let found = read_known(path, &names, features, missing, &before)?;
+    let found = read_known(path, &names, features, options, &before)?;
     if let Some(waiting) = &mut place.known {
         waiting.extend(found.stamps);
     }
@@ -211,7 +211,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         None => Place { known: Some(VecDeque::new()), ..Place::default() },
     };
     let (options, features) = reading(&arguments.model)?;
-    tell_known(&mut predictor, &mut place, arguments, &features, &options.missing)?;
+    place.clock = place.clock.within(options.hours);
+    tell_known(&mut predictor, &mut place, arguments, &features, &options)?;
     let mut glitches = Glitches::of(&forecaster);
     if arguments.keep_glitches {
         glitches = Glitches::new(vec![Bounds::default(); glitches.limits().len()], 0);
@@ -421,6 +422,7 @@ impl Lines<'_> {
             let what = match taken.missing {
                 0 if self.arguments.missing => "too many to be missing",
                 0 => "of which no line tells",
+                1 => "which counts as missing",
                 _ => "which count as missing",
             };
             let more = if self.gaps == TOLD { "; no more of them is said" } else { "" };

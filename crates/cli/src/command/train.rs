@@ -144,6 +144,11 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     // Its work is the folder: it goes on where nobody reads.
     _ = table::show_audits(&data);
+    if let Some(hours) = data.signal.stamps.hours() {
+        // Few rows, as of a stream, do not show them.
+        run.data.read.hours = Some(hours);
+        _ = say!("rows are of {hours} alone: all other time is passed over");
+    }
     _ = table::show_bounds(&data.columns);
     let ridges = judge.ridges(run.model.linear.as_ref())?;
     if let Some(told) = ridges.expert.as_ref().and_then(Expert::told) {

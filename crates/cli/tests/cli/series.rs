@@ -408,3 +408,56 @@ fn columns_that_drive_one_another_correct_the_linear_expert() {
     assert!(told.contains("no correction of the linear expert pays"), "{told}");
     stdout(&foretoken(&["forecast", "none", "data.csv"], folder));
 }
+
+#[test]
+fn rows_of_an_office_are_forecast_and_streamed_in_its_hours() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Twelve weeks from 1 January 2024, a Monday, from eight to five; a row in fifty is missing.
+    let date = |day: usize| {
+        format!(
+            "2024-{:02}-{:02}",
+            1 + usize::from(day > 30) + usize::from(day > 59),
+            match day {
+                0..=30 => day + 1,
+                31..=59 => day - 30,
+                _ => day - 59,
+            }
+        )
+    };
+    let rows = (0..84).filter(|day| day % 7 < 5).flat_map(|day| (8..17).map(move |hour| (day, hour)));
+    let rows = rows.map(|(day, hour)| {
+        let value = 10.0 - (hour as f64 - 12.0).powi(2) / 4.0 + (day % 7) as f64 + uniform(24 * day + hour);
+        format!("{} {hour:02}:00:00,{value:.3}\n", date(day))
+    });
+    let rows: Vec<String> = rows.enumerate().filter(|(row, _)| row % 50 != 17).map(|(_, row)| row).collect();
+    std::fs::write(folder.join("data.csv"), format!("ds,load\n{}", rows.concat())).unwrap();
+    std::fs::write(folder.join("run.toml"), SMALL.replace("season = 24", "season = 9")).unwrap();
+    let told = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    for words in ["540 rows of 1 series, every 1 h, mon-fri 08:00-17:00", "rows are of mon-fri 08:00-17:00 alone"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(std::fs::read_to_string(folder.join("out/run.toml")).unwrap().contains("hours = \"mon-fri 08:00-17:00\""));
+    // A few rows alone are of the same hours, and so is what follows.
+    let few = &rows[rows.len() - 60..];
+    std::fs::write(folder.join("few.csv"), format!("ds,load\n{}", few.concat())).unwrap();
+    let forecast = stdout(&foretoken(&["forecast", "out", "few.csv"], folder));
+    let stamps: Vec<&str> = forecast.lines().skip(1).map(|line| &line[..19]).collect();
+    assert_eq!((stamps[0], stamps[7]), ("2024-03-25 08:00:00", "2024-03-25 15:00:00"));
+    // A stream knows them from its first line on: nothing but what is missing is passed over.
+    let output = with_input(&["stream", "out", "--missing", "--snapshot", "state"], folder, few.concat().as_bytes());
+    let missing = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(missing.lines().count() == 1 && missing.contains("passes over 1 sample, which counts as missing"), "{missing}");
+    assert_eq!(bits(stdout(&output).lines().last().unwrap()), points(&forecast));
+    let saturday = b"2024-03-23 08:00:00,1\n2024-03-25 08:00:00,1\n";
+    let output = with_input(&["stream", "out", "--missing", "--snapshot", "state"], folder, saturday);
+    let errors = String::from_utf8(output.stderr.clone()).unwrap();
+    let expected = "line:1: column `stamp`: expected a stamp in hours of mon-fri 08:00-17:00, found `2024-03-23 08:00:00`\n";
+    assert_eq!((stdout(&output).lines().count(), &*errors), (1, expected));
+    std::fs::write(folder.join("late.csv"), format!("ds,load\n{}2024-03-25 17:00:00,1\n", few.concat())).unwrap();
+    refused(
+        &["forecast", "out", "late.csv"],
+        folder,
+        &["late.csv: expected stamps in hours of mon-fri 08:00-17:00 (`hours`), found another on line 62"],
+    );
+}

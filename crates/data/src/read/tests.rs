@@ -116,11 +116,72 @@ fn weekends_are_no_gaps_among_workdays_and_holidays_are() {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(format!("t,a\n{}", days.concat()).as_bytes()).expect("written");
     let (signal, audit) = read(file.path(), &ReadOptions::default()).expect("reads");
-    assert_eq!(audit.step, "1 workday");
+    assert_eq!(audit.step, "1 d, mon-fri");
     // The next weekend is passed over, too, however the stamps were kept.
     let next = ["2024-01-18", "2024-01-19", "2024-01-22"].map(String::from);
-    assert_eq!((signal.stamps.are_workdays(), signal.stamps.after(10, 3)), (true, next.to_vec()));
+    assert_eq!((signal.stamps.each_day_and_week(), signal.stamps.after(10, 3)), (Some([1, 5]), next.to_vec()));
     assert_eq!(crate::Stamps::from(signal.stamps.slice(0..8)).after(8, 4)[1..], ["2024-01-17", "2024-01-18", "2024-01-19"]);
+}
+
+/// Rows of an office over two weeks from a Monday on, at half past each hour from nine to five.
+fn office(date: impl Fn(usize) -> String, offset: &str) -> Vec<String> {
+    let days = (1..=12).filter(|day| ![6, 7].contains(day));
+    let rows = days.flat_map(|day| (9..17).map(move |hour| (day, hour)));
+    rows.map(|(day, hour)| format!("{} {hour:02}:30:00{offset},{}\n", date(day), 100 * day + hour)).collect()
+}
+
+#[test]
+fn nights_and_weekends_are_no_gaps_where_rows_pass_over_them() {
+    let january = office(|day| format!("2024-01-{day:02}"), "");
+    let mut rows = [january, vec!["2024-01-15 09:30:00,0\n".into(), "2024-01-16 09:30:00,0\n".into()]].concat();
+    // A holiday and an hour are gaps, as are afternoons without rows.
+    rows.retain(|row| !row.starts_with("2024-01-10") && !row.starts_with("2024-01-03 12"));
+    let text = format!("t,a\n{}", rows.concat());
+    let (all, audit) = shown(&text, "");
+    assert!(all.contains("2024-01-05 16:30:00 516; 2024-01-08 09:30:00 809"), "{all}");
+    assert!(all.contains("2024-01-03 11:30:00 311; 2024-01-03 12:30:00 -; 2024-01-03 13:30:00 313"), "{all}");
+    assert_eq!(audit, "Gap 3 :21; Inserted 16 :21");
+    let (signal, audit) = read_bytes(text.as_bytes(), "").expect("reads");
+    assert_eq!(audit.step, "1 h, mon-fri 09:00-17:00");
+    assert_eq!((signal.len(), signal.stamps.each_day_and_week()), (89, Some([8, 5])));
+    assert_eq!(signal.stamps.after(80, 2), ["2024-01-15 09:30:00", "2024-01-15 10:30:00"]);
+}
+
+#[test]
+fn hours_may_be_told() {
+    let few = "t,a\n2024-01-05 15:30:00,1\n2024-01-05 16:30:00,2\n2024-01-08 09:30:00,3\n";
+    check(few, "hours = \"mon-fri 09:00-17:00\"", "2024-01-05 15:30:00 1; 2024-01-05 16:30:00 2; 2024-01-08 09:30:00 3", "");
+    let rows = office(|day| format!("2024-01-{day:02}"), "").concat();
+    let rows = format!("t,a\n{rows}");
+    for (text, hours, expected) in [
+        (few, "mon-fri 09:00-16:30", "stamps in hours of mon-fri 09:00-16:30 (`hours`), found another on line 3"),
+        (&rows, "always", "expected rows on at least a third of the grid of 1 h, found 80 rows and 192 missing between them"),
+        (few, "sat,sun", "stamps in hours of sat-sun (`hours`), found another on line 2"),
+        (
+            "t,a\n2024-01-05 15:30:00,1\n2024-01-05 15:37:00,2\n",
+            "mon-fri",
+            "stamps in hours of mon-fri (`hours`), a step apart that a day has whole ones of, all at one time of the step, found a step of 7 min",
+        ),
+        ("t,a\n1,1\n2,2\n", "mon-fri", "all at one time of the step, found a step of 1"),
+    ] {
+        let error = read_bytes(text.as_bytes(), &format!("hours = \"{hours}\"")).expect_err(hours).to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn hours_are_those_of_the_local_clock() {
+    // Clocks go forward on the Sunday between.
+    let (march, april) = (|day| format!("2024-03-{}", day + 17), |day| format!("2024-04-{day:02}"));
+    let rows = [office(march, "+01:00"), office(april, "+02:00")].concat().concat();
+    let (signal, audit) = read_bytes(format!("t,a\n{rows}").as_bytes(), "").expect("reads");
+    assert_eq!((signal.len(), &*audit.step), (160, "1 h, mon-fri 09:00-17:00"));
+    assert_eq!(signal.stamps.hours().map(|hours| hours.to_string()).as_deref(), Some("mon-fri 09:00-17:00"));
+    assert_eq!(signal.stamps.after(160, 1), ["2024-04-15 09:30:00+02:00"]);
+    // Those of half a week tell nothing, and are what is told.
+    let few = "t,a\n2024-03-28 16:00:00+01:00,1\n2024-03-29 09:00:00+01:00,2\n2024-03-29 10:00:00+01:00,3\n";
+    let (signal, audit) = read_bytes(few.as_bytes(), "hours = \"mon-fri 09:00-17:00\"").expect("reads");
+    assert_eq!((signal.len(), &*audit.step), (3, "1 h, mon-fri 09:00-17:00"));
 }
 
 #[test]
@@ -284,7 +345,7 @@ fn days_of_local_clocks_are_regular() {
     let workdays =
         [("03-21", "Z"), ("03-22", "Z"), ("03-25", "Z"), ("03-26", "Z"), ("03-27", "Z"), ("03-28", "Z"), ("03-29", "Z")];
     let workdays = [&workdays[..], &[("04-01", "+01:00"), ("04-02", "+01:00")]].concat();
-    on(&workdays, "T09:00:00", "1 workday", ["2024-04-03T09:00:00+01:00", "2024-04-04T09:00:00+01:00"]);
+    on(&workdays, "T09:00:00", "1 d, mon-fri", ["2024-04-03T09:00:00+01:00", "2024-04-04T09:00:00+01:00"]);
     // Others are written in UTC: one offset, hours, and days of UTC.
     on(&days[..3], " 00:00:00", "1 d", ["2024-03-31 23:00:00+00:00", "2024-04-01 23:00:00+00:00"]);
     let utc = ["2024-03-30 01:00:00+01:00", "2024-03-31 01:00:00+01:00", "2024-04-01 02:00:00+02:00"];
@@ -343,13 +404,13 @@ fn what_counts_by_the_local_clock_has_its_calendar() {
 fn workdays_are_those_of_the_local_clock() {
     // Thursday, 4 January 2024; in UTC Mondays begin on Sundays.
     let days = ["04", "05", "08", "09", "10", "11", "12", "15"].map(|day| format!("2024-01-{day}T00:00:00+05:30"));
-    goes_on(&days.each_ref().map(String::as_str), "1 workday", ["2024-01-15T18:30:00Z", "2024-01-16T18:30:00Z"]);
+    goes_on(&days.each_ref().map(String::as_str), "1 d, mon-fri", ["2024-01-15T18:30:00Z", "2024-01-16T18:30:00Z"]);
     assert_eq!(calendar_of(&days, crate::CalendarFeature::Weekend), [0.0; 10]);
     // In the evening, west of UTC.
     let days = days.map(|day| day.replace("T00:00:00+05:30", " 21:00:00-05:00"));
-    goes_on(&days.each_ref().map(String::as_str), "1 workday", ["2024-01-17 02:00:00+00:00", "2024-01-18 02:00:00+00:00"]);
+    goes_on(&days.each_ref().map(String::as_str), "1 d, mon-fri", ["2024-01-17 02:00:00+00:00", "2024-01-18 02:00:00+00:00"]);
     let (signal, ..) = after(&days.each_ref().map(String::as_str));
-    assert!(signal.stamps.are_workdays());
+    assert_eq!(signal.stamps.hours().map(|hours| hours.to_string()).as_deref(), Some("mon-fri"));
     // A holiday is written as what follows is.
     let text: String = days.iter().filter(|day| !day.contains("-10")).map(|day| format!("{day},1\n")).collect();
     let (rows, audit) = shown(&format!("t,a\n{text}"), "");

@@ -3,7 +3,8 @@
 use super::{Clock, Form, SECOND, Style, Time, civil, civil_at, nanoseconds, parse, shortest};
 use crate::{
     compact,
-    grid::{self, Grid, Step, Unit, WEEKENDS},
+    grid::{self, Grid, Step, Unit},
+    hours::{Hours, Open},
     local,
 };
 use jiff::civil::DateTime;
@@ -101,9 +102,21 @@ impl Stamps {
         }
     }
 
-    /// Whether rows are Mondays to Fridays.
-    pub fn are_workdays(&self) -> bool {
-        matches!(&self.0, Kind::Regular { grid: Grid { step: Step { unit: Unit::Workday, .. }, .. }, .. })
+    /// The hours of the week that rows are of, where they are not of all.
+    pub fn hours(&self) -> Option<Hours> {
+        self.open().map(|open| open.hours)
+    }
+
+    /// Rows of a day and days of a week of them.
+    pub fn each_day_and_week(&self) -> Option<[usize; 2]> {
+        self.open().map(|open| [open.each_day() as usize, open.days() as usize])
+    }
+
+    fn open(&self) -> Option<&Open> {
+        match &self.0 {
+            Kind::Regular { grid: Grid { step: Step { unit: Unit::Open(open), .. }, .. }, .. } => Some(open),
+            _ => None,
+        }
     }
 
     /// Whether stamps count rows, one by one or in any steps, which tells of no time. Numbers that begin at 10⁸ or later with other steps than 1 may be
@@ -147,7 +160,7 @@ impl Stamps {
             }
             Kind::Written(stamps) => {
                 let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
-                let local = times.and_then(|times| settled(&times)).is_some_and(|settled| settled.style.form.is_local());
+                let local = times.and_then(|times| settled(&times, None)).is_some_and(|settled| settled.style.form.is_local());
                 let next = written_next(stamps);
                 Box::new(move |row| match (stamps.get(row), &next) {
                     (Some(stamp), _) => parse_civil(stamp, local),
@@ -170,8 +183,8 @@ const LATEST: usize = 64;
 fn written_next(stamps: &[String]) -> Option<(Grid, i64, (Style, u8))> {
     let latest = &stamps[stamps.len().saturating_sub(LATEST)..];
     let times: Vec<Time> = latest.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
-    let Settled { ticks, resolution, style } = settled(&times)?;
-    let grid = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, WEEKENDS).grids.pop()?;
+    let Settled { ticks, resolution, style } = settled(&times, None)?;
+    let grid = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, None).grids.pop()?;
     let (last, _) = grid.position(*ticks.last()?);
     Some((grid, last.checked_add(1)?, (style, resolution)))
 }
@@ -186,15 +199,15 @@ pub(crate) struct Settled {
 }
 
 /// Times in order as the grid takes them; none where there are none, or too large ones.
-pub(crate) fn settled(times: &[Time]) -> Option<Settled> {
+pub(crate) fn settled(times: &[Time], told: Option<Hours>) -> Option<Settled> {
     let style = times.iter().skip(1).fold(Style::of(times.first()?), Style::and);
     let resolution = times.iter().map(|time| shortest(time.nanoseconds)).max()?;
     let ticks: Vec<i64> = times.iter().map(|time| time.at(resolution)).collect::<Option<_>>()?;
     let settled = match style.form.clock() {
         Clock::Integer if style.digits == 0 && times.iter().all(|time| time.plain) => {
-            compact::dates(&[vec![&ticks]]).map(|(mut dates, form)| (dates.remove(0), form))
+            compact::dates(&[vec![&ticks]], told).map(|(mut dates, form)| (dates.remove(0), form))
         }
-        Clock::Utc if resolution == 0 => local::days(times, &ticks),
+        Clock::Utc if resolution == 0 => local::days(times, &ticks, told),
         _ => None,
     };
     let (ticks, form) = settled.unwrap_or((ticks, style.form));
@@ -251,8 +264,8 @@ mod tests {
     fn check<const N: usize>(stamps: [&str; N], expected: [&str; 2]) {
         let stamps: Vec<String> = stamps.map(String::from).into();
         let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
-        if let Some(Settled { ticks, resolution, style }) = times.and_then(|times| settled(&times)) {
-            let grid = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, WEEKENDS).grids.remove(0);
+        if let Some(Settled { ticks, resolution, style }) = times.and_then(|times| settled(&times, None)) {
+            let grid = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, None).grids.remove(0);
             let first = grid.position(ticks[0]).0;
             let regular = Stamps::regular(grid, first, N, (style, resolution), BTreeMap::new()).expect("before the year 10000");
             assert_eq!(regular.after(N, 2), expected);

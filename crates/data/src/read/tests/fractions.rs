@@ -45,7 +45,7 @@ fn fractions_of_a_second_are_read_and_go_on() {
     // Whole seconds with zeros behind them are what they were: days, workdays, months.
     let days = ["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09", "2024-01-10", "2024-01-11", "2024-01-12", "2024-01-15"]
         .map(|day| format!("{day}T00:00:00.000Z"));
-    regular(&days.each_ref().map(String::as_str), "1 workday", ["2024-01-16T00:00:00.000Z", "2024-01-17T00:00:00.000Z"]);
+    regular(&days.each_ref().map(String::as_str), "1 d, mon-fri", ["2024-01-16T00:00:00.000Z", "2024-01-17T00:00:00.000Z"]);
     regular(
         &["2024-01-01 00:00:00.0", "2024-02-01 00:00:00.0", "2024-03-01 00:00:00.0"],
         "1 mo",
