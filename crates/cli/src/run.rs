@@ -228,7 +228,9 @@ impl DataConfig {
         for (column, limits) in own.columns.iter_mut().zip(&own.signal.limits) {
             column.limits = finite(*limits);
         }
-        Ok(Prepared { also: self.read_also(&own)?, ..own })
+        // Further files have the hours of this one.
+        let read = ReadOptions { hours: Some(own.audit.hours), ..self.read.clone() };
+        Ok(Prepared { also: Self { read, ..self.clone() }.read_also(&own)?, ..own })
     }
 
     /// The same of another file for a model, standardised by the model's own statistics, with `rate` rows where the split counts one. Further files are read

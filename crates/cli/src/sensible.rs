@@ -136,6 +136,7 @@ fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), C
         );
         return Err(CliError::file(&path, problem));
     }
+    let options = &ReadOptions { hours: run.data.read.hours, ..options.clone() };
     let (signal, audit) = read_series(data, options, numeric(data, options, false)?.as_deref())?;
     let made = std::fs::read_to_string(folder.join(RUN)).unwrap_or_default();
     if let Some(step) = made.lines().next().and_then(|line| line.split_once(EVERY)).map(|(_, step)| step)
@@ -182,14 +183,14 @@ fn format(data: &Path) -> Result<Format, CliError> {
 }
 
 /// Samples in a season, 1 if there is none: what the stamps tell if the rows hold a few of it, else what the rows themselves show.
-/// And those that structural maps have: what the stamps tell only if the rows show it.
+/// And those that structural maps have: what the stamps tell only if the rows show it, of a day and a week one of the two.
 fn seasons_of(signal: &Signal, rows: usize) -> (usize, Vec<usize>) {
     // Of a day, and days of a week, for what is faster, of a week for days, of a year for weeks, months and quarters.
     let (told, days) = match (signal.stamps.months(), signal.step(), signal.stamps.each_day_and_week()) {
         _ if signal.stamps.are_counts() => (1, None),
         (Some(months), ..) if 12 % months == 0 => ((12 / months) as usize, None),
         (None, _, Some([1, days])) => (days, None),
-        (None, _, Some([rows, days])) => (rows, Some(days)),
+        (None, _, Some([rows, days])) => (rows, Some(days).filter(|days| *days > 1)),
         (None, Some(step), _) if step < DAY && DAY % step == 0 => ((DAY / step) as usize, Some(7)),
         (None, Some(DAY), _) => (7, None),
         (None, Some(step), _) if step == 7 * DAY => (52, None),

@@ -1,5 +1,6 @@
 //! What was found in a file and what was done about it.
 
+use crate::Hours;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ pub struct Audit {
     pub series: usize,
     /// Its step: `10 min`, `1 h`, `1 d`, `1 mo`, `1 y`, or a plain number for integer stamps; `-` for a single row.
     pub step: String,
+    /// The hours of the week that rows are of.
+    pub hours: Hours,
     /// What was found, by kind, then by column.
     pub findings: Vec<Finding>,
 }
@@ -37,6 +40,8 @@ pub enum FindingKind {
     Latin1,
     /// Rows earlier than one before them: of a long file, or all but the first of a wide one that has the newest first.
     Reordered,
+    /// Rows that are not within the hours that rows are of.
+    Outside,
     /// Stamps off the regular grid.
     Snapped,
     /// Rows that repeat another.
@@ -65,6 +70,7 @@ impl FindingKind {
         match self {
             Self::Latin1 => ["bytes that are not UTF-8", "read as Latin-1"],
             Self::Reordered => ["rows out of order", "sorted"],
+            Self::Outside => ["rows outside of the hours", "left out"],
             Self::Snapped => ["stamps off the grid", "moved to a regular step"],
             Self::Duplicate => ["repeated rows", "merged"],
             Self::Conflict => ["rows with one stamp and different values", "last one on the grid kept"],
@@ -141,7 +147,7 @@ mod tests {
             ledger.add(FindingKind::Missing, Some(column), count, line);
         }
         ledger.add(FindingKind::Gap, None, 1, 3);
-        let audit = Audit { rows: 1, series: 4, step: "1".into(), findings: ledger.close() };
+        let audit = Audit { rows: 1, series: 4, step: "1".into(), hours: Hours::ALWAYS, findings: ledger.close() };
         assert!(!audit.is_clean());
         assert_eq!((audit.total(FindingKind::Missing), audit.total(FindingKind::Masked)), (11, 0));
         assert_eq!(

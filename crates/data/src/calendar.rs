@@ -20,7 +20,7 @@ pub enum CalendarFeature {
 }
 
 /// Covariates of the calendar of some stamps and so many rows after them, known and shared by all series, `mapped` or in memory: `hour-of-day-sin`, `hour-of-day-cos`, …, `weekend`.
-/// Stamps with an offset have the calendar of UTC, but for those that are whole local days apart, which have that of their clock.
+/// Stamps with an offset have the calendar of UTC, but for those that are whole local days apart, or of hours of the local week, which have that of their clock.
 ///
 /// # Errors
 /// A stamp that is not a date or a date and time, where a feature is asked for; integers have no calendar, but for those that are dates: `20240131`.

@@ -2,7 +2,7 @@
 
 use crate::{
     DataError, Hours, compact,
-    hours::Open,
+    hours::{self, Open},
     stamps::{self, Clock as Counts, DAY, Form, SECOND, Time, nanoseconds},
 };
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ const MONTHS: std::ops::RangeInclusive<i128> = 28 * DAYS..=31 * DAYS;
 /// A stamp that leaps over more than [`LONGEST_GAP`] steps, or a thousand and more than a year, is refused: taken, one that is wrong would make all after it too early.
 /// The next one is not, if it goes on from there: then a clock was set.
 ///
-/// It can be kept, and goes on as it was.
+/// It can be kept, and goes on as it was, but for its hours, which are told again.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Clock {
@@ -106,10 +106,6 @@ impl Clock {
             State::Text => None,
             _ => stamps::parse(stamp),
         };
-        let at = time.map(|time| date(time, None).unwrap_or(time)).filter(|at| at.form.clock() != Counts::Integer);
-        if let Some((hours, _)) = self.hours.zip(at).filter(|(hours, at)| !hours.holds(local(*at))) {
-            return Err(refused(format!("a stamp in hours of {hours}")));
-        }
         let (passed, state) = match (self.state, time) {
             (State::Fresh, None) if stamp.trim().is_empty() => (0, State::Fresh),
             (State::Fresh | State::Text, None) => (0, State::Text),
@@ -118,9 +114,12 @@ impl Clock {
                 let as_date = dates.and_then(|dates| Some((dates, date(time, Some(dates.last.form))?)));
                 if nanoseconds(time) <= nanoseconds(pace.last) {
                     // What is written as a date goes on as one.
-                    return Err(refused(dates.unwrap_or(pace).expected()));
+                    return Err(refused(dates.unwrap_or(pace).expected(self.hours)));
                 }
                 let (own, at) = as_date.unwrap_or((pace, time));
+                if let Some(open) = own.open(self.hours).filter(|open| !open.place(local(at)).1) {
+                    return Err(refused(format!("a stamp within {}", open.hours)));
+                }
                 let passed = own.passed(at, self.hours);
                 if own.leaps(at, passed) && !pace.leapt.is_some_and(|leapt| pace.goes_on(leapt, time, self.hours)) {
                     self.state = State::Stamped(Pace { leapt: Some(time), ..pace }, dates);
@@ -181,13 +180,20 @@ impl Pace {
     fn passed(&self, next: Time, hours: Option<Hours>) -> u64 {
         let known = |step: &i128| *step > 0 && !(self.has_days() && MONTHS.contains(step));
         let Some(step) = self.step.filter(known) else { return 0 };
-        let open =
-            hours.filter(|_| self.has_days() && step % SECOND == 0).and_then(|hours| Open::new(hours, (step / SECOND) as i64));
-        let steps = match open {
-            Some(open) => i128::from(open.place(local(next)) - open.place(local(self.last))),
+        let steps = match self.open(hours) {
+            Some(open) => i128::from(open.place(local(next)).0 - open.place(local(self.last)).0),
             None => (self.difference(next) + step / 2) / step,
         };
         u64::try_from((steps - 1).max(0)).unwrap_or(u64::MAX)
+    }
+
+    /// The rows that samples are within some hours, once their step is known.
+    fn open(&self, hours: Option<Hours>) -> Option<Open> {
+        let step = self.step.filter(|_| self.has_days())?;
+        let step = hours::whole(i64::try_from((step + SECOND / 2) / SECOND).ok()?)?;
+        let hours = hours?;
+        // Hours begin with a row, but those of days.
+        Open::new(hours, step, if step == DAY { local(self.last) } else { hours.opening() })
     }
 
     fn after(&self, next: Time) -> Self {
@@ -207,9 +213,11 @@ impl Pace {
     }
 
     /// What would follow.
-    fn expected(&self) -> String {
+    fn expected(&self, hours: Option<Hours>) -> String {
         let known = self.step.filter(|step| !(self.has_days() && MONTHS.contains(step)) && self.last.form != Form::Month);
         let next = known.and_then(|step| {
+            let open = self.open(hours).and_then(|open| open.ticks(open.place(local(self.last)).0 + 1));
+            let step = open.map_or(step, |next| i128::from(next - local(self.last)) * SECOND);
             let next = Time::of_nanoseconds(nanoseconds(self.last) + step, self.last.form)?;
             Time { digits: self.last.digits.max(next.digits), offset: self.last.offset, ..next }.text()
         });
@@ -418,10 +426,30 @@ mod tests {
         check("mon-fri 09:00-17:00", &local, &[0; 4]);
         // A night is no step.
         check("mon-fri 09:00-17:00", &[&hours[1], &hours[2], "2024-01-05 10:00:00", &hours[4]], &[0, 0, 0, 5]);
-        for (stamp, hours) in [("2024-01-06", "mon-fri"), ("20240106", "mon-fri"), ("2024-01-05 17:00", "mon-fri 09:00-17:00")] {
-            let error = within(hours).look(stamp, 7).expect_err(stamp).to_string();
-            assert_eq!(error, format!("line:7: column `stamp`: expected a stamp in hours of {hours}, found `{stamp}`"));
+        // Clocks that are early and late.
+        let late = ["04 15:00:01", "04 16:00:03", "05 08:59:58", "05 10:00:02", "05 11:00:05", "05 16:00:00", "08 09:00:04"];
+        let late = late.map(|hour| format!("2024-01-{hour}"));
+        check("mon-fri 09:00-17:00", &late.each_ref().map(String::as_str), &[0, 0, 0, 0, 0, 4, 0]);
+        for (stamps, stamp, hours) in [
+            (["2024-01-04", "2024-01-05"], "2024-01-06", "mon-fri"),
+            (["20240104", "20240105"], "20240106", "mon-fri"),
+            (["2024-01-05 15:00", "2024-01-05 16:00"], "2024-01-05 17:00", "mon-fri 09:00-17:00"),
+        ] {
+            let mut clock = within(hours);
+            for stamp in stamps {
+                let tick = clock.look(stamp, 1).expect(stamp);
+                clock.take(tick);
+            }
+            let error = clock.look(stamp, 7).expect_err(stamp).to_string();
+            assert_eq!(error, format!("line:7: column `stamp`: expected a stamp within {hours}, found `{stamp}`"));
         }
+        let mut friday = within("mon-fri 09:00-17:00");
+        for stamp in ["2024-01-05 15:00", "2024-01-05 16:00"] {
+            let tick = friday.look(stamp, 1).expect(stamp);
+            friday.take(tick);
+        }
+        let error = friday.look("2024-01-05 16:00", 7).expect_err("a stamp twice").to_string();
+        assert!(error.contains("expected 2024-01-08 09:00, a step after the one before, or later"), "{error}");
     }
 
     #[test]

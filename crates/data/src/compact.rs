@@ -52,7 +52,7 @@ pub(crate) fn dates(groups: &[Vec<&[i64]>], told: Option<Hours>) -> Option<(Vec<
     let dates = all().map(|numbers| numbers.iter().map(ticks).collect()).collect::<Option<Vec<Vec<i64>>>>()?;
     let mut rest = dates.iter().map(Vec::as_slice);
     let grouped: Vec<Vec<&[i64]>> = groups.iter().map(|group| rest.by_ref().take(group.len()).collect()).collect();
-    let (as_dates, as_integers) = (grid::misfits(&grouped, true, told), grid::misfits(groups, false, told));
+    let (as_dates, as_integers) = (grid::misfits(&grouped, true, told), grid::misfits(groups, false, None));
     let many = dates.iter().any(|dates| dates.len() >= MANY);
     let are_dates = as_dates < as_integers || (many && as_dates == as_integers);
     are_dates.then_some((dates, Form::Digits(digits)))

@@ -1,7 +1,7 @@
 //! Wide files, read strictly: a stamp column first, then one column a series.
 
 use crate::{
-    CalendarFeature, DataError, Hours, ReadOptions, Signal, Stamps, calendar, grid, number,
+    CalendarFeature, DataError, Hours, ReadOptions, Signal, Stamps, calendar, grid, hours, number,
     read::KNOWN,
     stamps::{self, Form, Settled, Time, difference, nanoseconds},
     table::{Field, Header, Rows, Table, fault},
@@ -77,7 +77,7 @@ pub fn known_columns<'a>(names: &'a [String], features: &[CalendarFeature]) -> R
 /// Reads covariates known ahead by `names`: columns of a wide file, or quantities of the calendar, which come from its stamps. Other
 /// columns are passed over. Stamps that are no dates, times or numbers are taken in the order they are in. Of a file that
 /// begins among the rows that were known before, of the stamps `before`, or earlier, those are passed over. A number of `options.missing` is not known, and rows
-/// are of `options.hours` if these are told.
+/// are of `options.hours` if these are told: others are passed over.
 ///
 /// # Errors
 /// As [`read_wide`], each with the file; a name that is neither; a stamp that is not the one after the stamp above, or after what was known before, so that
@@ -111,18 +111,37 @@ pub fn read_known(
         times.push((line, lines.field(0).time()));
     }
     in_utf8(path, &*lines)?;
-    check_steps(header, &stamps, &times, before.len(), options.hours)?;
-    let calendar = calendar(&stamps.clone().into(), 0, features, false).map_err(|error| match error {
-        DataError::Calendar { number, found } => {
-            fault(path, "a date or a date and time for the calendar", format!("`{found}` as stamp {number}"))
+    if let Some(open) = options.hours.and_then(|told| open(&times[before.len()..], told)) {
+        fn keep<T>(all: &mut Vec<T>, from: usize, open: &[bool]) {
+            let mut rows = std::iter::repeat_n(&true, from).chain(open);
+            all.retain(|_| rows.next() == Some(&true));
         }
-        error => error,
-    })?;
+        keep(&mut stamps, before.len(), &open);
+        keep(&mut times, before.len(), &open);
+        values.iter_mut().for_each(|values| keep(values, 0, &open));
+    }
+    check_steps(header, &stamps, &times, before.len(), options.hours)?;
+    let calendar =
+        calendar(&Stamps::written(stamps.clone(), options.hours), 0, features, false).map_err(|error| match error {
+            DataError::Calendar { number, found } => {
+                fault(path, "a date or a date and time for the calendar", format!("`{found}` as stamp {number}"))
+            }
+            error => error,
+        })?;
     let mut of = |name: &String| match columns.iter().position(|(column, _)| *column == name) {
         Some(place) => std::mem::take(&mut values[place]),
         None => calendar.iter().find(|own| own.name == *name).map_or(Vec::new(), |own| own.values[0][before.len()..].to_vec()),
     };
     Ok(Known { values: names.iter().map(&mut of).collect(), stamps: stamps.split_off(before.len()) })
+}
+
+/// Whether rows are within hours that are told; none where their times do not tell.
+fn open(times: &[(u64, Option<Time>)], told: Hours) -> Option<Vec<bool>> {
+    let times: Vec<Time> = times.iter().map(|(_, time)| *time).collect::<Option<_>>()?;
+    let Settled { ticks, resolution, style } = stamps::settled(&times, Some(told))?;
+    let is_dated = style.form != Form::Integer && resolution == 0 && ticks.is_sorted();
+    let open = if is_dated { hours::open(&[vec![&ticks]], Some(told)) } else { None }?;
+    Some(ticks.iter().map(|&ticks| open.place(ticks).1).collect())
 }
 
 /// Refuses stamps that go back, stay or leave one out, from row `new` on. `times` are their lines and what they say; where the first says nothing, none is
@@ -148,12 +167,9 @@ fn check_steps(
         stamped.push(time);
     }
     let Some(Settled { ticks, resolution, style }) = stamps::settled(&stamped, told) else { return Ok(()) };
-    if let Some(hours) = told.filter(|_| style.form != Form::Integer)
-        && let Some(row) = (new..ticks.len()).find(|&row| !hours.holds(ticks[row]))
-    {
-        return refused(row, format!("a stamp in hours of {hours}").into());
-    }
-    let fit = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, told);
+    let is_dated = style.form != Form::Integer && resolution == 0;
+    let open = if is_dated { hours::open(&[vec![&ticks]], told) } else { None };
+    let fit = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, open);
     let grid = &fit.grids[0];
     let place = |row: usize| fit.position(0, row, ticks[row]).0;
     let Some(row) = (new.max(1)..ticks.len()).find(|&row| place(row) != place(row - 1) + 1) else { return Ok(()) };
@@ -301,13 +317,13 @@ mod tests {
         // A Friday and a Monday.
         let weekend = ["2024-01-05 15:00+05:30", "2024-01-05 16:00+05:30", "2024-01-08 09:00+05:30"];
         assert_eq!((known(&weekend), known(&weekend.map(|stamp| &stamp[..16]))), (Ok(3), Ok(3)));
-        for (last, expected) in [
-            ("2024-01-08 10:00", "expected 2024-01-08 09:00, a step after the one above"),
-            ("2024-01-08 18:00", "expected a stamp in hours of mon-fri 09:00-17:00"),
-        ] {
-            let error = known(&["2024-01-05 15:00", "2024-01-05 16:00", last]).expect_err(last);
-            assert!(error.ends_with(&format!(":4: column `t`: {expected}, found `{last}`")), "{error}");
-        }
+        let error = known(&["2024-01-05 15:00", "2024-01-05 16:00", "2024-01-08 10:00"]).expect_err("a gap");
+        let expected = ":4: column `t`: expected 2024-01-08 09:00, a step after the one above, found `2024-01-08 10:00`";
+        assert!(error.ends_with(expected), "{error}");
+        // What is known at all times is taken within them.
+        let always =
+            (1..=14).flat_map(|day| (0..24).map(move |hour| format!("2024-01-{day:02} {hour:02}:00"))).collect::<Vec<_>>();
+        assert_eq!(known(&always.iter().map(String::as_str).collect::<Vec<_>>()), Ok(80));
     }
 
     #[test]

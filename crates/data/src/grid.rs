@@ -63,13 +63,13 @@ pub(crate) struct Grid {
 }
 
 /// The most frequent step of groups of sequences of sorted ticks, the smallest of those; 0 if there is none. A group has one clock; each sequence has its
-/// differences. Hours of the week may be told.
-fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, told: Option<Hours>) -> Step {
+/// differences. Rows may be those of some hours of the week.
+fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, open: Option<Open>) -> Step {
     let whole = civil && resolution == 0;
     let monthly = whole && groups.iter().any(|group| varies(group)) && groups.iter().all(|group| anchor(group).is_some());
     let unit = if monthly {
         Unit::Month
-    } else if let Some(open) = whole.then(|| open(groups, told)).flatten() {
+    } else if let Some(open) = open.filter(|_| whole) {
         return Step { unit: Unit::Open(open), size: 1, parts: 1 };
     } else if civil {
         Unit::Second
@@ -81,12 +81,6 @@ fn step(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, told: Option<Hours>
     Step { unit, size, parts: 1 }
 }
 
-/// Their rows of some hours of the week, told or found.
-pub(crate) fn open(groups: &[Vec<&[i64]>], told: Option<Hours>) -> Option<Open> {
-    let (step, _) = most_frequent(differences(Unit::Second, groups))?;
-    hours::open(groups, step, told)
-}
-
 /// Those of sequences of sorted ticks that are not 0.
 fn differences<'a>(unit: Unit, groups: &'a [Vec<&[i64]>]) -> impl Iterator<Item = i64> + 'a {
     let pairs = groups.iter().flatten().flat_map(|ticks| ticks.windows(2));
@@ -95,7 +89,7 @@ fn differences<'a>(unit: Unit, groups: &'a [Vec<&[i64]>]) -> impl Iterator<Item 
 
 /// How badly these fit on their grid: stamps off it, and positions between them without one.
 pub(crate) fn misfits(groups: &[Vec<&[i64]>], civil: bool, told: Option<Hours>) -> i64 {
-    let step = step(groups, civil, 0, told);
+    let step = step(groups, civil, 0, if civil { hours::open(groups, told) } else { None });
     let mut sum = 0i64;
     for group in groups {
         let grid = Grid::fit(step, group);
@@ -131,7 +125,7 @@ fn anchor(group: &[&[i64]]) -> Option<Anchor> {
 pub(crate) fn place(unit: Unit, ticks: i64) -> i64 {
     match unit {
         Unit::Month => stamps::civil(ticks).map_or(0, stamps::month),
-        Unit::Open(open) => open.place(ticks),
+        Unit::Open(open) => open.place(ticks).0,
         Unit::Count | Unit::Second => ticks,
     }
 }
@@ -150,14 +144,17 @@ impl Grid {
     }
 
     /// The grid of a group: its phase is the most frequent one, or amid all where most are off that.
-    pub fn fit(step: Step, group: &[&[i64]]) -> Self {
+    pub fn fit(mut step: Step, group: &[&[i64]]) -> Self {
+        if let Unit::Open(open) = step.unit {
+            step.unit = Unit::Open(open.of(group));
+            return Self { step, phase: 0, anchor: (1, 0) };
+        }
         let all = || group.iter().copied().flatten();
         let phases = all().map(|&ticks| (place(step.unit, ticks) * step.parts).rem_euclid(step.size.max(1)));
         let phase = most_frequent(phases).map_or(0, |(phase, _)| phase);
         let anchor = match step.unit {
             Unit::Month => anchor(group),
-            Unit::Open(open) => all().next().map(|ticks| (1, ticks.rem_euclid(open.step))),
-            Unit::Count | Unit::Second => None,
+            Unit::Count | Unit::Second | Unit::Open(_) => None,
         };
         let grid = Self { step, phase, anchor: anchor.unwrap_or((1, 0)) };
         let off = all().filter(|&&ticks| !grid.position(ticks).1).count();
@@ -184,6 +181,9 @@ impl Grid {
 
     /// Parts after the nearest position, negative before it.
     fn late(&self, ticks: i64) -> i64 {
+        if let Unit::Open(open) = self.step.unit {
+            return open.ticks(open.place(ticks).0).map_or(0, |place| ticks.saturating_sub(place));
+        }
         let (step, half) = (self.step.size.max(1), self.step.size / 2);
         (place(self.step.unit, ticks) * self.step.parts - self.phase + half).rem_euclid(step) - half
     }
@@ -195,6 +195,10 @@ impl Grid {
 
     /// The nearest position, and whether it is met exactly, or as nearly as ticks can.
     pub fn position(&self, ticks: i64) -> (i64, bool) {
+        if let Unit::Open(open) = self.step.unit {
+            let (place, _) = open.place(ticks);
+            return (place, open.ticks(place) == Some(ticks));
+        }
         let (past, step) = (place(self.step.unit, ticks) * self.step.parts - self.phase, self.step.size.max(1));
         let position = (past + step / 2).div_euclid(step);
         (position, past.rem_euclid(step) == 0 || (self.step.parts > 1 && self.ticks(position) == Some(ticks)))
@@ -203,7 +207,8 @@ impl Grid {
     /// Whether the nearest position is less than a tenth of a step away, as that of a clock that is a little early or late, or as near as ticks can be.
     pub fn is_near(&self, ticks: i64) -> bool {
         let late = i128::from(self.late(ticks).unsigned_abs());
-        NEAR * late < i128::from(self.step.size.max(1)) || 2 * late <= i128::from(self.step.parts)
+        let step = if let Unit::Open(open) = self.step.unit { open.step } else { self.step.size.max(1) };
+        NEAR * late < i128::from(step) || 2 * late <= i128::from(self.step.parts)
     }
 
     /// Whether its nearest position comes more than a quarter of a step later.
@@ -217,7 +222,7 @@ impl Grid {
         let (day, second) = self.anchor;
         match self.step.unit {
             Unit::Month => stamps::ticks_in_month(place, day, second),
-            Unit::Open(open) => open.ticks(place)?.checked_add(second),
+            Unit::Open(open) => open.ticks(place),
             Unit::Count | Unit::Second => Some(place.checked_add(self.step.parts / 2)?.div_euclid(self.step.parts)),
         }
     }
@@ -231,7 +236,7 @@ pub(crate) fn words(step: Step, resolution: u8) -> String {
     let (size, name) = match step.unit {
         Unit::Open(open) => {
             let each = words(Step { unit: Unit::Second, size: open.step, parts: 1 }, resolution);
-            return format!("{each}, {}", open.hours);
+            return format!("{each}, {}", open.own_hours());
         }
         Unit::Month if step.size % 12 == 0 => return format!("{} y", step.size / 12),
         Unit::Month => return format!("{} mo", step.size),
@@ -267,7 +272,7 @@ mod tests {
     fn check(stamps: &[&str], expected: &str) {
         let ticks: Vec<i64> = stamps.iter().map(|stamp| stamps::parse(stamp).expect("a stamp").ticks).collect();
         let civil = stamps[0].contains('-');
-        let step = step(&[vec![&ticks]], civil, 0, None);
+        let step = step(&[vec![&ticks]], civil, 0, hours::open(&[vec![&ticks]], None));
         assert_eq!(words(step, 0), expected, "{stamps:?}");
         let grid = Grid::fit(step, &[&ticks]);
         for &ticks in &ticks {
@@ -332,7 +337,8 @@ mod tests {
         let late: Vec<String> = days(&[4, 5, 8, 9, 10, 11, 12, 15]).iter().map(|day| format!("{day} 17:30:00")).collect();
         let late: Vec<&str> = late.iter().map(String::as_str).collect();
         check(&late, "1 d, mon-fri");
-        check(&[&late[..], &["2024-01-16 17:00:00"]].concat(), "1 d");
+        // One that is early.
+        check(&[&late[..], &["2024-01-16 17:00:00"]].concat(), "1 d, mon-fri");
         // Before 1970, too.
         check(
             &["1969-12-18", "1969-12-19", "1969-12-22", "1969-12-23", "1969-12-26", "1969-12-29", "1969-12-30"],

@@ -1,25 +1,34 @@
 //! Hours of the week in which there are rows: those of an office, a shop or an exchange, or the days of work.
 //!
-//! They are found where the rows pass over the others again and again, and never are in one of them: then nights and weekends are no missing samples, and
-//! what follows passes over them as well.
+//! They are found where the rows pass over the others again and again, and hardly ever are in one of them: then nights and weekends are no missing samples, and
+//! what follows passes over them as well. Times are those of the stamps' own clock.
 
 use crate::stamps::DAY;
 use serde::{Deserialize, Serialize};
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::RangeInclusive,
+    str::FromStr,
+};
 
 const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const ALL_DAYS: u8 = 0x7f;
 /// The first day of 1970 was a Thursday: days since the Monday before it.
 const THURSDAY: i64 = 3;
-/// A night is closed for at least this part of a day, passed over so many times.
-const NIGHT: i64 = DAY / 8;
+/// Where all days are open a night is closed for at least this part of one, passed over on so many dates: a shorter one is a gap like others.
+const NIGHT: i64 = DAY / 4;
 const NIGHTS: usize = 10;
-/// A weekday is closed that was passed over so many times, in gaps of a week at most.
-const PASSED: usize = 2;
-/// Days that a gap leads ahead, if it tells of those it passes over.
+/// Dates on which a weekday has to be passed over, Mondays to Fridays and at the weekend, in gaps of so many days.
+const PASSED: [usize; 7] = [4, 4, 4, 4, 4, 2, 2];
 const WEEK: RangeInclusive<i64> = 2..=7;
-/// Rows that are there, of those within the hours, in quarters.
-const FILLED: i64 = 3;
+/// Hours that have one in so many of the rows that the fullest have are closed, if one in so many of all rows is outside at most.
+const RARE: usize = 50;
+const OUTSIDE: usize = 100;
+/// Rows that are there of those within the hours, at least in parts of them: of days, and of what is faster.
+const FILLED: [f64; 2] = [0.7, 0.5];
+/// A row is near its place within one such part of a step, and of so many rows all but one are.
+const NEAR: i64 = 10;
 
 /// Days of the week, and hours of them: `mon-fri 09:00-17:30`, which ends before half past five; `mon-sat`, whole days; `22:00-06:00`, which goes on into
 /// the day after; `always`. Days are those that hours begin on.
@@ -41,22 +50,16 @@ pub struct Hours {
 }
 
 impl Hours {
-    const ALWAYS: Self = Self { days: ALL_DAYS, opening: 0, length: DAY };
+    /// All days, and all hours of them.
+    pub const ALWAYS: Self = Self { days: ALL_DAYS, opening: 0, length: DAY };
 
-    /// Whether a time lies within, in seconds since 1970.
-    pub(crate) fn holds(&self, ticks: i64) -> bool {
-        let (day, second) = self.split(ticks);
-        second < self.length && self.days & (1 << weekday(day)) != 0
-    }
-
-    /// The day that a time is of, if the hours of a day begin it, and its seconds since.
-    fn split(&self, ticks: i64) -> (i64, i64) {
-        let past = ticks - self.opening;
-        (past.div_euclid(DAY), past.rem_euclid(DAY))
+    /// The second of the day that they begin at.
+    pub(crate) fn opening(self) -> i64 {
+        self.opening
     }
 
     /// Whether days are closed, or hours of them.
-    pub(crate) fn closes(&self) -> bool {
+    pub fn closes(&self) -> bool {
         self.days != ALL_DAYS || self.length < DAY
     }
 }
@@ -100,10 +103,11 @@ impl FromStr for Hours {
         };
         let time = |text: &str| {
             let parts: Vec<i64> = text.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-            let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+            let digits = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+            let plain = text.split(':').skip(1).all(digits) && text.starts_with(|first: char| first.is_ascii_digit());
             let second = match parts[..] {
-                [hour, minute] if minute < 60 => hour * 3600 + minute * 60,
-                [hour, minute, second] if minute < 60 && second < 60 => hour * 3600 + minute * 60 + second,
+                [hour, minute] if hour <= 24 && minute < 60 => hour * 3600 + minute * 60,
+                [hour, minute, second] if hour <= 24 && minute < 60 && second < 60 => hour * 3600 + minute * 60 + second,
                 _ => return None,
             };
             (plain && second <= DAY).then_some(second)
@@ -114,7 +118,8 @@ impl FromStr for Hours {
             let length = closing - opening;
             (opening < DAY).then_some((opening, if length > 0 { length } else { length + DAY }))
         };
-        let words: Vec<&str> = text.split_whitespace().collect();
+        let lowercase = text.to_ascii_lowercase();
+        let words: Vec<&str> = lowercase.split_whitespace().collect();
         let (days, (opening, length)) = match words[..] {
             ["always"] => (ALL_DAYS, (0, DAY)),
             [one] if one.contains(':') => (ALL_DAYS, hours_of(one).ok_or_else(refused)?),
@@ -140,22 +145,34 @@ impl From<Hours> for String {
     }
 }
 
-/// The rows within some hours, a step apart from each opening on.
+/// The rows within some hours, a step apart from a phase after each opening on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Open {
     pub hours: Hours,
     pub step: i64,
+    /// Less than a step.
+    phase: i64,
 }
 
 impl Open {
-    /// Those of a step of so many seconds, if a day has whole steps, and hours that close.
-    pub fn new(hours: Hours, step: i64) -> Option<Self> {
-        (hours.closes() && step > 0 && DAY % step == 0).then_some(Self { hours, step })
+    /// Those of a step of so many seconds, if a day has whole steps, the hours hold one, and they close. Rows are as long after midnight as `phase`, or whole steps more.
+    pub fn new(hours: Hours, step: i64, phase: i64) -> Option<Self> {
+        let is_open = hours.closes() && step > 0 && DAY % step == 0;
+        let open = is_open.then(|| Self { hours, step, phase: (phase - hours.opening).rem_euclid(step) })?;
+        (open.each_day() > 0).then_some(open)
+    }
+
+    /// The same of rows that have the phase of these.
+    pub fn of(self, group: &[&[i64]]) -> Self {
+        Self::new(self.hours, self.step, phase(group, self.step)).unwrap_or(self)
     }
 
     /// Rows of a day.
     pub fn each_day(&self) -> i64 {
-        (self.hours.length + self.step - 1) / self.step
+        match self.hours.length {
+            DAY => DAY / self.step,
+            length => (length - self.phase + self.step - 1) / self.step,
+        }
     }
 
     /// Days of a week.
@@ -163,12 +180,27 @@ impl Open {
         self.hours.days.count_ones().into()
     }
 
-    /// Rows since the week of the first day of 1970, for a time within the hours.
-    pub fn place(&self, ticks: i64) -> i64 {
-        let (day, second) = self.hours.split(ticks);
+    /// The hours from the first row of a day to a step after the last, which tell the phase. Of days, whole ones.
+    pub fn own_hours(&self) -> Hours {
+        let Hours { days, opening, .. } = self.hours;
+        let (opening, length) = (opening + self.phase, self.each_day() * self.step);
+        match opening < DAY {
+            _ if self.step == DAY => self.hours,
+            true => Hours { days, opening, length },
+            // The first row of a day comes after midnight.
+            false => Hours { days: (days << 1 | days >> 6) & ALL_DAYS, opening: opening - DAY, length },
+        }
+    }
+
+    /// Rows since the week of the first day of 1970, of the row nearest to a time, and whether it is open.
+    pub fn place(&self, ticks: i64) -> (i64, bool) {
+        let past = ticks - self.hours.opening - self.phase + self.step / 2;
+        let (day, row) = (past.div_euclid(DAY), past.rem_euclid(DAY) / self.step);
         let before = self.hours.days & ((1 << weekday(day)) - 1);
         let days = (day + THURSDAY).div_euclid(7) * self.days() + i64::from(before.count_ones());
-        days * self.each_day() + (second / self.step).min(self.each_day() - 1)
+        let is_open = self.hours.days & (1 << weekday(day)) != 0;
+        let row = if is_open { row.min(self.each_day() - 1) } else { 0 };
+        (days * self.each_day() + row, is_open && past.rem_euclid(DAY) / self.step < self.each_day())
     }
 
     /// The time of a row.
@@ -177,7 +209,7 @@ impl Open {
         let (week, nth) = (day.div_euclid(self.days()), day.rem_euclid(self.days()));
         let weekday = (0..7).filter(|day| self.hours.days & (1 << day) != 0).nth(nth as usize)?;
         let day = week.checked_mul(7)?.checked_add(weekday - THURSDAY)?;
-        day.checked_mul(DAY)?.checked_add(self.hours.opening + row * self.step)
+        day.checked_mul(DAY)?.checked_add(self.hours.opening + self.phase + row * self.step)
     }
 }
 
@@ -186,54 +218,169 @@ fn weekday(day: i64) -> i64 {
     (day + THURSDAY).rem_euclid(7)
 }
 
-/// The rows of groups of sequences of sorted seconds, most often so many apart: within the hours that are told, or else within those that they are found in;
-/// none where these never close. Every group has one time of the step.
-pub(crate) fn open(groups: &[Vec<&[i64]>], step: i64, told: Option<Hours>) -> Option<Open> {
-    let alike = |group: &Vec<&[i64]>| {
-        let mut ticks = group.iter().copied().flatten();
-        let first = ticks.next().map(|ticks| ticks.rem_euclid(step));
-        ticks.all(|ticks| Some(ticks.rem_euclid(step)) == first)
+/// The rows of groups of sequences of sorted seconds: within hours that are told, or else within those that they are found in; none where these never close, or
+/// no step is that a day has whole ones of.
+pub(crate) fn open(groups: &[Vec<&[i64]>], told: Option<Hours>) -> Option<Open> {
+    let phase = |step: i64| groups.first().map_or(0, |group| phase(group, step));
+    let Some(hours) = told else {
+        if !has_nights(groups) {
+            return None;
+        }
+        let step = step(pairs(groups).map(|(one, next)| next - one))?;
+        let open = Open::new(found(groups, step)?, step, phase(step))?;
+        // A group has its own phase.
+        let near = |(group, ticks): (&Vec<&[i64]>, i64)| {
+            let open = open.of(group);
+            let (place, is_open) = open.place(ticks);
+            !is_open || open.ticks(place).is_some_and(|place| NEAR * (ticks - place).abs() < step)
+        };
+        let all = || groups.iter().flat_map(|group| group.iter().copied().flatten().map(move |&ticks| (group, ticks)));
+        let far = all().filter(|&row| !near(row)).count();
+        return (far * NEAR as usize <= all().count()).then_some(open);
     };
-    if step <= 0 || DAY % step != 0 || !groups.iter().all(alike) {
-        return None;
-    }
-    Open::new(told.or_else(|| found(groups, step))?, step)
+    // By the time that is open between rows.
+    let passed = |ticks: i64| {
+        let past = ticks - hours.opening;
+        let day = past.div_euclid(DAY);
+        let before = hours.days & ((1 << weekday(day)) - 1);
+        let days = (day + THURSDAY).div_euclid(7) * i64::from(hours.days.count_ones()) + i64::from(before.count_ones());
+        let is_open = hours.days & (1 << weekday(day)) != 0;
+        days * hours.length + if is_open { past.rem_euclid(DAY).min(hours.length) } else { 0 }
+    };
+    let step = step(pairs(groups).map(|(one, next)| passed(next) - passed(one)).filter(|&passed| passed > 0))?;
+    Open::new(hours, step, phase(step))
 }
 
-/// The hours that rows are in, and nearly always, where they pass over all others again and again.
-fn found(groups: &[Vec<&[i64]>], step: i64) -> Option<Hours> {
-    let sequences = || groups.iter().flatten().filter(|ticks| !ticks.is_empty());
-    let pairs = || sequences().flat_map(|ticks| ticks.windows(2)).map(|pair| (pair[0], pair[1]));
-    let mut seen = vec![false; (DAY / step) as usize];
-    sequences().copied().flatten().for_each(|ticks| seen[(ticks.rem_euclid(DAY) / step) as usize] = true);
-    let mut hours = beside_night(&seen, step);
-    if pairs().filter(|&(one, next)| hours.split(one).0 < hours.split(next).0).count() < NIGHTS {
-        hours = Hours::ALWAYS;
+/// Whether there are gaps as long as a night, without which there are no hours to be found.
+pub(crate) fn has_nights(groups: &[Vec<&[i64]>]) -> bool {
+    pairs(groups).filter(|(one, next)| next - one >= NIGHT).nth(1).is_some()
+}
+
+/// The step nearest to one that a day has whole ones of, if it is near.
+pub(crate) fn whole(step: i64) -> Option<i64> {
+    if step > 0 && DAY % step == 0 {
+        return Some(step);
     }
-    let (mut days, mut passed) = (0, [0; 7]);
-    sequences().copied().flatten().for_each(|&ticks| days |= 1 << weekday(hours.split(ticks).0));
-    for (one, next) in pairs().map(|(one, next)| (hours.split(one).0, hours.split(next).0)) {
-        if WEEK.contains(&(next - one)) {
-            (one + 1..next).for_each(|day| passed[weekday(day) as usize] += 1);
+    let near = step - step / NEAR..=step + step / NEAR;
+    near.filter(|&whole| whole > 0 && DAY % whole == 0).min_by_key(|whole| (whole - step).abs())
+}
+
+/// Rows that follow one another at another time.
+fn pairs<'a>(groups: &'a [Vec<&'a [i64]>]) -> impl Iterator<Item = (i64, i64)> + 'a {
+    groups.iter().flatten().flat_map(|ticks| ticks.windows(2)).map(|pair| (pair[0], pair[1])).filter(|(one, next)| one < next)
+}
+
+/// The step that a day has whole ones of, if it is the most frequent of these differences, or nearly their median; a day, if they are a few.
+fn step(differences: impl Iterator<Item = i64>) -> Option<i64> {
+    let mut all: Vec<i64> = differences.collect();
+    all.sort_unstable();
+    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    all.iter().for_each(|difference| *counts.entry(*difference).or_default() += 1);
+    let (frequent, _) = counts.into_iter().rev().max_by_key(|(_, count)| *count)?;
+    let median = all[all.len() / 2];
+    if frequent % DAY == 0 && frequent < 7 * DAY {
+        return Some(DAY);
+    }
+    if DAY % frequent == 0 { Some(frequent) } else { whole(median) }
+}
+
+/// What most rows of a group are after whole steps, or amid it where most are not.
+fn phase(group: &[&[i64]], step: i64) -> i64 {
+    let all = || group.iter().copied().flatten().map(|ticks| ticks.rem_euclid(step));
+    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    all().for_each(|phase| *counts.entry(phase).or_default() += 1);
+    let Some((frequent, count)) = counts.into_iter().rev().max_by_key(|(_, count)| *count) else { return 0 };
+    let mut late: Vec<i64> = all().map(|phase| (phase - frequent + step / 2).rem_euclid(step) - step / 2).collect();
+    if 2 * count > late.len() {
+        return frequent;
+    }
+    let middle = late.len() / 2;
+    (frequent + *late.select_nth_unstable(middle).1).rem_euclid(step)
+}
+
+/// The hours that hold nearly all rows, and of which most have one, where they pass over all others again and again.
+fn found(groups: &[Vec<&[i64]>], step: i64) -> Option<Hours> {
+    let each_day = DAY / step;
+    // The rows as steps since 1970, each group by its phase.
+    let sequences: Vec<Vec<i64>> = groups
+        .iter()
+        .flat_map(|group| {
+            let phase = phase(group, step);
+            group.iter().map(move |ticks| ticks.iter().map(|ticks| (ticks - phase + step / 2).div_euclid(step)).collect())
+        })
+        .filter(|sequence: &Vec<i64>| !sequence.is_empty())
+        .collect();
+    let rows = || sequences.iter().flatten().copied();
+    let (mut of_day, mut of_week) = (vec![0; each_day as usize], vec![0; 7 * each_day as usize]);
+    for row in rows() {
+        of_day[row.rem_euclid(each_day) as usize] += 1;
+        of_week[row.rem_euclid(7 * each_day) as usize] += 1;
+    }
+    let openings: BTreeSet<i64> = [0, opening(&of_day), opening(&of_week)].into_iter().map(|row| row as i64 % each_day).collect();
+    let hours = openings.into_iter().filter_map(|opening| beside(&sequences, &of_day, opening));
+    let (filled, length, days, opening) = hours.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    let hours = Hours { days, opening: opening * step, length: length * step };
+    (hours.closes() && filled >= FILLED[usize::from(each_day > 1)]).then_some(hours)
+}
+
+/// Whether there are rows, and not hardly any, where the fullest place has so many.
+fn is_seen(count: usize, fullest: usize) -> bool {
+    RARE * count > fullest
+}
+
+/// The first place that is seen after the longest time, round and round, that is not.
+fn opening(counts: &[usize]) -> usize {
+    let fullest = counts.iter().copied().max().unwrap_or(0);
+    let (mut longest, mut last) = ((0, 0), None);
+    for at in (0..2 * counts.len()).filter(|at| is_seen(counts[at % counts.len()], fullest)) {
+        let before = last.replace(at).map_or(0, |last| at - last - 1);
+        longest = longest.max((before, at % counts.len()));
+    }
+    if longest.0 > 0 { longest.1 } else { 0 }
+}
+
+/// What is open if days begin at this row of them: the share of rows that are there, how many rows a day has, the days and that row; none where all is.
+fn beside(sequences: &[Vec<i64>], of_day: &[usize], opening: i64) -> Option<(f64, i64, u8, i64)> {
+    let each_day = of_day.len() as i64;
+    let day = |row: i64| (row - opening).div_euclid(each_day);
+    let fullest = of_day.iter().copied().max().unwrap_or(0);
+    let at = |before: i64| of_day[(opening - before).rem_euclid(each_day) as usize];
+    let mut night = (1..each_day).take_while(|&before| !is_seen(at(before), fullest)).count() as i64;
+    let (mut of_weekday, mut nights, mut passed) = ([0; 7], BTreeSet::new(), vec![BTreeSet::new(); 7]);
+    for sequence in sequences {
+        sequence.iter().for_each(|&row| of_weekday[weekday(day(row)) as usize] += 1);
+        for (one, next) in sequence.windows(2).map(|pair| (day(pair[0]), day(pair[1]))).filter(|(one, next)| one < next) {
+            nights.insert(one);
+            if WEEK.contains(&(next - one)) {
+                (one + 1..next).for_each(|day| _ = passed[weekday(day) as usize].insert(day));
+            }
         }
     }
-    hours.days = (0..7).filter(|&day| days & (1 << day) != 0 || passed[day] < PASSED).fold(0, |days, day| days | (1 << day));
-    let open = Open::new(hours, step)?;
-    let rows = |ticks: &[i64]| 1 + ticks.windows(2).filter(|pair| pair[0] < pair[1]).count() as i64;
-    let within = |ticks: &[i64]| 1 + open.place(ticks[ticks.len() - 1]) - open.place(ticks[0]);
-    let (rows, within) = sequences().fold((0, 0), |(all, of), ticks| (all + rows(ticks), of + within(ticks)));
-    (4 * rows >= FILLED * within).then_some(hours)
-}
-
-/// All days, but for the longest time that is never seen, if it is as long as a night.
-fn beside_night(seen: &[bool], step: i64) -> Hours {
-    let (mut longest, mut last) = ((0, 0), None);
-    for at in (0..2 * seen.len()).filter(|at| seen[at % seen.len()]) {
-        let before = last.replace(at).map_or(0, |last| at - last - 1);
-        longest = longest.max((before, at % seen.len()));
+    let fullest = of_weekday.iter().copied().max().unwrap_or(0);
+    let is_closed = |weekday: usize| !is_seen(of_weekday[weekday], fullest) && passed[weekday].len() >= PASSED[weekday];
+    let days = (0..7).filter(|&weekday| !is_closed(weekday)).fold(0, |days, weekday| days | (1 << weekday));
+    // A short pause by night is a gap, unless days are closed, too.
+    if nights.len() < NIGHTS || (days == ALL_DAYS && night * (DAY / each_day) < NIGHT) {
+        night = 0;
     }
-    let (night, opening) = (longest.0 as i64 * step, longest.1 as i64 * step);
-    if night < NIGHT { Hours::ALWAYS } else { Hours { days: ALL_DAYS, opening, length: DAY - night } }
+    let length = each_day - night;
+    let is_open = |row: i64| days & (1 << weekday(day(row))) != 0 && (row - opening).rem_euclid(each_day) < length;
+    // Rows of each day are numbered through.
+    let place = |row: i64| {
+        let before = days & ((1 << weekday(day(row))) - 1);
+        let all = (day(row) + THURSDAY).div_euclid(7) * i64::from(days.count_ones()) + i64::from(before.count_ones());
+        all * length + (row - opening).rem_euclid(each_day)
+    };
+    let (mut within, mut outside, mut all) = (0, 0, 0);
+    for sequence in sequences {
+        let mut places = sequence.iter().filter(|&&row| is_open(row)).map(|&row| place(row));
+        outside += sequence.iter().filter(|&&row| !is_open(row)).count();
+        let Some(first) = places.next() else { continue };
+        let (last, count) = places.fold((first, 1), |(last, count), place| (place, count + usize::from(place > last)));
+        (within, all) = (within + count, all + (last - first + 1) as usize);
+    }
+    let is_found = within > 0 && OUTSIDE * outside <= within;
+    is_found.then(|| (within as f64 / all as f64, length, days, opening))
 }
 
 #[cfg(test)]
@@ -282,53 +429,114 @@ mod tests {
 
     #[test]
     fn rows_of_some_hours_are_numbered_through() {
-        for (text, step, rows) in
-            [("mon-fri 09:00-17:30", 3600, 45), ("sun-thu 22:00-06:00", 1800, 80), ("mon-sat", DAY, 6), ("11:00-12:00", 7200, 7)]
-        {
-            let open = Open::new(text.parse().expect(text), step).expect(text);
-            assert_eq!(open.each_day() * open.days(), rows, "{text}");
+        for (text, step, phase, rows, own) in [
+            ("mon-fri 09:00-17:30", 3600, 0, 45, "mon-fri 09:00-18:00"),
+            ("mon-fri 09:00-17:30", 3600, 1800, 40, "mon-fri 09:30-17:30"),
+            ("mon-fri 09:30-16:00", 3600, 1800, 35, "mon-fri 09:30-16:30"),
+            ("mon-fri 09:30-16:00", 3600, 0, 30, "mon-fri 10:00-16:00"),
+            ("mon,sun 23:30-02:00", 3600, 0, 4, "mon-tue 00:00-02:00"),
+            ("sun-thu 22:00-06:00", 1800, 7, 80, "mon-thu,sun 22:00:07-06:00:07"),
+            ("mon-fri", 3600, 1800, 120, "mon-fri 00:30-00:30"),
+            ("mon-sat", DAY, 7200, 6, "mon-sat"),
+            ("11:00-12:00", 7200, 3600, 7, "11:00-13:00"),
+        ] {
+            let open = Open::new(text.parse().expect(text), step, phase).expect(text);
+            assert_eq!((open.each_day() * open.days(), &*open.own_hours().to_string()), (rows, own), "{text}");
             for place in [-1000, -1, 0, 1, 9999] {
                 let [one, next] = [place, place + 1].map(|place| open.ticks(place).expect("near 1970"));
-                assert!(open.hours.holds(one) && one < next && open.place(one) == place, "{text} {place}");
-                // A later time of the same step.
-                assert_eq!(open.place(one + step.min(1800) - 1), place);
+                assert!(one < next && one.rem_euclid(step) == phase, "{text} {place}");
+                // Early and late.
+                for ticks in [one - step / 2, one, one + (step - 1) / 2] {
+                    assert_eq!(open.place(ticks), (place, true), "{text} {place}");
+                }
+                assert_eq!(open.place(one + step).1, next == one + step, "{text} {place}");
             }
             assert_eq!(open.ticks(rows).zip(open.ticks(0)).map(|(later, now)| later - now), Some(7 * DAY), "{text}");
+            // The same rows, by the hours that they are.
+            let own = Open::new(open.own_hours(), step, phase).expect(own);
+            for ticks in [7, -8].map(|place| open.ticks(place).expect("near 1970")) {
+                let (place, is_open) = own.place(ticks);
+                assert!(is_open && own.ticks(place) == Some(ticks), "{text}");
+            }
         }
-        assert!(Open::new(Hours::ALWAYS, 3600).is_none() && Open::new("mon-fri".parse().expect("hours"), 7 * DAY).is_none());
+        let new = |text: &str, step| Open::new(text.parse().expect(text), step, 1800);
+        assert!(new("always", 3600).is_none() && new("mon-fri", 7 * DAY).is_none() && new("09:00-09:15", 3600).is_none());
     }
 
     /// Hours in which these rows are found, of days from a Monday on.
-    fn find(days: impl Iterator<Item = i64>, seconds: &[i64], step: i64) -> Option<String> {
+    fn find(days: impl Iterator<Item = i64>, seconds: &[i64]) -> Option<String> {
         let ticks: Vec<i64> = days.flat_map(|day| seconds.iter().map(move |second| MONDAY + day * DAY + second)).collect();
-        open(&[vec![&ticks]], step, None).map(|open| open.hours.to_string())
+        open(&[vec![&ticks]], None).map(|open| open.own_hours().to_string())
     }
 
     #[test]
     fn hours_are_those_that_rows_pass_over_all_others_of() {
         let hours = |hours: std::ops::Range<i64>| hours.map(|hour| hour * 3600).collect::<Vec<_>>();
         let (office, day, work) = (hours(9..17), hours(0..24), |day: &i64| day % 7 < 5);
-        let found = |days: &[i64], seconds: &[i64]| find(days.iter().copied(), seconds, 3600);
+        let found = |days: &[i64], seconds: &[i64]| find(days.iter().copied(), seconds);
         let weeks = |open: &dyn Fn(&i64) -> bool| (0..21).filter(open).collect::<Vec<i64>>();
         assert_eq!(found(&weeks(&work), &office).as_deref(), Some("mon-fri 09:00-17:00"));
         assert_eq!(found(&weeks(&work), &day).as_deref(), Some("mon-fri"));
         assert_eq!(found(&weeks(&|_| true), &office).as_deref(), Some("09:00-17:00"));
-        assert_eq!(found(&weeks(&|day| day % 7 != 2), &office).as_deref(), Some("mon-tue,thu-sun 09:00-17:00"));
         assert_eq!(found(&weeks(&|_| true), &day), None);
-        // Holidays are gaps, one row in four may be.
+        assert_eq!(
+            found(&weeks(&work), &office.iter().map(|second| second + 90).collect::<Vec<_>>()).as_deref(),
+            Some("mon-fri 09:01:30-17:01:30")
+        );
+        // Holidays are gaps, one day in two may be one.
         assert_eq!(found(&weeks(&|day| work(day) && *day != 9), &office).as_deref(), Some("mon-fri 09:00-17:00"));
-        assert_eq!(found(&weeks(&|day| work(day) && !(3..10).contains(day)), &office), None);
-        // Beyond midnight, of the day before.
-        let night: Vec<i64> = hours(20..28);
-        assert_eq!(found(&weeks(&work), &night).as_deref(), Some("mon-fri 20:00-04:00"));
-        // Nine nights, and one weekend, say nothing, nor does a pause of less than three hours.
+        assert_eq!(found(&weeks(&|day| work(day) && day % 7 != *day / 7), &office).as_deref(), Some("mon-fri 09:00-17:00"));
+        // Two sessions of a day are one, with a gap.
+        assert_eq!(found(&weeks(&work), &[hours(9..12), hours(14..17)].concat()).as_deref(), Some("mon-fri 09:00-17:00"));
+        // Beyond midnight, of the day before; a week that begins on Sunday evening, with a pause by day.
+        assert_eq!(found(&weeks(&work), &hours(20..28)).as_deref(), Some("mon-fri 20:00-04:00"));
+        let sessions: Vec<i64> = (-1..62).filter(|day: &i64| [6, 0, 1, 2, 3].contains(&day.rem_euclid(7))).collect();
+        assert_eq!(found(&sessions, &hours(18..41)).as_deref(), Some("mon-thu,sun 18:00-17:00"));
+        // Nine nights, and one weekend, say nothing, nor do nights of less than six hours where no day is closed.
         assert_eq!(found(&(0..10).collect::<Vec<_>>(), &office), None);
         assert_eq!(found(&(0..11).collect::<Vec<_>>(), &office).as_deref(), Some("09:00-17:00"));
         assert_eq!(found(&(0..12).filter(work).collect::<Vec<_>>(), &day), None);
-        assert_eq!(found(&weeks(&|_| true), &hours(2..24)), None);
-        assert_eq!(found(&weeks(&|_| true), &hours(3..24)).as_deref(), Some("03:00-24:00"));
-        // Not at one time of the hour, or hours that no day has whole ones of.
-        assert_eq!(found(&weeks(&work), &[office.clone(), vec![60_001]].concat()), None);
-        assert_eq!(find(0..21, &[9 * 3600, 16 * 3600], 7 * 3600), None);
+        assert_eq!(found(&weeks(&|_| true), &hours(5..24)), None);
+        assert_eq!(found(&weeks(&|_| true), &hours(6..24)).as_deref(), Some("06:00-24:00"));
+        assert_eq!(found(&weeks(&work), &hours(5..24)).as_deref(), Some("mon-fri 05:00-24:00"));
+        // Three Wednesdays without a row are no rule, four are.
+        assert_eq!(found(&weeks(&|day| day % 7 != 2), &office).as_deref(), Some("09:00-17:00"));
+        let month: Vec<i64> = (0..28).filter(|day| day % 7 != 2).collect();
+        assert_eq!(found(&month, &office).as_deref(), Some("mon-tue,thu-sun 09:00-17:00"));
+        // Days of work, and some of them.
+        assert_eq!(found(&weeks(&work), &[3600]).as_deref(), Some("mon-fri"));
+        assert_eq!(
+            found(&(0..35).filter(|day| [0, 2, 4].contains(&(day % 7))).collect::<Vec<_>>(), &[0]).as_deref(),
+            Some("mon,wed,fri")
+        );
+        assert_eq!(found(&(0..60).step_by(2).collect::<Vec<_>>(), &[0]), None);
+    }
+
+    #[test]
+    fn a_few_rows_make_no_hours() {
+        // Clocks that are early and late, one row by night, one on a Saturday.
+        let days = || (0..140).filter(|day| day % 7 < 5);
+        let rows =
+            days().flat_map(|day| (9..17).map(move |hour| MONDAY + day * DAY + hour * 3600 + (day * 5 + hour * 3) % 9 - 4));
+        let mut rows: Vec<i64> = rows.chain([MONDAY + 9 * DAY + 7200, MONDAY + 33 * DAY + 43_200]).collect();
+        rows.sort_unstable();
+        let open_of = |groups: &[Vec<&[i64]>], told| open(groups, told);
+        let found = open_of(&[vec![&rows]], None).expect("hours");
+        assert!(found.hours.to_string() == "mon-fri 09:00-17:00" && found.step == 3600, "{found:?}");
+        assert_eq!(rows.iter().filter(|&&row| !found.place(row).1).count(), 2);
+        assert_eq!(found.place(rows[8]).0, found.place(rows[7]).0 + 1);
+        // Many series that pass over one night, or one weekend, together.
+        let outage: Vec<i64> = (0..11 * 24).filter(|hour| !(70..77).contains(hour)).map(|hour| MONDAY + hour * 3600).collect();
+        assert_eq!(open_of(&[vec![&outage[..]; 12]], None), None);
+        let weekend: Vec<i64> = (0..11).filter(|day| day % 7 < 5).map(|day| MONDAY + day * DAY).collect();
+        assert_eq!(open_of(&[vec![&weekend[..]; 12]], None), None);
+        // Told ones need no more than two rows.
+        let told = Some("mon-fri 09:00-17:00".parse().expect("hours"));
+        let friday = MONDAY + 4 * DAY + 16 * 3600;
+        for (next, step) in [(friday + 65 * 3600, 3600), (friday + 66 * 3600, 7200), (friday - DAY, 8 * 3600)] {
+            let rows = [friday.min(next), friday.max(next)];
+            assert_eq!(open_of(&[vec![&rows]], told).map(|open| open.step), Some(step));
+        }
+        assert_eq!((open_of(&[vec![&rows[..1]]], told), open_of(&[], None)), (None, None));
     }
 }

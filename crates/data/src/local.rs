@@ -2,7 +2,7 @@
 //! autumn a grid in UTC would have half of them an hour off it, or find no months in them; where it does not, a local Monday may be a Sunday of UTC.
 
 use crate::{
-    Align, Hours, grid,
+    Align, Hours, grid, hours,
     stamps::{self, DAY, Form, Time},
     track::{Track, groups},
 };
@@ -40,13 +40,13 @@ fn going_on(last: &Time, varies: bool) -> Form {
 pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align, told: Option<Hours>) -> Settled<Vec<Vec<i64>>> {
     let (mut all, mut last): (Vec<Vec<i64>>, Option<(i64, Time)>) = (Vec::with_capacity(tracks.len()), None);
     let (utc, mut varies) = (groups(tracks, align), false);
-    let has_hours = grid::open(&utc, told).is_some();
+    let may_close = told.is_some_and(|hours| hours.closes()) || (told.is_none() && hours::has_nights(&utc));
     for track in tracks {
         let mut local = Vec::with_capacity(track.rows);
         for row in 0..track.rows {
             let time = time(track, row, form);
             let ticks = time.ticks + i64::from(time.offset);
-            if !has_hours && local.first().is_some_and(|first: &i64| (ticks - first) % DAY != 0) {
+            if !may_close && local.first().is_some_and(|first: &i64| (ticks - first) % DAY != 0) {
                 return None;
             }
             varies |= last.is_some_and(|(_, last)| last.offset != time.offset);
@@ -60,7 +60,21 @@ pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align, told: Optio
     let (_, last) = last.filter(|(_, last)| varies || last.offset != 0)?;
     let mut rest = all.iter().map(Vec::as_slice);
     let local: Vec<Vec<&[i64]>> = utc.iter().map(|group| rest.by_ref().take(group.len()).collect()).collect();
-    are_local(&local, &utc, told).then(|| (all, going_on(&last, varies)))
+    (is_one_clock(&local, &utc) && are_local(&local, &utc, told)).then(|| (all, going_on(&last, varies)))
+}
+
+/// Whether stamps have an offset from UTC.
+pub(crate) fn has_offsets(tracks: &[Track<'_>], form: Form) -> bool {
+    tracks.iter().any(|track| (0..track.rows).any(|row| time(track, row, form).offset != 0))
+}
+
+/// Whether sequences that share a clock have one local time at every time.
+fn is_one_clock(local: &[Vec<&[i64]>], utc: &[Vec<&[i64]>]) -> bool {
+    local.iter().zip(utc).filter(|(local, _)| local.len() > 1).all(|(local, utc)| {
+        let mut both: Vec<(i64, i64)> = utc.concat().into_iter().zip(local.concat()).collect();
+        both.sort_unstable();
+        both.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].1 == pair[1].1)
+    })
 }
 
 /// The time of a row; texts with an offset were kept.
@@ -72,7 +86,7 @@ fn time(track: &Track<'_>, row: usize, form: Form) -> Time {
 /// Whether local times are in order, each sequence at its time of the day or all in hours of the week, and fit on their grid no worse than those in UTC on theirs.
 fn are_local(local: &[Vec<&[i64]>], utc: &[Vec<&[i64]>], told: Option<Hours>) -> bool {
     let pairs = || local.iter().flatten().zip(utc.iter().flatten()).flat_map(|(local, utc)| local.windows(2).zip(utc.windows(2)));
-    let has_hours = grid::open(local, told).is_some();
+    let has_hours = hours::open(local, told).is_some();
     // An hour that a clock has twice is no day.
     let whole = |local: &[i64], utc: &[i64]| match local[1] - local[0] {
         0 => utc[0] == utc[1],

@@ -9,6 +9,7 @@ use crate::{
     audit::Ledger,
     compact,
     grid::{self, Grid},
+    hours::{self, Hours, Open},
     local,
     number::NUMBER_OR_MISSING,
     outliers::EVERYTHING,
@@ -79,7 +80,8 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     check_stamps(path, &tracks)?;
     let style = settle(&mut tracks, style, resolution, options);
     let civil = style.form != Form::Integer;
-    let grids = regularise(path, &mut tracks, options, civil, resolution, &mut ledger)?;
+    let open = open(path, table.header(), &roles, &mut tracks, (style, resolution), options, &mut ledger)?;
+    let grids = regularise(path, &mut tracks, options, civil, resolution, open, &mut ledger)?;
     for track in &mut tracks {
         let names: Vec<String> = track.name.iter().chain(&roles.targets).chain(&options.past).cloned().collect();
         track.clean(&names, options, &mut ledger);
@@ -90,7 +92,8 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         signal.statics = statics::read(path, &options.id, &signal.names)?;
     }
     let step = grids.first().map_or("-".into(), |grid| grid::words(grid.step, resolution));
-    let audit = Audit { rows: signal.len(), series: signal.names.len(), step, findings: ledger.close() };
+    let hours = open.map_or(Hours::ALWAYS, |open| open.own_hours());
+    let audit = Audit { rows: signal.len(), series: signal.names.len(), step, hours, findings: ledger.close() };
     tracing::info!(path = %path.display(), rows = audit.rows, series = audit.series, step = audit.step, "signal read");
     Ok((signal, audit))
 }
@@ -298,7 +301,7 @@ fn samples(
     }
 }
 
-/// Takes integers for dates where they are, and times of local clocks where their days are regular; the style that stamps are
+/// Takes integers for dates where they are, and times of local clocks where their days or hours are regular; the style that stamps are
 /// written in then. Tracks are sorted.
 fn settle(tracks: &mut [Track<'_>], style: Style, resolution: u8, options: &ReadOptions) -> Style {
     let (align, told) = (options.align, options.hours);
@@ -316,6 +319,71 @@ fn settle(tracks: &mut [Track<'_>], style: Style, resolution: u8, options: &Read
         track.ticks[..ticks.len()].copy_from_slice(&ticks);
     }
     Style { form, ..style }
+}
+
+/// Told hours that more than one in so many rows is outside of are those of another clock.
+const MOST_OUTSIDE: usize = 10;
+
+/// The hours that rows are of, where they close, without the rows outside of them. Tracks are sorted.
+///
+/// # Errors
+/// Hours that are told: of stamps that are no whole seconds of dates, by no step that a day has whole ones of, or not those of most rows; a series that has no row
+/// within.
+fn open(
+    path: &Path,
+    header: &Header,
+    roles: &Roles,
+    tracks: &mut [Track<'_>],
+    (style, resolution): (Style, u8),
+    options: &ReadOptions,
+    ledger: &mut Ledger,
+) -> Result<Option<Open>, DataError> {
+    let told = options.hours.filter(Hours::closes);
+    let is_dated = style.form != Form::Integer && resolution == 0;
+    let elsewhere = style.form.clock() == Clock::Utc && !style.form.is_local();
+    let mut open = if is_dated { hours::open(&groups(tracks, options.align), options.hours) } else { None };
+    // Hours are those of the stamps' own clock.
+    open = open.filter(|_| !elsewhere || !local::has_offsets(tracks, style.form));
+    let Some(open) = open else {
+        let differ = tracks.iter().any(|track| track.ticks[..track.rows].windows(2).any(|pair| pair[0] < pair[1]));
+        return match told.filter(|_| differ || !is_dated) {
+            Some(hours) => Err(table::fault(
+                path,
+                format!(
+                    "rows within {hours} (`hours`): dates and times of whole seconds by one clock, a step apart that a day has whole ones of"
+                ),
+                format!(
+                    "{} of another kind",
+                    tracks.first().and_then(|track| style.write(track.ticks[0], resolution)).unwrap_or_default()
+                ),
+            )),
+            None => Ok(None),
+        };
+    };
+    // Without a common clock each series has its own phase.
+    let own = |track: &Track<'_>| if options.align == Align::End { open.of(&[&track.ticks[..track.rows]]) } else { open };
+    let rows = tracks.iter().map(|track| track.rows).sum::<usize>();
+    let outside = tracks.iter().flat_map(|track| {
+        let open = own(track);
+        (0..track.rows).filter(move |&row| !open.place(track.ticks[row]).1).map(|row| (track.line(row), track.ticks[row]))
+    });
+    let outside: Vec<(u64, i64)> = outside.collect();
+    if let Some((line, ticks)) = outside.iter().min().filter(|_| MOST_OUTSIDE * outside.len() > rows) {
+        let stamp = style.write(*ticks, resolution).unwrap_or_default();
+        let expected =
+            format!("a stamp within {} (`hours`), as most rows have ({} of {rows} have not)", open.hours, outside.len());
+        return Err(header.field(*line, roles.time, expected, Field::Text(&stamp)));
+    }
+    for track in tracks.iter_mut() {
+        track.leave_out(own(track), ledger);
+    }
+    match tracks.iter().find(|track| track.rows == 0) {
+        Some(track) => {
+            let name = track.name.as_deref().unwrap_or_default();
+            Err(table::fault(path, format!("rows of series `{name}` within {}", open.hours), "none"))
+        }
+        None => Ok(Some(open)),
+    }
 }
 
 /// The signal over all rows that any track has; in memory, if it takes no more than `budget`.

@@ -1,9 +1,10 @@
 //! The rows of one clock: all of a wide file, or one series of a long one.
 
 use crate::{
-    Align, DataError, FindingKind, Hours, Outliers, ReadOptions,
+    Align, DataError, FindingKind, Outliers, ReadOptions,
     audit::Ledger,
-    grid::{self, Fit, Grid, Unit},
+    grid::{self, Fit, Grid},
+    hours::Open,
     outliers,
     stamps::{LARGEST, Style},
     table,
@@ -126,6 +127,20 @@ impl<'a> Track<'a> {
             *ticks = ticks.checked_mul(parts).filter(|ticks| ticks.unsigned_abs() < LARGEST)?;
         }
         Some(())
+    }
+
+    /// Leaves out the rows that are not within the hours that rows are of. They are sorted.
+    pub fn leave_out(&mut self, open: Open, ledger: &mut Ledger) {
+        let mut kept = 0;
+        for row in 0..self.rows {
+            if open.place(self.ticks[row]).1 {
+                self.copy(row, kept);
+                kept += 1;
+            } else {
+                ledger.add(FindingKind::Outside, self.name.as_deref(), 1, self.line(row));
+            }
+        }
+        self.rows = kept;
     }
 
     /// Gives every row its position, as that of a sequence.
@@ -282,23 +297,20 @@ pub(crate) fn check_stamps(path: &Path, tracks: &[Track<'_>]) -> Result<(), Data
 /// Puts every row on the grid of its clock, one a position; the grids, one a track. Rows are sorted.
 ///
 /// # Errors
-/// More than half of the stamps off the grid by a tenth of its step or more, gaps that make up more than two thirds of it, or rows that are not within hours
-/// that are told, a step apart that a day has whole ones of.
+/// More than half of the stamps off the grid by a tenth of its step or more, or gaps that make up more than two thirds of it.
 pub(crate) fn regularise(
     path: &Path,
     tracks: &mut [Track<'_>],
     options: &ReadOptions,
     civil: bool,
     resolution: u8,
+    open: Option<Open>,
     ledger: &mut Ledger,
 ) -> Result<Vec<Grid>, DataError> {
-    let fit = grid::fit(&groups(tracks, options.align), civil, resolution, options.hours);
+    let fit = grid::fit(&groups(tracks, options.align), civil, resolution, open);
     let (grids, count) = (&fit.grids, fit.far);
     let all = tracks.iter().map(|track| track.rows).sum::<usize>();
     let words = grids.first().map_or(String::new(), |grid| grid::words(grid.step, resolution));
-    if let Some(hours) = options.hours.filter(Hours::closes) {
-        check_hours(path, tracks, grids, hours, &words)?;
-    }
     if 2 * count > all {
         let off = |(track, grid): (&Track<'_>, &Grid)| {
             (0..track.rows).filter(|&row| !grid.is_near(track.ticks[row])).map(|row| track.line(row)).min()
@@ -318,23 +330,6 @@ pub(crate) fn regularise(
     }
     bounded(path, &words, kept, inserted)?;
     Ok(fit.grids)
-}
-
-/// # Errors
-/// Rows that are not within some hours, or no grid of these.
-fn check_hours(path: &Path, tracks: &[Track<'_>], grids: &[Grid], hours: Hours, step: &str) -> Result<(), DataError> {
-    if grids.iter().any(|grid| !matches!(grid.step.unit, Unit::Open(_))) {
-        let expected = format!(
-            "stamps in hours of {hours} (`hours`), a step apart that a day has whole ones of, all at one time of the step"
-        );
-        return Err(table::fault(path, expected, format!("a step of {step}")));
-    }
-    let outside =
-        |track: &Track<'_>| (0..track.rows).filter(|&row| !hours.holds(track.ticks[row])).map(|row| track.line(row)).min();
-    match tracks.iter().filter_map(outside).min() {
-        Some(line) => Err(table::fault(path, format!("stamps in hours of {hours} (`hours`)"), format!("another on line {line}"))),
-        None => Ok(()),
-    }
 }
 
 /// Whether so few rows may be so many with the gaps filled.

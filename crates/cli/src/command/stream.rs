@@ -112,7 +112,8 @@ impl Place {
             let off = known.get(*row).and_then(since);
             off.is_some_and(|off| off == 0 || 2 * off.abs() < step)
         };
-        let nearest = (later.saturating_sub(1)..=later).find(is_near);
+        let off = |row: &usize| known.get(*row).and_then(since).map_or(i128::MAX, i128::abs);
+        let nearest = (later.saturating_sub(1)..=later).filter(is_near).min_by_key(off);
         nearest.ok_or_else(|| DataError::Field {
             source_name: "line".into(),
             line,

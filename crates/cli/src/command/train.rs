@@ -144,10 +144,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let judge = Judge::new(&data, &horizons, &run.model.quantiles, run.data.season);
     // Its work is the folder: it goes on where nobody reads.
     _ = table::show_audits(&data);
-    if let Some(hours) = data.signal.stamps.hours() {
-        // Few rows, as of a stream, do not show them.
-        run.data.read.hours = Some(hours);
-        _ = say!("rows are of {hours} alone: all other time is passed over");
+    // Few rows, as of a stream, do not show them.
+    run.data.read.hours = Some(data.audit.hours);
+    if data.audit.hours.closes() {
+        _ = say!("rows are of {} alone: all other time is passed over", data.audit.hours);
     }
     _ = table::show_bounds(&data.columns);
     let ridges = judge.ridges(run.model.linear.as_ref())?;

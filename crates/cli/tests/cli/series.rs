@@ -452,12 +452,19 @@ fn rows_of_an_office_are_forecast_and_streamed_in_its_hours() {
     let saturday = b"2024-03-23 08:00:00,1\n2024-03-25 08:00:00,1\n";
     let output = with_input(&["stream", "out", "--missing", "--snapshot", "state"], folder, saturday);
     let errors = String::from_utf8(output.stderr.clone()).unwrap();
-    let expected = "line:1: column `stamp`: expected a stamp in hours of mon-fri 08:00-17:00, found `2024-03-23 08:00:00`\n";
+    let expected = "line:1: column `stamp`: expected a stamp within mon-fri 08:00-17:00, found `2024-03-23 08:00:00`\n";
     assert_eq!((stdout(&output).lines().count(), &*errors), (1, expected));
+    // A row outside of them is left out, and told of; where they are many it is another clock.
     std::fs::write(folder.join("late.csv"), format!("ds,load\n{}2024-03-25 17:00:00,1\n", few.concat())).unwrap();
-    refused(
-        &["forecast", "out", "late.csv"],
-        folder,
-        &["late.csv: expected stamps in hours of mon-fri 08:00-17:00 (`hours`), found another on line 62"],
-    );
+    let output = foretoken(&["forecast", "out", "late.csv"], folder);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("rows outside of the hours"));
+    assert_eq!(stdout(&output), forecast);
+    let late = few.concat().replace(" 15:", " 19:").replace(" 16:", " 20:");
+    std::fs::write(folder.join("late.csv"), format!("ds,load\n{late}")).unwrap();
+    let expected = "a stamp within mon-fri 08:00-17:00 (`hours`), as most rows have";
+    refused(&["forecast", "out", "late.csv"], folder, &["late.csv:", "column `ds`: expected", expected]);
+    // The run says all that it takes to read the same again.
+    stdout(&foretoken(&["train", "out/run.toml", "--out", "again"], folder));
+    let weights = |out: &str| std::fs::read(folder.join(out).join("model.safetensors")).unwrap();
+    assert_eq!(weights("out"), weights("again"));
 }

@@ -7,7 +7,7 @@
 //! from one to the next, on the grid that the last one is on.
 
 use super::{FINEST, Grid, Step, Unit, differences, place, step};
-use crate::{hours::Hours, stamps::LARGEST};
+use crate::{hours::Open, stamps::LARGEST};
 
 /// A difference within this part of a step from so many of them is a step, or several.
 const ABOUT: f64 = 0.25;
@@ -91,9 +91,9 @@ impl Trial {
 /// The grid of each of the sequences of some groups: of the most frequent step, if that is most of them and few stamps speak against it; else of the step that
 /// most stamps are near, least of them do not follow one another by, and nearly none is nearer, the roundest of those. Where there is none rows may be counted
 /// on. Else it is a grid that most stamps are far from.
-pub(crate) fn fit(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, told: Option<Hours>) -> Fit {
+pub(crate) fn fit(groups: &[Vec<&[i64]>], civil: bool, resolution: u8, open: Option<Open>) -> Fit {
     let all: usize = groups.iter().flatten().map(|ticks| ticks.len()).sum();
-    let frequent = step(groups, civil, resolution, told);
+    let frequent = step(groups, civil, resolution, open);
     let first = Trial::of(groups, |group| Grid::fit(frequent, group));
     if frequent.size == 0 || !matches!(frequent.unit, Unit::Count | Unit::Second) {
         return first.fit();

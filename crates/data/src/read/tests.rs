@@ -142,9 +142,31 @@ fn nights_and_weekends_are_no_gaps_where_rows_pass_over_them() {
     assert!(all.contains("2024-01-03 11:30:00 311; 2024-01-03 12:30:00 -; 2024-01-03 13:30:00 313"), "{all}");
     assert_eq!(audit, "Gap 3 :21; Inserted 16 :21");
     let (signal, audit) = read_bytes(text.as_bytes(), "").expect("reads");
-    assert_eq!(audit.step, "1 h, mon-fri 09:00-17:00");
+    assert_eq!(audit.step, "1 h, mon-fri 09:30-17:30");
     assert_eq!((signal.len(), signal.stamps.each_day_and_week()), (89, Some([8, 5])));
     assert_eq!(signal.stamps.after(80, 2), ["2024-01-15 09:30:00", "2024-01-15 10:30:00"]);
+}
+
+#[test]
+fn rows_outside_of_the_hours_are_left_out() {
+    let date = |day: usize| jiff::civil::date(2024, 1, 1).saturating_add(jiff::Span::new().days(day as i64 - 1)).to_string();
+    let mut rows: Vec<String> = (0..7).flat_map(|fortnight| office(|day| date(day + 14 * fortnight), "")).collect();
+    // One row by night.
+    rows.insert(80, format!("{} 02:00:00,-7\n", date(15)));
+    let text = format!("t,a\n{}", rows.concat());
+    let (signal, audit) = read_bytes(text.as_bytes(), "").expect("reads");
+    assert_eq!((&*audit.step, audit.hours.to_string()), ("1 h, mon-fri 09:30-17:30", "mon-fri 09:30-17:30".to_string()));
+    let left_out = audit.findings.iter().find(|finding| finding.kind == crate::FindingKind::Outside).expect("one row");
+    assert!(left_out.count == 1 && left_out.line == 82 && signal.columns[0].iter().all(|value| *value != -7.0));
+    // Of series that have no common clock, each at its time of the hour.
+    let series = |name: &str, minute: &str| {
+        let rows = [office(date, ""), office(|day| date(day + 14), "")].concat();
+        rows.iter().map(|row| format!("{name},{}", row.replace(":30:", minute))).collect::<String>()
+    };
+    let text = format!("unique_id,ds,y\n{}{}", series("a", ":30:"), series("b", ":45:"));
+    let (signal, audit) = read_bytes(text.as_bytes(), "format = \"long\"\nalign = \"end\"").expect("reads");
+    assert_eq!((signal.len(), audit.hours.to_string()), (160, "mon-fri 09:30-17:30".to_string()));
+    assert!(audit.is_clean() && signal.columns.iter().all(|column| column.iter().all(|value| !value.is_nan())), "{audit:?}");
 }
 
 #[test]
@@ -154,15 +176,18 @@ fn hours_may_be_told() {
     let rows = office(|day| format!("2024-01-{day:02}"), "").concat();
     let rows = format!("t,a\n{rows}");
     for (text, hours, expected) in [
-        (few, "mon-fri 09:00-16:30", "stamps in hours of mon-fri 09:00-16:30 (`hours`), found another on line 3"),
-        (&rows, "always", "expected rows on at least a third of the grid of 1 h, found 80 rows and 192 missing between them"),
-        (few, "sat,sun", "stamps in hours of sat-sun (`hours`), found another on line 2"),
         (
-            "t,a\n2024-01-05 15:30:00,1\n2024-01-05 15:37:00,2\n",
-            "mon-fri",
-            "stamps in hours of mon-fri (`hours`), a step apart that a day has whole ones of, all at one time of the step, found a step of 7 min",
+            few,
+            "mon-fri 09:00-15:45",
+            ":3: column `t`: expected a stamp within mon-fri 09:00-15:45 (`hours`), as most rows have (1 of 3 have not), found `2024-01-05 16:30:00`",
         ),
-        ("t,a\n1,1\n2,2\n", "mon-fri", "all at one time of the step, found a step of 1"),
+        (&rows, "always", "expected rows on at least a third of the grid of 1 h, found 80 rows and 192 missing between them"),
+        (
+            "t,a\n2024-01-05 15:30:00,1\n2024-01-05 15:30:00.5,2\n",
+            "mon-fri",
+            "by one clock, a step apart that a day has whole ones of, found 2024-01-05 15:30:00.0 of another kind",
+        ),
+        ("t,a\n1,1\n2,2\n", "mon-fri", "by one clock, a step apart that a day has whole ones of, found 1 of another kind"),
     ] {
         let error = read_bytes(text.as_bytes(), &format!("hours = \"{hours}\"")).expect_err(hours).to_string();
         assert!(error.ends_with(expected), "{error}");
@@ -175,8 +200,8 @@ fn hours_are_those_of_the_local_clock() {
     let (march, april) = (|day| format!("2024-03-{}", day + 17), |day| format!("2024-04-{day:02}"));
     let rows = [office(march, "+01:00"), office(april, "+02:00")].concat().concat();
     let (signal, audit) = read_bytes(format!("t,a\n{rows}").as_bytes(), "").expect("reads");
-    assert_eq!((signal.len(), &*audit.step), (160, "1 h, mon-fri 09:00-17:00"));
-    assert_eq!(signal.stamps.hours().map(|hours| hours.to_string()).as_deref(), Some("mon-fri 09:00-17:00"));
+    assert_eq!((signal.len(), &*audit.step), (160, "1 h, mon-fri 09:30-17:30"));
+    assert_eq!(signal.stamps.hours().map(|hours| hours.to_string()).as_deref(), Some("mon-fri 09:30-17:30"));
     assert_eq!(signal.stamps.after(160, 1), ["2024-04-15 09:30:00+02:00"]);
     // Those of half a week tell nothing, and are what is told.
     let few = "t,a\n2024-03-28 16:00:00+01:00,1\n2024-03-29 09:00:00+01:00,2\n2024-03-29 10:00:00+01:00,3\n";

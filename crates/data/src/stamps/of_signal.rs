@@ -4,7 +4,7 @@ use super::{Clock, Form, SECOND, Style, Time, civil, civil_at, nanoseconds, pars
 use crate::{
     compact,
     grid::{self, Grid, Step, Unit},
-    hours::{Hours, Open},
+    hours::{self, Hours, Open},
     local,
 };
 use jiff::civil::DateTime;
@@ -19,7 +19,7 @@ pub struct Stamps(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Written(Vec<String>),
+    Written(Vec<String>, Option<Hours>),
     Regular { grid: Grid, first: i64, style: Style, resolution: u8, len: usize, odd: BTreeMap<usize, Box<str>> },
 }
 
@@ -39,6 +39,11 @@ impl Stamps {
         Some(Self(Kind::Regular { grid, first, style, resolution, len, odd }))
     }
 
+    /// Texts, whose rows are of these hours if they are told.
+    pub(crate) fn written(stamps: Vec<String>, told: Option<Hours>) -> Self {
+        Self(Kind::Written(stamps, told))
+    }
+
     /// The numbers from 0 on.
     pub(crate) fn counted(len: usize) -> Self {
         let style = Style::whole(Form::Integer);
@@ -48,7 +53,7 @@ impl Stamps {
     /// How many there are.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Kind::Written(stamps) => stamps.len(),
+            Kind::Written(stamps, _) => stamps.len(),
             Kind::Regular { len, .. } => *len,
         }
     }
@@ -62,7 +67,7 @@ impl Stamps {
     pub fn at(&self, row: usize) -> String {
         assert!(row < self.len(), "row {row} of {}", self.len());
         match &self.0 {
-            Kind::Written(stamps) => stamps[row].clone(),
+            Kind::Written(stamps, _) => stamps[row].clone(),
             Kind::Regular { odd, style, resolution, .. } => match odd.get(&row) {
                 Some(text) => text.to_string(),
                 None => self.ticks(row).and_then(|ticks| style.write(ticks, *resolution)).unwrap_or_default(),
@@ -84,8 +89,8 @@ impl Stamps {
     /// tell, or beyond the year 9999.
     pub fn after(&self, rows: usize, count: usize) -> Vec<String> {
         let next = match &self.0 {
-            Kind::Written(stamps) => {
-                written_next(&stamps[..rows]).and_then(|(grid, next, style)| on_grid(&grid, next, count, style))
+            Kind::Written(stamps, told) => {
+                written_next(&stamps[..rows], *told).and_then(|(grid, next, style)| on_grid(&grid, next, count, style))
             }
             Kind::Regular { grid, first, style, resolution, .. } => {
                 first.checked_add(rows as i64).and_then(|position| on_grid(grid, position, count, (*style, *resolution)))
@@ -104,7 +109,7 @@ impl Stamps {
 
     /// The hours of the week that rows are of, where they are not of all.
     pub fn hours(&self) -> Option<Hours> {
-        self.open().map(|open| open.hours)
+        self.open().map(Open::own_hours)
     }
 
     /// Rows of a day and days of a week of them.
@@ -132,10 +137,10 @@ impl Stamps {
         }
     }
 
-    /// Nanoseconds since 1970, of a civil time, in UTC or of local clocks where their days are regular, or of the number as seconds; none of what is neither.
+    /// Nanoseconds since 1970, of a civil time, in UTC or of local clocks where their days or hours are regular, or of the number as seconds; none of what is neither.
     pub(crate) fn nanoseconds(&self, row: usize) -> Option<i128> {
         match &self.0 {
-            Kind::Written(stamps) => parse(&stamps[row]).map(nanoseconds),
+            Kind::Written(stamps, _) => parse(&stamps[row]).map(nanoseconds),
             Kind::Regular { resolution, .. } => {
                 self.ticks(row).map(|ticks| i128::from(ticks) * SECOND / 10i128.pow((*resolution).into()))
             }
@@ -145,7 +150,7 @@ impl Stamps {
     /// Ticks of a regular grid.
     fn ticks(&self, row: usize) -> Option<i64> {
         match &self.0 {
-            Kind::Written(_) => None,
+            Kind::Written(..) => None,
             Kind::Regular { grid, first, .. } => grid.ticks(first.checked_add(row as i64)?),
         }
     }
@@ -158,10 +163,10 @@ impl Stamps {
             Kind::Regular { grid, len, resolution, .. } => {
                 Box::new(|row| if row < *len || grid.goes_on() { civil_at(self.ticks(row)?, *resolution) } else { None })
             }
-            Kind::Written(stamps) => {
+            Kind::Written(stamps, told) => {
                 let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
-                let local = times.and_then(|times| settled(&times, None)).is_some_and(|settled| settled.style.form.is_local());
-                let next = written_next(stamps);
+                let local = times.and_then(|times| settled(&times, *told)).is_some_and(|settled| settled.style.form.is_local());
+                let next = written_next(stamps, *told);
                 Box::new(move |row| match (stamps.get(row), &next) {
                     (Some(stamp), _) => parse_civil(stamp, local),
                     (None, Some((grid, next, (style, resolution)))) if grid.goes_on() => {
@@ -180,11 +185,13 @@ impl Stamps {
 const LATEST: usize = 64;
 
 /// The grid that some texts are on, the position after them, how they are written and the resolution of ticks.
-fn written_next(stamps: &[String]) -> Option<(Grid, i64, (Style, u8))> {
+fn written_next(stamps: &[String], told: Option<Hours>) -> Option<(Grid, i64, (Style, u8))> {
     let latest = &stamps[stamps.len().saturating_sub(LATEST)..];
     let times: Vec<Time> = latest.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
-    let Settled { ticks, resolution, style } = settled(&times, None)?;
-    let grid = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, None).grids.pop()?;
+    let Settled { ticks, resolution, style } = settled(&times, told)?;
+    let is_civil = style.form != Form::Integer;
+    let open = if is_civil && resolution == 0 { hours::open(&[vec![&ticks]], told) } else { None };
+    let grid = grid::fit(&[vec![&ticks]], is_civil, resolution, open).grids.pop()?;
     let (last, _) = grid.position(*ticks.last()?);
     Some((grid, last.checked_add(1)?, (style, resolution)))
 }
@@ -240,13 +247,13 @@ fn compact_civil(number: i64) -> Option<DateTime> {
 
 impl Default for Stamps {
     fn default() -> Self {
-        Self(Kind::Written(Vec::new()))
+        Self(Kind::Written(Vec::new(), None))
     }
 }
 
 impl From<Vec<String>> for Stamps {
     fn from(stamps: Vec<String>) -> Self {
-        Self(Kind::Written(stamps))
+        Self::written(stamps, None)
     }
 }
 
