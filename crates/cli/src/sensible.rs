@@ -9,9 +9,10 @@ use crate::{
     say::remark,
 };
 use foretoken_data::{Format, Outliers, ReadOptions, Signal, column_names, numeric_columns};
-use foretoken_eval::{ONE_MISSING_OF, holds_window, seasons, shows_longer, shows_season};
+use foretoken_eval::{ONE_MISSING_OF, seasons, shows_longer, shows_season, whole_windows};
 use foretoken_model::file::write_atomically;
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -26,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Seasons of the training rows that there must be for one to be believed.
 const FEWEST_SEASONS: usize = 3;
+/// Share of the training windows that are whole enough for a linear expert, where more is missing than a window may lack.
+const WHOLE: f64 = 0.25;
 /// Windows that any look-back leaves of the training rows.
 const FEWEST_WINDOWS: usize = 8;
 /// Validation rows for strengths by step: with a few dozen those of the first step are chance (LOG.md).
@@ -136,7 +139,7 @@ fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), C
         );
         return Err(CliError::file(&path, problem));
     }
-    let options = &ReadOptions { hours: run.data.read.hours, ..options.clone() };
+    let options = &ReadOptions { hours: run.data.read.hours, dates: run.data.read.dates, ..options.clone() };
     let (signal, audit) = read_series(data, options, numeric(data, options, false)?.as_deref())?;
     let made = std::fs::read_to_string(folder.join(RUN)).unwrap_or_default();
     if let Some(step) = made.lines().next().and_then(|line| line.split_once(EVERY)).map(|(_, step)| step)
@@ -288,14 +291,15 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
     let path = toml::Value::String(path.display().to_string());
     let missing = missing(signal, train);
     let most = 1.0 / ONE_MISSING_OF as f64;
-    let linear = if missing > most {
+    let whole = |part: Range<usize>| whole_windows(&signal.columns, &part, lookback, horizon);
+    // What one outage takes leaves the other windows whole.
+    let linear = if missing > most && whole(0..train) < WHOLE {
         let (found, most) = (100.0 * missing, 100.0 * most);
         remark!(
             "no linear expert: {found:.0}% of the training rows' values are missing, and its windows may lack at most {most:.0}%"
         );
         String::new()
-    } else if [(0..train), (train..train + held_back)].iter().any(|part| !holds_window(&signal.columns, part, lookback, horizon))
-    {
+    } else if whole(0..train) == 0.0 || whole(train..train + held_back) == 0.0 {
         let most = 100.0 * most;
         remark!(
             "no linear expert: every window of the training or of the validation rows lacks more than {most:.0}% of its values"

@@ -1,6 +1,6 @@
 //! What was found in a file and what was done about it.
 
-use crate::Hours;
+use crate::{DateOrder, Hours};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ pub struct Audit {
     pub step: String,
     /// The hours of the week that rows are of.
     pub hours: Hours,
+    /// The order of dates, where these have the year last.
+    pub dates: Option<DateOrder>,
     /// What was found, by kind, then by column.
     pub findings: Vec<Finding>,
 }
@@ -38,6 +40,10 @@ pub struct Finding {
 pub enum FindingKind {
     /// Bytes that are not UTF-8.
     Latin1,
+    /// Dates with the year last, read with the day first.
+    DayFirst,
+    /// Dates with the year last, read with the month first.
+    MonthFirst,
     /// Rows earlier than one before them: of a long file, or all but the first of a wide one that has the newest first.
     Reordered,
     /// Rows that are not within the hours that rows are of.
@@ -69,6 +75,8 @@ impl FindingKind {
     fn words(self) -> [&'static str; 2] {
         match self {
             Self::Latin1 => ["bytes that are not UTF-8", "read as Latin-1"],
+            Self::DayFirst => ["dates with the year last", "read with the day first"],
+            Self::MonthFirst => ["dates with the year last", "read with the month first"],
             Self::Reordered => ["rows out of order", "sorted"],
             Self::Outside => ["rows outside of the hours", "left out"],
             Self::Snapped => ["stamps off the grid", "moved to a regular step"],
@@ -147,7 +155,7 @@ mod tests {
             ledger.add(FindingKind::Missing, Some(column), count, line);
         }
         ledger.add(FindingKind::Gap, None, 1, 3);
-        let audit = Audit { rows: 1, series: 4, step: "1".into(), hours: Hours::ALWAYS, findings: ledger.close() };
+        let audit = Audit { rows: 1, series: 4, step: "1".into(), hours: Hours::ALWAYS, dates: None, findings: ledger.close() };
         assert!(!audit.is_clean());
         assert_eq!((audit.total(FindingKind::Missing), audit.total(FindingKind::Masked)), (11, 0));
         assert_eq!(

@@ -1,7 +1,7 @@
 //! CSV as rows of text, a line of it in memory at a time. Bytes that are not UTF-8 are read as Latin-1.
 
 use crate::{
-    DataError, number, stamps,
+    DataError, dates, number, stamps,
     table::{Field, Header, Rows, fault},
 };
 use std::{
@@ -29,9 +29,7 @@ impl Csv {
             return Err(fault(path, "a header and rows", "an empty file"));
         }
         // Columns may be numbered.
-        if names.iter().all(|name| name.parse::<f64>().is_ok())
-            || names.get(0).is_some_and(|first| stamps::parse(first).is_some())
-        {
+        if names.iter().all(|name| name.parse::<f64>().is_ok()) || names.get(0).is_some_and(dates::is_stamp) {
             let found = format!("`{}`", names.iter().collect::<Vec<_>>().join(","));
             return Err(fault(path, "a header with column names on line 1", found));
         }

@@ -99,7 +99,10 @@ pub fn read_known(
     let places: Vec<usize> = std::iter::once(0).chain(columns.iter().map(|(_, place)| *place)).collect();
     let mut lines = table.rows(&places)?;
     while let Some(line) = lines.advance()? {
-        if stamps.len() == before.len() && is_known(&lines.field(0).text()) {
+        let stamp = lines.field(0);
+        let text = stamp.text();
+        let turned = options.dates.map(|dates| dates.year_first(&text));
+        if stamps.len() == before.len() && is_known(turned.as_ref().unwrap_or(&text)) {
             continue;
         }
         for ((_, place), values) in columns.iter().zip(&mut values) {
@@ -107,8 +110,9 @@ pub fn read_known(
             let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
             values.push(value.ok_or_else(|| header.field(line, *place, KNOWN, field))?);
         }
-        stamps.push(lines.field(0).text().into_owned());
-        times.push((line, lines.field(0).time()));
+        let time = turned.as_ref().map_or_else(|| stamp.time(), |turned| stamps::parse(turned));
+        stamps.push(turned.unwrap_or(Cow::Borrowed(&*text)).into_owned());
+        times.push((line, time));
     }
     in_utf8(path, &*lines)?;
     if let Some(open) = options.hours.and_then(|told| open(&times[before.len()..], told)) {

@@ -1,6 +1,6 @@
 //! How a file is to be read.
 
-use crate::{Bytes, DataError, Hours};
+use crate::{Bytes, DataError, DateOrder, Hours};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -28,6 +28,8 @@ pub struct ReadOptions {
     pub align: Align,
     /// Hours of the week that rows are of; found in the file if absent.
     pub hours: Option<Hours>,
+    /// The order of dates with the year last; found in the file if absent.
+    pub dates: Option<DateOrder>,
     /// Columns of covariates that are observed as the series are.
     pub past: Vec<String>,
     /// Columns of covariates that are known for the future, too.
@@ -89,6 +91,7 @@ impl Default for ReadOptions {
             outlier_factor: 20.0,
             align: Align::default(),
             hours: None,
+            dates: None,
             past: Vec::new(),
             future: Vec::new(),
             memory: None,

@@ -5,9 +5,9 @@ mod numeric;
 pub use numeric::numeric_columns;
 
 use crate::{
-    Align, Audit, Covariate, DataError, FindingKind, Format, ReadOptions, Signal, Stamps, Values,
+    Align, Audit, Covariate, DataError, DateOrder, FindingKind, Format, ReadOptions, Signal, Stamps, Values,
     audit::Ledger,
-    compact,
+    compact, dates,
     grid::{self, Grid},
     hours::{self, Hours, Open},
     local,
@@ -20,6 +20,7 @@ use crate::{
     values,
 };
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     path::Path,
 };
@@ -75,7 +76,8 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         error => error,
     })?;
     let mut tracks = series.tracks(&mut room, width, &roles);
-    let (style, resolution) = samples(path, &table, &roles, &series.places, &mut tracks, options, &mut ledger)?;
+    let order = dates::order(path, &table, roles.time, options.dates)?;
+    let (style, resolution) = samples(path, &table, &roles, &series.places, &mut tracks, options, order, &mut ledger)?;
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
     check_stamps(path, &tracks)?;
     let style = settle(&mut tracks, style, resolution, options);
@@ -93,7 +95,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     }
     let step = grids.first().map_or("-".into(), |grid| grid::words(grid.step, resolution));
     let hours = open.map_or(Hours::ALWAYS, |open| open.own_hours());
-    let audit = Audit { rows: signal.len(), series: signal.names.len(), step, hours, findings: ledger.close() };
+    let audit = Audit { rows: signal.len(), series: signal.names.len(), step, hours, dates: order, findings: ledger.close() };
     tracing::info!(path = %path.display(), rows = audit.rows, series = audit.series, step = audit.step, "signal read");
     Ok((signal, audit))
 }
@@ -222,6 +224,7 @@ fn samples(
     places: &HashMap<String, usize>,
     tracks: &mut [Track<'_>],
     options: &ReadOptions,
+    order: Option<DateOrder>,
     ledger: &mut Ledger,
 ) -> Result<(Style, u8), DataError> {
     let header = table.header();
@@ -247,7 +250,17 @@ fn samples(
         if tracks[place].is_full() {
             return Err(changed());
         }
-        let stamp = rows.field(roles.time);
+        let field = rows.field(roles.time);
+        let turned = match (order, field) {
+            (Some(order), Field::Text(text)) => Some(order.year_first(text)),
+            _ => None,
+        };
+        let stamp = turned.as_deref().map_or(field, Field::Text);
+        match order.filter(|_| matches!(turned, Some(Cow::Owned(_)))) {
+            Some(DateOrder::DayFirst) => ledger.add(FindingKind::DayFirst, None, 1, line),
+            Some(DateOrder::MonthFirst) => ledger.add(FindingKind::MonthFirst, None, 1, line),
+            None => {}
+        }
         let time = stamp
             .time()
             .filter(|time| style.is_none_or(|style| style.form.clock() == time.form.clock()))
@@ -259,7 +272,7 @@ fn samples(
         let (time, ticks) = time
             .and_then(|time| Some((time, time.at(resolution)?)))
             .filter(|_| fits)
-            .ok_or_else(|| header.field(line, roles.time, STAMP, stamp))?;
+            .ok_or_else(|| header.field(line, roles.time, STAMP, field))?;
         // The style of the file says all that any stamp says.
         let finest = style.map_or(Style::of(&time), |style| style.and(&time));
         if let Some(coarser) = style.replace(finest).filter(|style| *style != finest) {

@@ -144,8 +144,13 @@ pub fn parse(stamp: &str) -> Option<Time> {
     if stamp.contains('/') {
         return unpadded(stamp, '/');
     }
-    if stamp.len() == MONTH {
-        return month_of_year(stamp);
+    if stamp.len() == MONTH
+        && let Some(month) = month_of_year(stamp)
+    {
+        return Some(month);
+    }
+    if let Some(time) = in_words(stamp) {
+        return Some(time);
     }
     // A time zone's name would be passed over.
     if stamp.contains('[') {
@@ -230,6 +235,36 @@ fn month_of_year(stamp: &str) -> Option<Time> {
     let first = Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()?;
     Some(Time::plain(seconds(first.to_datetime(jiff::civil::Time::midnight())), Form::Month))
 }
+
+/// A quarter, a week or a month by its name, with the year: `1970 Q1`, `2024-W05`, `2024M01`, `Jan 1960`, `1960-January`. It is written as the month or the
+/// Monday that it begins with.
+fn in_words(stamp: &str) -> Option<Time> {
+    if !stamp.bytes().any(|byte| byte.is_ascii_alphabetic()) || stamp.contains(':') {
+        return None;
+    }
+    let (year, rest) = match stamp.split_at_checked(4)? {
+        (year, rest) if year.bytes().all(|byte| byte.is_ascii_digit()) => (year, rest),
+        _ => stamp.split_at_checked(stamp.len().checked_sub(4)?).map(|(rest, year)| (year, rest))?,
+    };
+    let year: i16 = year.parse().ok().filter(|_| year.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let rest = rest.trim_matches([' ', '-']).to_ascii_lowercase();
+    let number = |sign: char, most: i8| {
+        let number: i8 =
+            rest.strip_prefix(sign).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
+        (1..=most).contains(&number).then_some(number)
+    };
+    let named = || MONTHS.iter().position(|name| rest.len() >= 3 && (*name == rest || name[..3] == *rest));
+    let (date, form) = match (number('q', 4), number('w', 53), number('m', 12).or_else(|| named().map(|month| month as i8 + 1))) {
+        (Some(quarter), ..) => (Date::new(year, 3 * quarter - 2, 1).ok()?, Form::Month),
+        (_, Some(week), _) => (jiff::civil::ISOWeekDate::new(year, week, jiff::civil::Weekday::Monday).ok()?.date(), Form::Date),
+        (.., Some(month)) => (Date::new(year, month, 1).ok()?, Form::Month),
+        _ => return None,
+    };
+    Some(Time { plain: false, ..Time::plain(seconds(date.to_datetime(jiff::civil::Time::midnight())), form) })
+}
+
+const MONTHS: [&str; 12] =
+    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
 
 /// Characters of a month, of a date and a time to the minute, and to the second.
 const MONTH: usize = 7;
@@ -359,7 +394,7 @@ mod tests {
 
     #[test]
     fn months_are_read_by_their_year() {
-        for stamp in ["2016-00", "2016-13", "2016_07", "2016-7 ", "216-007", "+016-07", "2016-0x", "-016-07", "2016-W1"] {
+        for stamp in ["2016-00", "2016-13", "2016_07", "2016-7 ", "216-007", "+016-07", "2016-0x", "-016-07", "2016-W0"] {
             assert_eq!(parse(stamp), None, "{stamp}");
         }
         assert_eq!(difference("2016-07", "2016-07-01"), Some(0));
@@ -406,6 +441,35 @@ mod tests {
             ("20240201", "20240201"),
         ] {
             assert_eq!(parse(stamp).and_then(|time| time.text()).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn quarters_weeks_and_months_by_name_are_read() {
+        for (stamp, expected) in [
+            ("1970 Q1", Some("1970-01")),
+            ("1970Q4", Some("1970-10")),
+            ("2024-q2", Some("2024-04")),
+            ("Q3 2024", Some("2024-07")),
+            ("1991 W06", Some("1991-02-04")),
+            ("2020-W53", Some("2020-12-28")),
+            ("2024M01", Some("2024-01")),
+            ("1960 Jan", Some("1960-01")),
+            ("Dec 1960", Some("1960-12")),
+            ("September-1999", Some("1999-09")),
+            ("1970 Q5", None),
+            ("2021-W53", None),
+            ("2024M13", None),
+            ("1960 Janu", None),
+            ("1960 Q", None),
+            ("Q1", None),
+            ("May", None),
+            ("1960 é", None),
+            ("1960é", None),
+        ] {
+            let time = parse(stamp);
+            assert!(time.is_none_or(|time| !time.plain), "{stamp}");
+            assert_eq!(time.and_then(|time| time.text()).as_deref(), expected, "{stamp}");
         }
     }
 

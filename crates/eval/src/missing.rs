@@ -53,16 +53,17 @@ impl Filled {
     }
 }
 
-/// Whether a column has a window without too much missing: `lookback` rows before an origin, and `horizon` from it on that lie in `rows`.
+/// The share of the columns' windows without too much missing: `lookback` rows before an origin, and `horizon` from it on that lie in `rows`; 0 if there are none.
 #[must_use]
-pub fn holds_window(columns: &[impl AsRef<[f64]>], rows: &Range<usize>, lookback: usize, horizon: usize) -> bool {
+pub fn whole_windows(columns: &[impl AsRef<[f64]>], rows: &Range<usize>, lookback: usize, horizon: usize) -> f64 {
     let first = rows.start.max(lookback);
     let origins = first..(rows.end + 1).saturating_sub(horizon).max(first);
-    columns.iter().any(|column| {
+    let whole = columns.iter().map(|column| {
         let filled = Filled::of(column.as_ref(), first - lookback..rows.end.max(first), None);
         let is_whole = |rows: Range<usize>| filled.window(rows).is_some();
-        origins.clone().any(|origin| is_whole(origin - lookback..origin) && is_whole(origin..origin + horizon))
-    })
+        origins.clone().filter(|&origin| is_whole(origin - lookback..origin) && is_whole(origin..origin + horizon)).count()
+    });
+    whole.sum::<usize>() as f64 / (columns.len() * origins.len()).max(1) as f64
 }
 
 #[cfg(test)]
@@ -101,12 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn rows_hold_a_window_if_a_column_does() {
+    fn windows_are_whole_that_lack_a_third_at_most() {
         let whole = vec![1.0; 40];
         let every_other = (0..40).map(|row| if row % 2 == 0 && row >= 20 { NAN } else { 1.0 }).collect::<Vec<f64>>();
-        let holds = |columns: &[&Vec<f64>], rows: Range<usize>| holds_window(columns, &rows, 10, 5);
+        let holds = |columns: &[&Vec<f64>], rows: Range<usize>| whole_windows(columns, &rows, 10, 5) > 0.0;
         assert!(holds(&[&whole], 20..25) && holds(&[&whole], 0..15) && holds(&[&every_other, &whole], 30..40));
         assert!(!holds(&[&whole], 20..24) && !holds(&[&whole], 0..14) && !holds(&[&every_other], 30..40) && !holds(&[], 0..40));
         assert!(holds(&[&every_other], 15..40), "the windows of rows 15 to 19");
+        assert_eq!(whole_windows(&[&whole, &every_other], &(24..40), 10, 5), 0.5);
     }
 }

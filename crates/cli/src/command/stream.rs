@@ -9,14 +9,15 @@ use crate::{
     table::{count, limits},
 };
 use foretoken_data::{
-    CalendarFeature, Clock, DataError, LONGEST_GAP, LineParser, Outliers, PARQUET, Parsed, ReadOptions, difference, is_stamp,
-    known_columns, read_known,
+    CalendarFeature, Clock, DataError, DateOrder, LONGEST_GAP, LineParser, Outliers, PARQUET, Parsed, ReadOptions, difference,
+    is_stamp, known_columns, read_known,
 };
 use foretoken_model::{
     Beside, Bounds, Forecast, Glitches, ModelError, Predictor, Snapshot, file::write_atomically, glitches::Beyond,
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     io::{BufRead, Read, Write},
     path::{Path, PathBuf},
@@ -236,7 +237,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         // Nothing is taken after what was kept.
         std::mem::forget(live);
     })?;
-    let followed = follow(&live, arguments, steps, &options.missing);
+    let followed = follow(&live, arguments, steps, &options);
     // However it ended: a reader that left takes no state with it.
     let live = live.lock().unwrap_or_else(PoisonError::into_inner);
     match (followed, live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref())) {
@@ -351,6 +352,7 @@ struct Lines<'a> {
     parser: LineParser,
     /// Of the columns, then of the past covariates.
     names: Vec<String>,
+    dates: Option<DateOrder>,
     forecast: Forecast,
     /// Those of the forecast that are written.
     steps: usize,
@@ -372,6 +374,8 @@ impl Lines<'_> {
             Err(error @ DataError::Header { .. }) => return Err(Refused::Stream(error.into())),
             Err(error) => return Err(Refused::Line(error.to_string())),
         };
+        let stamp = stamp.map(|stamp| self.dates.map_or(Cow::Borrowed(stamp), |dates| dates.year_first(stamp)));
+        let stamp = stamp.as_deref();
         let ds = stamp.filter(|_| self.arguments.json).map(String::from);
         let most_missing = if self.arguments.missing { LONGEST_GAP } else { 0 };
         let taken = live.advance(number, stamp, values, most_missing).map_err(|error| match error {
@@ -438,8 +442,8 @@ fn shown(value: f64) -> String {
     if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") }
 }
 
-/// Forecasts so many steps after every line, until there are no more; the numbers `missing` mean that a value is.
-fn follow(live: &Mutex<Live>, arguments: &Arguments, steps: usize, missing: &[f64]) -> Result<(), CliError> {
+/// Forecasts so many steps after every line, until there are no more; lines are read as the run reads.
+fn follow(live: &Mutex<Live>, arguments: &Arguments, steps: usize, options: &ReadOptions) -> Result<(), CliError> {
     let lock = || live.lock().unwrap_or_else(PoisonError::into_inner);
     let (forecaster, forecast, stamped) = {
         let Live { predictor, place, .. } = &*lock();
@@ -448,9 +452,9 @@ fn follow(live: &Mutex<Live>, arguments: &Arguments, steps: usize, missing: &[f6
     let mut names = super::forecast::names(&forecaster);
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
-    let parser = parser.settled(stamped).meaning(missing);
-    let most = LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1);
-    let mut lines = Lines { arguments, parser, names, forecast, steps, text: String::new(), gaps: 0, glitches: 0 };
+    let parser = parser.settled(stamped).meaning(&options.missing);
+    let (dates, most) = (options.dates, LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1));
+    let mut lines = Lines { arguments, parser, names, dates, forecast, steps, text: String::new(), gaps: 0, glitches: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
     while read_line(&mut input, &mut line, most)? {

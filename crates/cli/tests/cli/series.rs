@@ -468,3 +468,41 @@ fn rows_of_an_office_are_forecast_and_streamed_in_its_hours() {
     let weights = |out: &str| std::fs::read(folder.join(out).join("model.safetensors")).unwrap();
     assert_eq!(weights("out"), weights("again"));
 }
+
+#[test]
+fn dates_with_the_year_last_are_kept_for_forecasts_and_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Hours from 1 March 2024 on, as spreadsheets write them.
+    let stamp = |hour: usize| {
+        let (day, hour) = (hour / 24, hour % 24);
+        let (month, day) = if day < 31 { (3, day + 1) } else { (4, day - 30) };
+        format!("{month}/{day}/2024 {}:00 {}", (hour + 11) % 12 + 1, if hour < 12 { "AM" } else { "PM" })
+    };
+    let value = |hour: usize| (hour as f64 * 0.26).sin() + uniform(hour) / 5.0;
+    let rows: Vec<String> = (0..900).map(|hour| format!("{},{:.3}\n", stamp(hour), value(hour))).collect();
+    std::fs::write(folder.join("data.csv"), format!("ds,load\n{}", rows.concat())).unwrap();
+    std::fs::write(folder.join("run.toml"), SMALL).unwrap();
+    let told = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    assert!(told.contains("dates with the year last") && told.contains("read with the month first"), "{told}");
+    assert!(std::fs::read_to_string(folder.join("out/run.toml")).unwrap().contains("dates = \"month-first\""));
+    // Of a few days none tells which is the month.
+    let few = rows[744..804].concat();
+    std::fs::write(folder.join("few.csv"), format!("ds,load\n{few}")).unwrap();
+    let forecast = stdout(&foretoken(&["forecast", "out", "few.csv"], folder));
+    assert!(forecast.lines().nth(1).unwrap().starts_with("2024-04-03 12:00,load,"), "{forecast}");
+    let output = with_input(&["stream", "out", "--json"], folder, few.as_bytes());
+    let last: serde_json::Value = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+    assert_eq!(last["ds"], "2024-04-03 11:00");
+    let live = stdout(&with_input(&["stream", "out"], folder, few.as_bytes()));
+    assert_eq!(bits(live.lines().last().unwrap()), points(&forecast));
+    // A gap is one, and a stamp that goes back is refused.
+    let lines = [&rows[744], &rows[745], &rows[750], &rows[749]].map(String::as_str).concat();
+    let output = with_input(&["stream", "out"], folder, lines.as_bytes());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("line:3: its stamp passes over 4 samples")
+            && errors.contains("line:4: column `stamp`: expected 2024-04-01 07:00"),
+        "{errors}"
+    );
+}

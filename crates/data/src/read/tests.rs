@@ -170,6 +170,45 @@ fn rows_outside_of_the_hours_are_left_out() {
 }
 
 #[test]
+fn dates_with_the_year_last_are_read_as_one_of_them_tells() {
+    let shown = |rows: &str, options: &str| shown(&format!("t,a\n{rows}"), options);
+    let told = |kind: &str, count: usize| format!("{kind} {count} :2");
+    let (rows, findings) = shown("31.12.2016,1\n1.1.2017,2\n2.1.2017,3\n", "");
+    assert_eq!((&*rows, findings), ("2016-12-31 1; 2017-01-01 2; 2017-01-02 3", told("DayFirst", 3)));
+    let (rows, findings) = shown("12/30/2016 11:00 PM,1\n12/31/2016 12:00 AM,2\n12/31/2016 1:00 AM,3\n", "");
+    assert_eq!((&*rows, findings), ("2016-12-30 23:00 1; 2016-12-31 00:00 2; 2016-12-31 01:00 3", told("MonthFirst", 3)));
+    let few = "1/2/2016,1\n2/2/2016,2\n3/2/2016,3\n";
+    assert_eq!(shown(few, "dates = \"day-first\"").0, "2016-02-01 1; 2016-02-02 2; 2016-02-03 3");
+    assert_eq!(shown(few, "dates = \"month-first\"").0, "2016-01-02 1; 2016-02-02 2; 2016-03-02 3");
+    for (rows, options, expected) in [
+        (
+            few,
+            "",
+            ": expected dates with the year first, or a day above 12 that tells which number is the month, or `dates` that says so, found none, from line 2 on",
+        ),
+        (
+            "13/1/2016,1\n1/14/2016,2\n",
+            "",
+            ":3: column `t`: expected a date with the day first, as the others have it, found `1/14/2016`",
+        ),
+        (
+            "13/1/2016,1\n",
+            "dates = \"month-first\"",
+            ":2: column `t`: expected a date with the month first, as the others have it, found `13/1/2016`",
+        ),
+        ("13/13/2016,1\n", "dates = \"day-first\"", "found `13/13/2016`"),
+        ("13/1/2016,1\nnoon,2\n", "", "found `noon`"),
+        ("13/1/2016 25:00,1\n", "", "found `13/1/2016 25:00`"),
+    ] {
+        let error = read_bytes(format!("t,a\n{rows}").as_bytes(), options).expect_err(rows).to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+    // A file without a header is still one.
+    let error = read_bytes(b"12/31/2016,1\n1/1/2017,2\n", "").expect_err("no header").to_string();
+    assert!(error.contains("a header with column names on line 1"), "{error}");
+}
+
+#[test]
 fn hours_may_be_told() {
     let few = "t,a\n2024-01-05 15:30:00,1\n2024-01-05 16:30:00,2\n2024-01-08 09:30:00,3\n";
     check(few, "hours = \"mon-fri 09:00-17:00\"", "2024-01-05 15:30:00 1; 2024-01-05 16:30:00 2; 2024-01-08 09:30:00 3", "");
@@ -757,7 +796,7 @@ fn every_fault_is_named_with_its_place() {
         ),
         ("t,a\n2020-01-01 00:00:00+01:00,1\n2020-01-01 01:00:00,1\n", "", ":3: column `t`: expected a month, a date"),
         ("t,a\n9223372036854775807,1\n", "", ":2: column `t`: expected a month, a date"),
-        ("t,a\n1/7/2016 0:00,1\n", "", ":2: column `t`: expected a month, a date"),
+        ("t,a\n1/7/16 0:00,1\n", "", ":2: column `t`: expected a month, a date"),
         ("t;a\n1;2\n", "", "expected fields separated by commas, found semicolons and no comma on line 1"),
         ("t\ta b\n1\t2\n", "", "expected fields separated by commas, found tabs and no comma on line 1"),
         ("t,a,\n1,2,\n", "", "neither empty nor doubled, found `` as column 3, the last: the lines end in a comma"),
