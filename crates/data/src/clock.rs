@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 const DAYS: i128 = DAY as i128 * SECOND;
 /// A day when clocks go forward.
 const SHORT_DAY: i128 = DAYS - 3600 * SECOND;
+/// Seconds that a clock may be early for a day.
+const MOMENT: i64 = 600;
 /// Differences that tell the step.
 const RECENT: usize = 9;
 /// Steps between two samples of a stream at most; beyond it is another stream, or a broken clock.
@@ -109,6 +111,9 @@ impl Clock {
         let (passed, state) = match (self.state, time) {
             (State::Fresh, None) if stamp.trim().is_empty() => (0, State::Fresh),
             (State::Fresh | State::Text, None) => (0, State::Text),
+            (State::Fresh, Some(time)) if closed(self.hours, date(time, None).unwrap_or(time)) => {
+                return Err(refused(format!("a stamp within {}", self.hours.unwrap_or(Hours::ALWAYS))));
+            }
             (State::Fresh, Some(time)) => (0, State::Stamped(Pace::new(time), date(time, None).map(Pace::new))),
             (State::Stamped(pace, dates), Some(time)) if time.form.clock() == pace.last.form.clock() => {
                 let as_date = dates.and_then(|dates| Some((dates, date(time, Some(dates.last.form))?)));
@@ -117,8 +122,9 @@ impl Clock {
                     return Err(refused(dates.unwrap_or(pace).expected(self.hours)));
                 }
                 let (own, at) = as_date.unwrap_or((pace, time));
-                if let Some(open) = own.open(self.hours).filter(|open| !open.place(local(at)).1) {
-                    return Err(refused(format!("a stamp within {}", open.hours)));
+                let is_closed = own.open(self.hours).map_or_else(|| closed(self.hours, at), |open| !open.place(local(at)).1);
+                if let Some(hours) = self.hours.filter(|_| is_closed) {
+                    return Err(refused(format!("a stamp within {hours}")));
                 }
                 let passed = own.passed(at, self.hours);
                 if own.leaps(at, passed) && !pace.leapt.is_some_and(|leapt| pace.goes_on(leapt, time, self.hours)) {
@@ -129,7 +135,7 @@ impl Clock {
                         YEAR.1
                     )));
                 }
-                (passed, State::Stamped(pace.after(time), as_date.map(|(dates, date)| dates.after(date))))
+                (passed, State::Stamped(pace.after(time, self.hours), as_date.map(|(dates, date)| dates.after(date, self.hours))))
             }
             _ => return Err(refused(stamps::STAMP.into())),
         };
@@ -189,17 +195,22 @@ impl Pace {
 
     /// The rows that samples are within some hours, once their step is known.
     fn open(&self, hours: Option<Hours>) -> Option<Open> {
-        let step = self.step.filter(|_| self.has_days())?;
+        let (hours, step) = hours.zip(self.step.filter(|_| self.has_days()))?;
         let step = hours::whole(i64::try_from((step + SECOND / 2) / SECOND).ok()?)?;
-        let hours = hours?;
         // Hours begin with a row, but those of days.
         Open::new(hours, step, if step == DAY { local(self.last) } else { hours.opening() })
     }
 
-    fn after(&self, next: Time) -> Self {
+    /// Nanoseconds to a later stamp that are open.
+    fn open_difference(&self, next: Time, hours: Option<Hours>) -> i128 {
+        let open = hours.filter(|_| self.has_days()).map(|hours| hours.passed(local(next)) - hours.passed(local(self.last)));
+        open.filter(|&open| open > 0).map_or_else(|| self.difference(next), |open| i128::from(open) * SECOND)
+    }
+
+    fn after(&self, next: Time, hours: Option<Hours>) -> Self {
         let (mut recent, mut count) = (self.recent, self.count);
         // A clock that was kept before there were these knows its step alone.
-        for difference in self.step.filter(|_| count == 0).into_iter().chain([self.difference(next)]) {
+        for difference in self.step.filter(|_| count == 0).into_iter().chain([self.open_difference(next, hours)]) {
             recent[count % RECENT] = difference;
             count += 1;
         }
@@ -226,6 +237,12 @@ impl Pace {
             None => format!("a stamp later than the one before, {}", self.last.text().unwrap_or_default()),
         }
     }
+}
+
+/// Whether a stamp is of a day that is closed, a moment later, too.
+fn closed(hours: Option<Hours>, at: Time) -> bool {
+    let is_closed = |hours: Hours| !hours.is_day(local(at)) && !hours.is_day(local(at) + MOMENT);
+    at.form.clock() != Counts::Integer && hours.is_some_and(is_closed)
 }
 
 /// Seconds since 1970 by its clock.

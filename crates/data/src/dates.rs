@@ -2,14 +2,15 @@
 //! first.
 
 use crate::{
-    DataError, stamps,
+    DataError, grid, stamps,
     table::{self, Field, Table},
 };
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, path::Path};
 
-/// Days of the longest month that may be months.
-const MONTHS: u32 = 12;
+/// A number above it is no month.
+const MONTHS: i8 = 12;
 
 /// Which number of dates with the year last is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,22 +32,18 @@ impl DateOrder {
     /// assert_eq!(DayFirst.year_first("2016-03-10"), "2016-03-10");
     /// ```
     pub fn year_first(self, stamp: &str) -> Cow<'_, str> {
-        let Some(Parts { numbers: [first, second], year, time, .. }) = Parts::of(stamp) else { return stamp.into() };
-        let (day, month) = match self {
-            Self::DayFirst => (first, second),
-            Self::MonthFirst => (second, first),
-        };
-        let date = format!("{year}-{month:02}-{day:02}");
-        match clock(time) {
-            Some(time) => format!("{date}{time}").into(),
-            None => stamp.into(),
-        }
+        let turned = Parts::of(stamp).and_then(|parts| {
+            let (year, [month, day]) = (parts.year, parts.month_and_day(self));
+            Date::new(year.parse().ok()?, month, day).ok()?;
+            Some(format!("{year}-{month:02}-{day:02}{}", clock(parts.time)?))
+        });
+        turned.map_or(stamp.into(), Cow::Owned)
     }
 }
 
 /// A stamp with the year last.
 struct Parts<'a> {
-    numbers: [u32; 2],
+    numbers: [i8; 2],
     /// What stands between them.
     sign: &'a str,
     year: &'a str,
@@ -67,10 +64,20 @@ impl<'a> Parts<'a> {
         is_date.then_some(Self { numbers, sign, year, time })
     }
 
-    /// The order, where one of the numbers is no month, or points are between them; none where both may be one.
+    /// With points the day is first.
+    fn month_and_day(&self, order: DateOrder) -> [i8; 2] {
+        let [first, second] = self.numbers;
+        if order == DateOrder::DayFirst || self.has_points() { [second, first] } else { [first, second] }
+    }
+
+    fn has_points(&self) -> bool {
+        self.sign == "."
+    }
+
+    /// The order, where one of the numbers is no month; none where both may be one.
     fn order(&self) -> Option<DateOrder> {
         match self.numbers.map(|number| number > MONTHS) {
-            [false, false] if self.sign == "." => Some(DateOrder::DayFirst),
+            _ if self.has_points() => None,
             [true, false] => Some(DateOrder::DayFirst),
             [false, true] => Some(DateOrder::MonthFirst),
             _ => None,
@@ -81,15 +88,17 @@ impl<'a> Parts<'a> {
 /// A time behind a date, of 24 hours and padded; none where it is no such time.
 fn clock(text: &str) -> Option<String> {
     let Some(sign) = text.chars().next() else { return Some(String::new()) };
-    let time = text[sign.len_utf8()..].trim().to_ascii_lowercase();
-    let half = ["am", "pm"].into_iter().find(|half| time.ends_with(half));
-    let time = half.map_or(&*time, |half| time.trim_end_matches(half).trim_end());
+    let time = text[sign.len_utf8()..].trim();
+    let halves = time.len().checked_sub(2).and_then(|at| time.split_at_checked(at));
+    let half =
+        |name: &str| halves.filter(|(_, half)| half.eq_ignore_ascii_case(name)).map(|(time, _)| (time.trim_end(), name == "pm"));
+    let (time, half) = half("am").or_else(|| half("pm")).map_or((time, None), |(time, is_after)| (time, Some(is_after)));
     let (hour, behind) = time.split_at(time.find(':').unwrap_or(time.len()));
-    let number: u32 = hour.parse().ok().filter(|_| hour.len() <= 2)?;
+    let number: u32 = hour.parse().ok().filter(|_| hour.len() <= 2 && hour.bytes().all(|byte| byte.is_ascii_digit()))?;
     let number = match half {
         None => number,
         Some(_) if !(1..=12).contains(&number) => return None,
-        Some(half) => number % 12 + if half == "pm" { 12 } else { 0 },
+        Some(is_after) => number % 12 + if is_after { 12 } else { 0 },
     };
     Some(format!("{sign}{number:02}{}", if behind.is_empty() { ":00" } else { behind }))
 }
@@ -100,16 +109,17 @@ pub(crate) fn is_stamp(text: &str) -> bool {
     orders.iter().any(|order| stamps::parse(&order.year_first(text)).is_some())
 }
 
-/// The order of dates in a file's column of stamps, if its first has the year last: as it is told, or as one of them tells.
+/// The order of dates in a file's column of stamps, if its first has the year last: as it is told, as one of them tells, or as alone makes them regular.
 ///
 /// # Errors
 /// Dates of which none tells, or of both orders.
 pub(crate) fn order(path: &Path, table: &Table, column: usize, told: Option<DateOrder>) -> Result<Option<DateOrder>, DataError> {
     let mut rows = table.rows(&[column])?;
-    let (mut found, mut first): (Option<DateOrder>, Option<u64>) = (told, None);
+    let (mut found, mut first, mut has_slashes): (Option<DateOrder>, Option<u64>, bool) = (told, None, false);
     while let Some(line) = rows.advance()? {
-        let Field::Text(text) = rows.field(column) else { return Ok(None) };
-        let Some(parts) = Parts::of(text) else {
+        let field = rows.field(column);
+        let parts = if let Field::Text(text) = field { Parts::of(text) } else { None };
+        let Some(parts) = parts else {
             match first {
                 None => return Ok(None),
                 // What is no such date is found where stamps are read.
@@ -117,27 +127,46 @@ pub(crate) fn order(path: &Path, table: &Table, column: usize, told: Option<Date
             }
         };
         first = first.or(Some(line));
+        has_slashes |= !parts.has_points();
         match (found, parts.order()) {
             (None, order) => found = order,
             (Some(found), Some(order)) if found != order => {
                 let expected = match found {
-                    DateOrder::DayFirst => "a date with the day first, as the others have it",
-                    DateOrder::MonthFirst => "a date with the month first, as the others have it",
+                    DateOrder::DayFirst => "a date with the day first, as others or `dates` have it",
+                    DateOrder::MonthFirst => "a date with the month first, as others or `dates` have it",
                 };
-                return Err(table.header().field(line, column, expected, Field::Text(text)));
+                return Err(table.header().field(line, column, expected, field));
             }
             _ => {}
         }
     }
-    match (first, found) {
-        (Some(line), None) => {
-            let expected =
-                "dates with the year first, or a day above 12 that tells which number is the month, or `dates` that says so";
-            Err(table::fault(path, expected, format!("none, from line {line} on")))
-        }
-        (None, _) => Ok(None),
-        (_, found) => Ok(found),
+    let Some(line) = first else { return Ok(None) };
+    if found.is_some() || !has_slashes {
+        return Ok(found.or(Some(DateOrder::DayFirst)));
     }
+    let misfits = |order| regular(table, column, order);
+    match (misfits(DateOrder::DayFirst)?, misfits(DateOrder::MonthFirst)?) {
+        (Some(0), Some(1..) | None) => Ok(Some(DateOrder::DayFirst)),
+        (Some(1..) | None, Some(0)) => Ok(Some(DateOrder::MonthFirst)),
+        _ => {
+            let expected = "dates with the year first, or a day above 12 that tells which number is the month, or `data.read.dates` in a run";
+            let found = format!("none in column `{}`, from line {line} on", table.header().names[column]);
+            Err(table::fault(path, expected, found))
+        }
+    }
+}
+
+/// How badly dates of an order fit on their grid; none where one is no date.
+fn regular(table: &Table, column: usize, order: DateOrder) -> Result<Option<i64>, DataError> {
+    let (mut rows, mut ticks) = (table.rows(&[column])?, Vec::new());
+    while rows.advance()?.is_some() {
+        let Field::Text(text) = rows.field(column) else { return Ok(None) };
+        let Some(time) = stamps::parse(&order.year_first(text)) else { return Ok(None) };
+        ticks.push(time.ticks);
+    }
+    ticks.sort_unstable();
+    ticks.dedup();
+    Ok(Some(grid::misfits(&[vec![&ticks]], true, None)))
 }
 
 #[cfg(test)]
@@ -148,7 +177,8 @@ mod tests {
     fn stamps_with_the_year_last_are_turned_round() {
         for (stamp, day_first, month_first) in [
             ("3/10/2016", "2016-10-03", "2016-03-10"),
-            ("03.10.2016 7:05", "2016-10-03 07:05", "2016-03-10 07:05"),
+            ("03.10.2016 7:05", "2016-10-03 07:05", "2016-10-03 07:05"),
+            ("3/10/2016 7:05Z", "2016-10-03 07:05Z", "2016-03-10 07:05Z"),
             ("03-10-2016T07:05:09.25", "2016-10-03T07:05:09.25", "2016-03-10T07:05:09.25"),
             ("3/10/2016 12:00:00 AM", "2016-10-03 00:00:00", "2016-03-10 00:00:00"),
             ("3/10/2016 12:30 pm", "2016-10-03 12:30", "2016-03-10 12:30"),
@@ -173,6 +203,9 @@ mod tests {
             "7",
             "3/10/2016 13:00 PM",
             "3/10/2016 0 am",
+            "3/10/2016 +5:00",
+            "13/13/2016",
+            "31/11/2016",
             "3/10/2016 é",
         ] {
             assert_eq!(DateOrder::DayFirst.year_first(stamp), stamp);

@@ -53,6 +53,21 @@ impl Hours {
     /// All days, and all hours of them.
     pub const ALWAYS: Self = Self { days: ALL_DAYS, opening: 0, length: DAY };
 
+    /// Seconds that were open since 1970 and the week before.
+    pub(crate) fn passed(&self, ticks: i64) -> i64 {
+        let past = ticks - self.opening;
+        let day = past.div_euclid(DAY);
+        let before = self.days & ((1 << weekday(day)) - 1);
+        let days = (day + THURSDAY).div_euclid(7) * i64::from(self.days.count_ones()) + i64::from(before.count_ones());
+        let is_open = self.days & (1 << weekday(day)) != 0;
+        days * self.length + if is_open { past.rem_euclid(DAY).min(self.length) } else { 0 }
+    }
+
+    /// Whether the day is open that a time is of.
+    pub(crate) fn is_day(&self, ticks: i64) -> bool {
+        self.days & (1 << weekday((ticks - self.opening).div_euclid(DAY))) != 0
+    }
+
     /// The second of the day that they begin at.
     pub(crate) fn opening(self) -> i64 {
         self.opening
@@ -150,15 +165,21 @@ impl From<Hours> for String {
 pub(crate) struct Open {
     pub hours: Hours,
     pub step: i64,
-    /// Less than a step.
+    /// Less than a step; a little below 0 for clocks that are early.
     phase: i64,
 }
 
 impl Open {
     /// Those of a step of so many seconds, if a day has whole steps, the hours hold one, and they close. Rows are as long after midnight as `phase`, or whole steps more.
     pub fn new(hours: Hours, step: i64, phase: i64) -> Option<Self> {
-        let is_open = hours.closes() && step > 0 && DAY % step == 0;
-        let open = is_open.then(|| Self { hours, step, phase: (phase - hours.opening).rem_euclid(step) })?;
+        if !hours.closes() || step <= 0 || DAY % step != 0 {
+            return None;
+        }
+        let mut phase = (phase - hours.opening).rem_euclid(step);
+        if step < DAY && NEAR * (step - phase) < step {
+            phase -= step;
+        }
+        let open = Self { hours, step, phase };
         (open.each_day() > 0).then_some(open)
     }
 
@@ -171,7 +192,7 @@ impl Open {
     pub fn each_day(&self) -> i64 {
         match self.hours.length {
             DAY => DAY / self.step,
-            length => (length - self.phase + self.step - 1) / self.step,
+            length => (length - self.phase.max(0) + self.step - 1) / self.step,
         }
     }
 
@@ -183,7 +204,7 @@ impl Open {
     /// The hours from the first row of a day to a step after the last, which tell the phase. Of days, whole ones.
     pub fn own_hours(&self) -> Hours {
         let Hours { days, opening, .. } = self.hours;
-        let (opening, length) = (opening + self.phase, self.each_day() * self.step);
+        let (opening, length) = (opening + self.phase.max(0), self.each_day() * self.step);
         match opening < DAY {
             _ if self.step == DAY => self.hours,
             true => Hours { days, opening, length },
@@ -228,26 +249,24 @@ pub(crate) fn open(groups: &[Vec<&[i64]>], told: Option<Hours>) -> Option<Open> 
         }
         let step = step(pairs(groups).map(|(one, next)| next - one))?;
         let open = Open::new(found(groups, step)?, step, phase(step))?;
-        // A group has its own phase.
-        let near = |(group, ticks): (&Vec<&[i64]>, i64)| {
+        let (mut far, mut all) = (0, 0);
+        for group in groups {
+            // A group has its own phase.
             let open = open.of(group);
-            let (place, is_open) = open.place(ticks);
-            !is_open || open.ticks(place).is_some_and(|place| NEAR * (ticks - place).abs() < step)
-        };
-        let all = || groups.iter().flat_map(|group| group.iter().copied().flatten().map(move |&ticks| (group, ticks)));
-        let far = all().filter(|&row| !near(row)).count();
-        return (far * NEAR as usize <= all().count()).then_some(open);
+            for &ticks in group.iter().copied().flatten() {
+                let (place, is_open) = open.place(ticks);
+                let late = open.ticks(place).map_or(0, |place| (ticks - place).abs());
+                far += usize::from(!is_open || NEAR * late >= step);
+                all += 1;
+            }
+        }
+        return (far * NEAR as usize <= all).then_some(open);
     };
+    if !hours.closes() {
+        return None;
+    }
     // By the time that is open between rows.
-    let passed = |ticks: i64| {
-        let past = ticks - hours.opening;
-        let day = past.div_euclid(DAY);
-        let before = hours.days & ((1 << weekday(day)) - 1);
-        let days = (day + THURSDAY).div_euclid(7) * i64::from(hours.days.count_ones()) + i64::from(before.count_ones());
-        let is_open = hours.days & (1 << weekday(day)) != 0;
-        days * hours.length + if is_open { past.rem_euclid(DAY).min(hours.length) } else { 0 }
-    };
-    let step = step(pairs(groups).map(|(one, next)| passed(next) - passed(one)).filter(|&passed| passed > 0))?;
+    let step = step(pairs(groups).map(|(one, next)| hours.passed(next) - hours.passed(one)).filter(|&passed| passed > 0))?;
     Open::new(hours, step, phase(step))
 }
 
@@ -261,7 +280,7 @@ pub(crate) fn whole(step: i64) -> Option<i64> {
     if step > 0 && DAY % step == 0 {
         return Some(step);
     }
-    let near = step - step / NEAR..=step + step / NEAR;
+    let near = step - step / NEAR..=(step + step / NEAR).min(DAY);
     near.filter(|&whole| whole > 0 && DAY % whole == 0).min_by_key(|whole| (whole - step).abs())
 }
 
@@ -290,10 +309,10 @@ fn phase(group: &[&[i64]], step: i64) -> i64 {
     let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
     all().for_each(|phase| *counts.entry(phase).or_default() += 1);
     let Some((frequent, count)) = counts.into_iter().rev().max_by_key(|(_, count)| *count) else { return 0 };
-    let mut late: Vec<i64> = all().map(|phase| (phase - frequent + step / 2).rem_euclid(step) - step / 2).collect();
-    if 2 * count > late.len() {
+    if 2 * count > all().count() {
         return frequent;
     }
+    let mut late: Vec<i64> = all().map(|phase| (phase - frequent + step / 2).rem_euclid(step) - step / 2).collect();
     let middle = late.len() / 2;
     (frequent + *late.select_nth_unstable(middle).1).rem_euclid(step)
 }
@@ -376,8 +395,13 @@ fn beside(sequences: &[Vec<i64>], of_day: &[usize], opening: i64) -> Option<(f64
         let mut places = sequence.iter().filter(|&&row| is_open(row)).map(|&row| place(row));
         outside += sequence.iter().filter(|&&row| !is_open(row)).count();
         let Some(first) = places.next() else { continue };
-        let (last, count) = places.fold((first, 1), |(last, count), place| (place, count + usize::from(place > last)));
-        (within, all) = (within + count, all + (last - first + 1) as usize);
+        // What an outage of weeks takes is not missing within.
+        let week = length * i64::from(days.count_ones());
+        let (_, count, span) = places.fold((first, 1, 1), |(last, count, span), place| {
+            let passed = place - last;
+            (place, count + usize::from(passed > 0), span + if passed > week { 1 } else { passed })
+        });
+        (within, all) = (within + count, all + span as usize);
     }
     let is_found = within > 0 && OUTSIDE * outside <= within;
     is_found.then(|| (within as f64 / all as f64, length, days, opening))
@@ -538,5 +562,21 @@ mod tests {
             assert_eq!(open_of(&[vec![&rows]], told).map(|open| open.step), Some(step));
         }
         assert_eq!((open_of(&[vec![&rows[..1]]], told), open_of(&[], None)), (None, None));
+        // Of a clock that is a moment early or late, too.
+        for late in [-5, 0, 5] {
+            let rows: Vec<i64> = (0..12).map(|row| MONDAY + row / 8 * DAY + (9 + row % 8) * 3600 + late).collect();
+            let open = open_of(&[vec![&rows]], told).expect("hours");
+            assert!(rows.iter().all(|&row| open.place(row).1 && open.ticks(open.place(row).0) == Some(row)), "{open:?}");
+            assert_eq!((open.each_day(), open.place(rows[8]).0 - open.place(rows[7]).0), (8, 1));
+        }
+        // Steps beyond a day, however long, have no whole one near.
+        assert_eq!(
+            (whole(7 * DAY), whole(i64::MAX / 4), whole(0), whole(DAY + 60), whole(3601)),
+            (None, None, None, Some(DAY), Some(3600))
+        );
+        // An outage of weeks is none of the rows that are missing.
+        let outage: Vec<i64> =
+            (0..280).filter(|day| day % 7 < 5 && !(70..210).contains(day)).map(|day| MONDAY + day * DAY).collect();
+        assert_eq!(open_of(&[vec![&outage]], None).map(|open| open.hours.to_string()).as_deref(), Some("mon-fri"));
     }
 }

@@ -1,7 +1,7 @@
 //! The columns of a file, arriving line by line.
 
 use crate::{
-    DataError,
+    DataError, dates,
     number::{NUMBER, NUMBER_OR_MISSING, finite, finite_or_missing},
     stamps,
 };
@@ -96,7 +96,7 @@ impl LineParser {
         let stamp = if stamped { fields.iter().next() } else { None };
         let values = || fields.iter().skip(usize::from(stamped));
         // The names may be numbers, as the values are.
-        let named = || stamp.is_none_or(|stamp| stamps::parse(stamp).is_none());
+        let named = || stamp.is_none_or(|stamp| !dates::is_stamp(stamp));
         if first && values().zip(&self.names).all(|(field, name)| field == name) && named() {
             self.stamped = Some(stamped);
             return Ok(Parsed::Header);

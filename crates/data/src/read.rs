@@ -78,6 +78,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     let mut tracks = series.tracks(&mut room, width, &roles);
     let order = dates::order(path, &table, roles.time, options.dates)?;
     let (style, resolution) = samples(path, &table, &roles, &series.places, &mut tracks, options, order, &mut ledger)?;
+    if order.is_some() {
+        in_order(table.header(), &roles, &tracks, style, resolution)?;
+    }
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
     check_stamps(path, &tracks)?;
     let style = settle(&mut tracks, style, resolution, options);
@@ -94,7 +97,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         signal.statics = statics::read(path, &options.id, &signal.names)?;
     }
     let step = grids.first().map_or("-".into(), |grid| grid::words(grid.step, resolution));
-    let hours = open.map_or(Hours::ALWAYS, |open| open.own_hours());
+    // Series without a common clock have phases of their own.
+    let own = |open: Open| if options.align == Align::End { open.hours } else { open.own_hours() };
+    let hours = open.map_or(Hours::ALWAYS, own);
     let audit = Audit { rows: signal.len(), series: signal.names.len(), step, hours, dates: order, findings: ledger.close() };
     tracing::info!(path = %path.display(), rows = audit.rows, series = audit.series, step = audit.step, "signal read");
     Ok((signal, audit))
@@ -334,7 +339,23 @@ fn settle(tracks: &mut [Track<'_>], style: Style, resolution: u8, options: &Read
     Style { form, ..style }
 }
 
-/// Told hours that more than one in so many rows is outside of are those of another clock.
+/// Whether the dates of each series go one way. With the year last those that do not may have day and month exchanged.
+fn in_order(header: &Header, roles: &Roles, tracks: &[Track<'_>], style: Style, resolution: u8) -> Result<(), DataError> {
+    for track in tracks {
+        let ticks = &track.ticks[..track.rows];
+        let Some(row) =
+            (1..ticks.len()).find(|&row| ticks[row] < ticks[row - 1]).filter(|_| !ticks.is_sorted_by(|one, next| one >= next))
+        else {
+            continue;
+        };
+        let stamp = style.write(ticks[row], resolution).unwrap_or_default();
+        let expected = "a date not before the one above in its series: with the year last, day and month may be exchanged";
+        return Err(header.field(track.line(row), roles.time, expected, Field::Text(&stamp)));
+    }
+    Ok(())
+}
+
+/// Hours that more than one in so many rows is outside of are told, and those of another clock.
 const MOST_OUTSIDE: usize = 10;
 
 /// The hours that rows are of, where they close, without the rows outside of them. Tracks are sorted.
@@ -387,16 +408,20 @@ fn open(
             format!("a stamp within {} (`hours`), as most rows have ({} of {rows} have not)", open.hours, outside.len());
         return Err(header.field(*line, roles.time, expected, Field::Text(&stamp)));
     }
+    let is_empty = |track: &&Track<'_>| (0..track.rows).all(|row| !own(track).place(track.ticks[row]).1);
+    if let Some(track) = tracks.iter().find(is_empty) {
+        return match told {
+            Some(hours) => {
+                let name = track.name.as_deref().unwrap_or_default();
+                Err(table::fault(path, format!("rows of series `{name}` within {hours} (`hours`)"), "none"))
+            }
+            None => Ok(None),
+        };
+    }
     for track in tracks.iter_mut() {
         track.leave_out(own(track), ledger);
     }
-    match tracks.iter().find(|track| track.rows == 0) {
-        Some(track) => {
-            let name = track.name.as_deref().unwrap_or_default();
-            Err(table::fault(path, format!("rows of series `{name}` within {}", open.hours), "none"))
-        }
-        None => Ok(Some(open)),
-    }
+    Ok(Some(open))
 }
 
 /// The signal over all rows that any track has; in memory, if it takes no more than `budget`.

@@ -17,7 +17,7 @@ use jiff::{
 use serde::{Deserialize, Serialize};
 
 /// What a stamp must be.
-pub(crate) const STAMP: &str = "a month, a date, a date and time, or a number of at most 61 bits without its point, in the form of the first, the year in front, an offset from UTC included";
+pub(crate) const STAMP: &str = "a month, a date, a date and time, or a number of at most 61 bits without its point, in the form of the first, an offset from UTC included";
 /// Ticks stay below this, so that differences of them are integers, too.
 pub(crate) const LARGEST: u64 = 1 << 61;
 /// Seconds.

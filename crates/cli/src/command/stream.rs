@@ -97,6 +97,9 @@ struct Place {
     beyond: Vec<Beyond>,
 }
 
+/// Steps between known rows of which the shortest is one.
+const STEPS: usize = 8;
+
 impl Place {
     /// Rows of what is known ahead that a line's stamp passes over. It is that of the nearest row, as in a file, and less than half a step off; rows whose
     /// stamps are text are taken in order.
@@ -107,8 +110,10 @@ impl Place {
         if known.get(later).is_some_and(|row| !is_stamp(row)) {
             return Ok(later);
         }
-        let mut rows = self.last.iter().chain(known);
-        let step = rows.next().zip(rows.next()).and_then(|(row, next)| difference(next, row)).unwrap_or(0);
+        // What lies between two of them may be a night.
+        let (rows, next) = (self.last.iter().chain(known), self.last.iter().chain(known).skip(1));
+        let steps = rows.zip(next).take(STEPS).filter_map(|(row, next)| difference(next, row));
+        let step = steps.filter(|&step| step > 0).min().unwrap_or(0);
         let is_near = |row: &usize| {
             let off = known.get(*row).and_then(since);
             off.is_some_and(|off| off == 0 || 2 * off.abs() < step)
@@ -376,6 +381,10 @@ impl Lines<'_> {
         };
         let stamp = stamp.map(|stamp| self.dates.map_or(Cow::Borrowed(stamp), |dates| dates.year_first(stamp)));
         let stamp = stamp.as_deref();
+        if let Some(found) = stamp.filter(|stamp| self.dates.is_some() && !stamp.trim().is_empty() && !is_stamp(stamp)) {
+            let expected = "a date with the year first, or last and the day and month as in the run (`data.read.dates`)";
+            return Err(refused(&format!("column `stamp`: expected {expected}, found `{found}`")));
+        }
         let ds = stamp.filter(|_| self.arguments.json).map(String::from);
         let most_missing = if self.arguments.missing { LONGEST_GAP } else { 0 };
         let taken = live.advance(number, stamp, values, most_missing).map_err(|error| match error {

@@ -145,7 +145,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     // Its work is the folder: it goes on where nobody reads.
     _ = table::show_audits(&data);
     // Few rows, as of a stream, do not show them.
-    (run.data.read.hours, run.data.read.dates) = (Some(data.audit.hours), data.audit.dates);
+    (run.data.read.hours, run.data.read.dates) = (Some(data.audit.hours), run.data.read.dates.or(data.audit.dates));
     if data.audit.hours.closes() {
         _ = say!("rows are of {} alone: all other time is passed over", data.audit.hours);
     }
