@@ -48,7 +48,7 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// if all are, from 1900 to 2100, of 6, 8, 10, 12 or 14 digits (`202401` a month, `20240131` a day, and two digits more each for
 /// hours, minutes and seconds), and either more regular as dates or at least seven and as regular.
 ///
-/// The file is read twice, to count its rows and to place their values, a little of it in memory at a time. With `options.memory` the values lie in mapped
+/// The file is read twice, to count its rows and to place their values (with the year last once or twice more, for the order of its dates), a little of it in memory at a time. With `options.memory` the values lie in mapped
 /// files where they are more than that; then a column at a time is in memory.
 ///
 /// # Errors
@@ -408,7 +408,10 @@ fn open(
             format!("a stamp within {} (`hours`), as most rows have ({} of {rows} have not)", open.hours, outside.len());
         return Err(header.field(*line, roles.time, expected, Field::Text(&stamp)));
     }
-    let is_empty = |track: &&Track<'_>| (0..track.rows).all(|row| !own(track).place(track.ticks[row]).1);
+    let is_empty = |track: &&Track<'_>| {
+        let open = own(track);
+        (0..track.rows).all(|row| !open.place(track.ticks[row]).1)
+    };
     if let Some(track) = tracks.iter().find(is_empty) {
         return match told {
             Some(hours) => {
