@@ -292,14 +292,15 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
     let missing = missing(signal, train);
     let most = 1.0 / ONE_MISSING_OF as f64;
     let whole = |part: Range<usize>| whole_windows(&signal.columns, &part, lookback, horizon);
+    let (learned, validated) = (whole(0..train), whole(train..train + held_back));
     // What one outage takes leaves the other windows whole.
-    let linear = if missing > most && whole(0..train) < WHOLE {
+    let linear = if missing > most && learned < WHOLE {
         let (found, most) = (100.0 * missing, 100.0 * most);
         remark!(
             "no linear expert: {found:.0}% of the training rows' values are missing, and its windows may lack at most {most:.0}%"
         );
         String::new()
-    } else if whole(0..train) == 0.0 || whole(train..train + held_back) == 0.0 {
+    } else if learned == 0.0 || validated == 0.0 {
         let most = 100.0 * most;
         remark!(
             "no linear expert: every window of the training or of the validation rows lacks more than {most:.0}% of its values"

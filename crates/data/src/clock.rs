@@ -111,10 +111,13 @@ impl Clock {
         let (passed, state) = match (self.state, time) {
             (State::Fresh, None) if stamp.trim().is_empty() => (0, State::Fresh),
             (State::Fresh | State::Text, None) => (0, State::Text),
-            (State::Fresh, Some(time)) if closed(self.hours, date(time, None).unwrap_or(time)) => {
-                return Err(refused(format!("a stamp within {}", self.hours.unwrap_or(Hours::ALWAYS))));
+            (State::Fresh, Some(time)) => {
+                let dates = date(time, None);
+                if let Some(hours) = self.hours.filter(|hours| is_closed(hours, dates.unwrap_or(time))) {
+                    return Err(refused(format!("a stamp within {hours}")));
+                }
+                (0, State::Stamped(Pace::new(time), dates.map(Pace::new)))
             }
-            (State::Fresh, Some(time)) => (0, State::Stamped(Pace::new(time), date(time, None).map(Pace::new))),
             (State::Stamped(pace, dates), Some(time)) if time.form.clock() == pace.last.form.clock() => {
                 let as_date = dates.and_then(|dates| Some((dates, date(time, Some(dates.last.form))?)));
                 if nanoseconds(time) <= nanoseconds(pace.last) {
@@ -122,8 +125,9 @@ impl Clock {
                     return Err(refused(dates.unwrap_or(pace).expected(self.hours)));
                 }
                 let (own, at) = as_date.unwrap_or((pace, time));
-                let is_closed = own.open(self.hours).map_or_else(|| closed(self.hours, at), |open| !open.place(local(at)).1);
-                if let Some(hours) = self.hours.filter(|_| is_closed) {
+                let open = own.open(self.hours);
+                let is_outside = |hours: &Hours| open.map_or_else(|| is_closed(hours, at), |open| !open.place(local(at)).1);
+                if let Some(hours) = self.hours.filter(is_outside) {
                     return Err(refused(format!("a stamp within {hours}")));
                 }
                 let passed = own.passed(at, self.hours);
@@ -240,9 +244,8 @@ impl Pace {
 }
 
 /// Whether a stamp is of a day that is closed, a moment later, too.
-fn closed(hours: Option<Hours>, at: Time) -> bool {
-    let is_closed = |hours: Hours| !hours.is_day(local(at)) && !hours.is_day(local(at) + MOMENT);
-    at.form.clock() != Counts::Integer && hours.is_some_and(is_closed)
+fn is_closed(hours: &Hours, at: Time) -> bool {
+    at.form.clock() != Counts::Integer && !hours.is_day(local(at)) && !hours.is_day(local(at) + MOMENT)
 }
 
 /// Seconds since 1970 by its clock.

@@ -1,9 +1,9 @@
 //! Wide files, read strictly: a stamp column first, then one column a series.
 
 use crate::{
-    CalendarFeature, DataError, Hours, ReadOptions, Signal, Stamps, calendar, grid, hours, number,
+    CalendarFeature, DataError, Hours, ReadOptions, Signal, Stamps, calendar, number,
     read::KNOWN,
-    stamps::{self, Form, Settled, Time, difference, nanoseconds},
+    stamps::{self, Settled, Time, difference, nanoseconds},
     table::{Field, Header, Rows, Table, fault},
 };
 use std::{borrow::Cow, path::Path};
@@ -142,10 +142,9 @@ pub fn read_known(
 /// Whether rows are within hours that are told; none where their times do not tell.
 fn open(times: &[(u64, Option<Time>)], told: Hours) -> Option<Vec<bool>> {
     let times: Vec<Time> = times.iter().map(|(_, time)| *time).collect::<Option<_>>()?;
-    let Settled { ticks, resolution, style } = stamps::settled(&times, Some(told))?;
-    let is_dated = style.form != Form::Integer && resolution == 0 && ticks.is_sorted();
-    let open = if is_dated { hours::open(&[vec![&ticks]], Some(told)) } else { None }?;
-    Some(ticks.iter().map(|&ticks| open.place(ticks).1).collect())
+    let settled = stamps::settled(&times, Some(told)).filter(|settled| settled.ticks.is_sorted())?;
+    let open = settled.open(Some(told))?;
+    Some(settled.ticks.iter().map(|&ticks| open.place(ticks).1).collect())
 }
 
 /// Refuses stamps that go back, stay or leave one out, from row `new` on. `times` are their lines and what they say; where the first says nothing, none is
@@ -170,10 +169,9 @@ fn check_steps(
         }
         stamped.push(time);
     }
-    let Some(Settled { ticks, resolution, style }) = stamps::settled(&stamped, told) else { return Ok(()) };
-    let is_dated = style.form != Form::Integer && resolution == 0;
-    let open = if is_dated { hours::open(&[vec![&ticks]], told) } else { None };
-    let fit = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, open);
+    let Some(settled) = stamps::settled(&stamped, told) else { return Ok(()) };
+    let fit = settled.fit(told);
+    let Settled { ticks, resolution, style } = settled;
     let grid = &fit.grids[0];
     let place = |row: usize| fit.position(0, row, ticks[row]).0;
     let Some(row) = (new.max(1)..ticks.len()).find(|&row| place(row) != place(row - 1) + 1) else { return Ok(()) };

@@ -130,8 +130,8 @@ pub(crate) fn place(unit: Unit, ticks: i64) -> i64 {
     }
 }
 
-/// And how often it is there.
-fn most_frequent(values: impl Iterator<Item = i64>) -> Option<(i64, usize)> {
+/// The most frequent value, the smallest of those, and how often it is there.
+pub(crate) fn most_frequent(values: impl Iterator<Item = i64>) -> Option<(i64, usize)> {
     let mut counts = BTreeMap::new();
     values.for_each(|value| *counts.entry(value).or_insert(0usize) += 1);
     counts.into_iter().rev().max_by_key(|(_, count)| *count)
@@ -177,6 +177,11 @@ impl Grid {
             self.phase = (self.phase + *late.select_nth_unstable(middle).1).rem_euclid(self.step.size.max(1));
         }
         self
+    }
+
+    /// Units that positions are after whole steps.
+    pub fn phase(&self) -> i64 {
+        self.phase
     }
 
     /// Parts after the nearest position, negative before it.

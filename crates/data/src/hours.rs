@@ -3,14 +3,12 @@
 //! They are found where the rows pass over the others again and again, and hardly ever are in one of them: then nights and weekends are no missing samples, and
 //! what follows passes over them as well. Times are those of the stamps' own clock.
 
-use crate::stamps::DAY;
-use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    ops::RangeInclusive,
-    str::FromStr,
+use crate::{
+    grid::{self, Grid, Step, Unit},
+    stamps::DAY,
 };
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, fmt, ops::RangeInclusive, str::FromStr};
 
 const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const ALL_DAYS: u8 = 0x7f;
@@ -57,15 +55,13 @@ impl Hours {
     pub(crate) fn passed(&self, ticks: i64) -> i64 {
         let past = ticks - self.opening;
         let day = past.div_euclid(DAY);
-        let before = self.days & ((1 << weekday(day)) - 1);
-        let days = (day + THURSDAY).div_euclid(7) * i64::from(self.days.count_ones()) + i64::from(before.count_ones());
-        let is_open = self.days & (1 << weekday(day)) != 0;
-        days * self.length + if is_open { past.rem_euclid(DAY).min(self.length) } else { 0 }
+        days_before(self.days, day) * self.length
+            + if is_open(self.days, day) { past.rem_euclid(DAY).min(self.length) } else { 0 }
     }
 
     /// Whether the day is open that a time is of.
     pub(crate) fn is_day(&self, ticks: i64) -> bool {
-        self.days & (1 << weekday((ticks - self.opening).div_euclid(DAY))) != 0
+        is_open(self.days, (ticks - self.opening).div_euclid(DAY))
     }
 
     /// The second of the day that they begin at.
@@ -217,26 +213,35 @@ impl Open {
     pub fn place(&self, ticks: i64) -> (i64, bool) {
         let past = ticks - self.hours.opening - self.phase + self.step / 2;
         let (day, row) = (past.div_euclid(DAY), past.rem_euclid(DAY) / self.step);
-        let before = self.hours.days & ((1 << weekday(day)) - 1);
-        let days = (day + THURSDAY).div_euclid(7) * self.days() + i64::from(before.count_ones());
-        let is_open = self.hours.days & (1 << weekday(day)) != 0;
-        let row = if is_open { row.min(self.each_day() - 1) } else { 0 };
-        (days * self.each_day() + row, is_open && past.rem_euclid(DAY) / self.step < self.each_day())
+        let (each_day, is_open) = (self.each_day(), is_open(self.hours.days, day));
+        let nearest = if is_open { row.min(each_day - 1) } else { 0 };
+        (days_before(self.hours.days, day) * each_day + nearest, is_open && row < each_day)
     }
 
     /// The time of a row.
     pub fn ticks(&self, place: i64) -> Option<i64> {
         let (day, row) = (place.div_euclid(self.each_day()), place.rem_euclid(self.each_day()));
         let (week, nth) = (day.div_euclid(self.days()), day.rem_euclid(self.days()));
-        let weekday = (0..7).filter(|day| self.hours.days & (1 << day) != 0).nth(nth as usize)?;
-        let day = week.checked_mul(7)?.checked_add(weekday - THURSDAY)?;
+        let weekday = (-THURSDAY..7 - THURSDAY).filter(|&day| is_open(self.hours.days, day)).nth(nth as usize)?;
+        let day = week.checked_mul(7)?.checked_add(weekday)?;
         day.checked_mul(DAY)?.checked_add(self.hours.opening + self.phase + row * self.step)
     }
 }
 
-/// From Monday, 0.
+/// From Monday, 0, of a day since 1970.
 fn weekday(day: i64) -> i64 {
     (day + THURSDAY).rem_euclid(7)
+}
+
+/// Whether a day since 1970 is one of those of a week.
+fn is_open(days: u8, day: i64) -> bool {
+    days & (1 << weekday(day)) != 0
+}
+
+/// How many of these there are from the week of the first day of 1970 on before a day.
+fn days_before(days: u8, day: i64) -> i64 {
+    let of_week = days & ((1 << weekday(day)) - 1);
+    (day + THURSDAY).div_euclid(7) * i64::from(days.count_ones()) + i64::from(of_week.count_ones())
 }
 
 /// The rows of groups of sequences of sorted seconds: within hours that are told, or else within those that they are found in; none where these never close, or
@@ -292,29 +297,17 @@ fn pairs<'a>(groups: &'a [Vec<&'a [i64]>]) -> impl Iterator<Item = (i64, i64)> +
 /// The step that a day has whole ones of, if it is the most frequent of these differences, or nearly their median; a day, if they are a few.
 fn step(differences: impl Iterator<Item = i64>) -> Option<i64> {
     let mut all: Vec<i64> = differences.collect();
-    all.sort_unstable();
-    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
-    all.iter().for_each(|difference| *counts.entry(*difference).or_default() += 1);
-    let (frequent, _) = counts.into_iter().rev().max_by_key(|(_, count)| *count)?;
-    let median = all[all.len() / 2];
+    let (frequent, _) = grid::most_frequent(all.iter().copied())?;
     if frequent % DAY == 0 && frequent < 7 * DAY {
         return Some(DAY);
     }
-    if DAY % frequent == 0 { Some(frequent) } else { whole(median) }
+    let middle = all.len() / 2;
+    if DAY % frequent == 0 { Some(frequent) } else { whole(*all.select_nth_unstable(middle).1) }
 }
 
-/// What most rows of a group are after whole steps, or amid it where most are not.
+/// What the rows of a group are after whole steps.
 fn phase(group: &[&[i64]], step: i64) -> i64 {
-    let all = || group.iter().copied().flatten().map(|ticks| ticks.rem_euclid(step));
-    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
-    all().for_each(|phase| *counts.entry(phase).or_default() += 1);
-    let Some((frequent, count)) = counts.into_iter().rev().max_by_key(|(_, count)| *count) else { return 0 };
-    if 2 * count > all().count() {
-        return frequent;
-    }
-    let mut late: Vec<i64> = all().map(|phase| (phase - frequent + step / 2).rem_euclid(step) - step / 2).collect();
-    let middle = late.len() / 2;
-    (frequent + *late.select_nth_unstable(middle).1).rem_euclid(step)
+    Grid::fit(Step { unit: Unit::Second, size: step, parts: 1 }, group).phase()
 }
 
 /// The hours that hold nearly all rows, and of which most have one, where they pass over all others again and again.
@@ -383,13 +376,9 @@ fn beside(sequences: &[Vec<i64>], of_day: &[usize], opening: i64) -> Option<(f64
         night = 0;
     }
     let length = each_day - night;
-    let is_open = |row: i64| days & (1 << weekday(day(row))) != 0 && (row - opening).rem_euclid(each_day) < length;
+    let is_open = |row: i64| is_open(days, day(row)) && (row - opening).rem_euclid(each_day) < length;
     // Rows of each day are numbered through.
-    let place = |row: i64| {
-        let before = days & ((1 << weekday(day(row))) - 1);
-        let all = (day(row) + THURSDAY).div_euclid(7) * i64::from(days.count_ones()) + i64::from(before.count_ones());
-        all * length + (row - opening).rem_euclid(each_day)
-    };
+    let place = |row: i64| days_before(days, day(row)) * length + (row - opening).rem_euclid(each_day);
     let (mut within, mut outside, mut all) = (0, 0, 0);
     for sequence in sequences {
         let mut places = sequence.iter().filter(|&&row| is_open(row)).map(|&row| place(row));

@@ -40,7 +40,7 @@ fn going_on(last: &Time, varies: bool) -> Form {
 pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align, told: Option<Hours>) -> Settled<Vec<Vec<i64>>> {
     let (mut all, mut last): (Vec<Vec<i64>>, Option<(i64, Time)>) = (Vec::with_capacity(tracks.len()), None);
     let (utc, mut varies) = (groups(tracks, align), false);
-    let may_close = told.is_some_and(|hours| hours.closes()) || (told.is_none() && hours::has_nights(&utc));
+    let may_close = told.as_ref().is_some_and(Hours::closes) || (told.is_none() && hours::has_nights(&utc));
     for track in tracks {
         let mut local = Vec::with_capacity(track.rows);
         for row in 0..track.rows {
@@ -60,7 +60,7 @@ pub(crate) fn tracks(tracks: &[Track<'_>], form: Form, align: Align, told: Optio
     let (_, last) = last.filter(|(_, last)| varies || last.offset != 0)?;
     let mut rest = all.iter().map(Vec::as_slice);
     let local: Vec<Vec<&[i64]>> = utc.iter().map(|group| rest.by_ref().take(group.len()).collect()).collect();
-    (is_one_clock(&local, &utc) && are_local(&local, &utc, told)).then(|| (all, going_on(&last, varies)))
+    are_local(&local, &utc, told).then(|| (all, going_on(&last, varies)))
 }
 
 /// Whether stamps have an offset from UTC.
@@ -86,7 +86,8 @@ fn time(track: &Track<'_>, row: usize, form: Form) -> Time {
 /// Whether local times are in order, each sequence at its time of the day or all in hours of the week, and fit on their grid no worse than those in UTC on theirs.
 fn are_local(local: &[Vec<&[i64]>], utc: &[Vec<&[i64]>], told: Option<Hours>) -> bool {
     let pairs = || local.iter().flatten().zip(utc.iter().flatten()).flat_map(|(local, utc)| local.windows(2).zip(utc.windows(2)));
-    let has_hours = hours::open(local, told).is_some();
+    // Days are alike wherever they begin, hours are not.
+    let has_hours = is_one_clock(local, utc) && hours::open(local, told).is_some();
     // An hour that a clock has twice is no day.
     let whole = |local: &[i64], utc: &[i64]| match local[1] - local[0] {
         0 => utc[0] == utc[1],

@@ -48,7 +48,7 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// if all are, from 1900 to 2100, of 6, 8, 10, 12 or 14 digits (`202401` a month, `20240131` a day, and two digits more each for
 /// hours, minutes and seconds), and either more regular as dates or at least seven and as regular.
 ///
-/// The file is read twice, to count its rows and to place their values (with the year last once or twice more, for the order of its dates), a little of it in memory at a time. With `options.memory` the values lie in mapped
+/// The file is read twice, to count its rows and to place their values (where dates have the year last once more, or three times, for their order), a little of it in memory at a time. With `options.memory` the values lie in mapped
 /// files where they are more than that; then a column at a time is in memory.
 ///
 /// # Errors
@@ -397,22 +397,18 @@ fn open(
     // Without a common clock each series has its own phase.
     let own = |track: &Track<'_>| if options.align == Align::End { open.of(&[&track.ticks[..track.rows]]) } else { open };
     let rows = tracks.iter().map(|track| track.rows).sum::<usize>();
-    let outside = tracks.iter().flat_map(|track| {
+    let outside = tracks.iter().map(|track| {
         let open = own(track);
-        (0..track.rows).filter(move |&row| !open.place(track.ticks[row]).1).map(|row| (track.line(row), track.ticks[row]))
+        (0..track.rows).filter(|&row| !open.place(track.ticks[row]).1).map(|row| (track.line(row), track.ticks[row])).collect()
     });
-    let outside: Vec<(u64, i64)> = outside.collect();
-    if let Some((line, ticks)) = outside.iter().min().filter(|_| MOST_OUTSIDE * outside.len() > rows) {
+    let outside: Vec<Vec<(u64, i64)>> = outside.collect();
+    let count = outside.iter().map(Vec::len).sum::<usize>();
+    if let Some((line, ticks)) = outside.iter().flatten().min().filter(|_| MOST_OUTSIDE * count > rows) {
         let stamp = style.write(*ticks, resolution).unwrap_or_default();
-        let expected =
-            format!("a stamp within {} (`hours`), as most rows have ({} of {rows} have not)", open.hours, outside.len());
+        let expected = format!("a stamp within {} (`hours`), as most rows have ({count} of {rows} have not)", open.hours);
         return Err(header.field(*line, roles.time, expected, Field::Text(&stamp)));
     }
-    let is_empty = |track: &&Track<'_>| {
-        let open = own(track);
-        (0..track.rows).all(|row| !open.place(track.ticks[row]).1)
-    };
-    if let Some(track) = tracks.iter().find(is_empty) {
+    if let Some((track, _)) = tracks.iter().zip(&outside).find(|(track, outside)| outside.len() == track.rows) {
         return match told {
             Some(hours) => {
                 let name = track.name.as_deref().unwrap_or_default();

@@ -3,7 +3,7 @@
 use super::{Clock, Form, SECOND, Style, Time, civil, civil_at, nanoseconds, parse, shortest};
 use crate::{
     compact,
-    grid::{self, Grid, Step, Unit},
+    grid::{self, Fit, Grid, Step, Unit},
     hours::{self, Hours, Open},
     local,
 };
@@ -107,11 +107,6 @@ impl Stamps {
         }
     }
 
-    /// The hours of the week that rows are of, where they are not of all.
-    pub fn hours(&self) -> Option<Hours> {
-        self.open().map(Open::own_hours)
-    }
-
     /// Rows of a day and days of a week of them.
     pub fn each_day_and_week(&self) -> Option<[usize; 2]> {
         self.open().map(|open| [open.each_day() as usize, open.days() as usize])
@@ -188,10 +183,9 @@ const LATEST: usize = 64;
 fn written_next(stamps: &[String], told: Option<Hours>) -> Option<(Grid, i64, (Style, u8))> {
     let latest = &stamps[stamps.len().saturating_sub(LATEST)..];
     let times: Vec<Time> = latest.iter().map(|stamp| parse(stamp)).collect::<Option<_>>()?;
-    let Settled { ticks, resolution, style } = settled(&times, told)?;
-    let is_civil = style.form != Form::Integer;
-    let open = if is_civil && resolution == 0 { hours::open(&[vec![&ticks]], told) } else { None };
-    let grid = grid::fit(&[vec![&ticks]], is_civil, resolution, open).grids.pop()?;
+    let settled = settled(&times, told)?;
+    let grid = settled.fit(told).grids.pop()?;
+    let Settled { ticks, resolution, style } = settled;
     let (last, _) = grid.position(*ticks.last()?);
     Some((grid, last.checked_add(1)?, (style, resolution)))
 }
@@ -203,6 +197,19 @@ pub(crate) struct Settled {
     pub resolution: u8,
     /// How they go on: in the finest of their forms, that of compact dates or of local clocks.
     pub style: Style,
+}
+
+impl Settled {
+    /// Their rows of some hours of the week, told or found; none where these never close.
+    pub fn open(&self, told: Option<Hours>) -> Option<Open> {
+        let is_dated = self.style.form != Form::Integer && self.resolution == 0;
+        if is_dated { hours::open(&[vec![&self.ticks]], told) } else { None }
+    }
+
+    /// Their grid.
+    pub fn fit(&self, told: Option<Hours>) -> Fit {
+        grid::fit(&[vec![&self.ticks]], self.style.form != Form::Integer, self.resolution, self.open(told))
+    }
 }
 
 /// Times in order as the grid takes them; none where there are none, or too large ones.
@@ -271,8 +278,9 @@ mod tests {
     fn check<const N: usize>(stamps: [&str; N], expected: [&str; 2]) {
         let stamps: Vec<String> = stamps.map(String::from).into();
         let times: Option<Vec<Time>> = stamps.iter().map(|stamp| parse(stamp)).collect();
-        if let Some(Settled { ticks, resolution, style }) = times.and_then(|times| settled(&times, None)) {
-            let grid = grid::fit(&[vec![&ticks]], style.form != Form::Integer, resolution, None).grids.remove(0);
+        if let Some(settled) = times.and_then(|times| settled(&times, None)) {
+            let grid = settled.fit(None).grids.remove(0);
+            let Settled { ticks, resolution, style } = settled;
             let first = grid.position(ticks[0]).0;
             let regular = Stamps::regular(grid, first, N, (style, resolution), BTreeMap::new()).expect("before the year 10000");
             assert_eq!(regular.after(N, 2), expected);
