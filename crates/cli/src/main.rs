@@ -19,6 +19,7 @@ mod screen;
 mod sensible;
 mod session;
 mod ship;
+mod state;
 mod table;
 mod ui;
 

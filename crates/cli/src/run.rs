@@ -166,10 +166,14 @@ pub fn read_series(path: &Path, options: &ReadOptions, names: Option<&[String]>)
     Ok(read(path, &ReadOptions { columns: names.map(<[String]>::to_vec), ..options.clone() })?)
 }
 
+/// The folder of a model's run.
+pub fn folder_of(model: &Path) -> &Path {
+    if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) }
+}
+
 /// How the run of a model read its data, and the calendar beside it.
 pub fn reading(model: &Path) -> Result<(ReadOptions, Vec<CalendarFeature>), CliError> {
-    let folder = if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) };
-    let run = folder.join("run.toml");
+    let run = folder_of(model).join("run.toml");
     if !run.exists() {
         return Ok((ReadOptions::default(), Vec::new()));
     }

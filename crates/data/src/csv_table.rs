@@ -24,7 +24,7 @@ impl Csv {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let mut reader = reader(path)?;
         let names = reader.headers().map_err(|error| fault(path, "CSV", error.to_string()))?.clone();
-        let blank = |record: &csv::StringRecord| record.len() < 2 && record.iter().all(str::is_empty);
+        let blank = |record: &csv::StringRecord| record.len() < 2 && record.iter().all(|field| field.trim().is_empty());
         if blank(&names) && reader.records().all(|record| record.is_ok_and(|record| blank(&record))) {
             return Err(fault(path, "a header and rows", "an empty file"));
         }
@@ -61,7 +61,10 @@ fn commented(path: &Path, names: &csv::StringRecord) -> Result<Option<DataError>
         return Ok(None);
     }
     let mut reader = reader(path)?;
-    let next = reader.records().next().and_then(Result::ok);
+    let next = reader.records().next().and_then(Result::ok).map(|mut next| {
+        next.trim();
+        next
+    });
     let is_value = |field: &str| number::finite_or_missing(field).is_some() || stamps::parse(field).is_some();
     let separated = names.len() == 1 && SEPARATORS.iter().any(|(sign, _)| names[0].contains(*sign));
     let goes_on = |next: csv::StringRecord| {
@@ -77,7 +80,7 @@ fn commented(path: &Path, names: &csv::StringRecord) -> Result<Option<DataError>
 
 fn reader(path: &Path) -> Result<csv::Reader<Lines>, DataError> {
     let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    Ok(csv::ReaderBuilder::new().has_headers(true).flexible(true).trim(csv::Trim::All).from_reader(Lines::new(file)))
+    Ok(csv::ReaderBuilder::new().has_headers(true).flexible(true).trim(csv::Trim::Headers).from_reader(Lines::new(file)))
 }
 
 /// The lines under the header.
@@ -103,7 +106,7 @@ impl Rows for CsvRows<'_> {
     }
 
     fn field(&self, column: usize) -> Field<'_> {
-        Field::Text(&self.record[column])
+        Field::Text(self.record[column].trim())
     }
 
     fn foreign(&self) -> Option<(usize, u64)> {

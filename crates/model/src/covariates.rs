@@ -148,10 +148,21 @@ impl<'a> Beside<'a> {
         of.iter().flatten().map(|values| values.len()).min().unwrap_or(0)
     }
 
-    /// The same from a row on.
-    pub fn from(&self, row: usize) -> Self {
-        let cut = |of: &Vec<&'a [f64]>| of.iter().map(|values| &values[row.min(values.len())..]).collect();
-        Self { past: self.past.iter().map(cut).collect(), known: self.known.iter().map(cut).collect() }
+    /// The same from a row on, and from another on what is known ahead.
+    pub fn from(&self, past: usize, known: usize) -> Self {
+        self.cut(|values| &values[past.min(values.len())..], |values| &values[known.min(values.len())..])
+    }
+
+    /// The same up to a row, and up to another what is known ahead.
+    pub fn until(&self, past: usize, known: usize) -> Self {
+        self.cut(|values| &values[..past.min(values.len())], |values| &values[..known.min(values.len())])
+    }
+
+    fn cut(&self, past: impl Fn(&'a [f64]) -> &'a [f64], known: impl Fn(&'a [f64]) -> &'a [f64]) -> Self {
+        Self {
+            past: self.past.iter().map(|columns| columns.iter().map(|values| past(values)).collect()).collect(),
+            known: self.known.iter().map(|columns| columns.iter().map(|values| known(values)).collect()).collect(),
+        }
     }
 }
 
@@ -347,6 +358,12 @@ impl Along {
     /// Takes back the last row that was observed, of so many covariates.
     pub(crate) fn untell_past(&mut self, width: usize) {
         self.past.iter_mut().for_each(|queue| queue.truncate(queue.len() - width));
+    }
+
+    /// Forgets what was observed of rows that are still to come, and what is known of more than so many of them.
+    pub(crate) fn untell(&mut self, covariates: &Covariates, rows: usize) {
+        self.past.iter_mut().for_each(VecDeque::clear);
+        self.known.iter_mut().for_each(|queue| queue.truncate(rows * covariates.known.len()));
     }
 
     /// Whether the covariates of the next `rows` samples are there.

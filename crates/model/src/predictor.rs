@@ -195,6 +195,11 @@ impl Predictor {
         self.along.tell(self.forecaster.covariates(), beside)
     }
 
+    /// Forgets covariates that it was told of rows after the newest sample, but what is known ahead of the next `rows`.
+    pub fn untell(&mut self, rows: usize) {
+        self.along.untell(self.forecaster.covariates(), rows);
+    }
+
     /// Rows after the newest sample whose known covariates it was told of; `usize::MAX` of a model that has none.
     pub fn known_ahead(&self) -> usize {
         self.along.known_ahead(self.forecaster.covariates())

@@ -74,7 +74,7 @@ impl<'a> Loader<'a> {
         config.check()?;
         let forecaster = &blueprint.config;
         let (horizon, own, columns) = (forecaster.horizon, forecaster.covariates, task.values.len());
-        let beside = task.beside.from(task.train.start);
+        let beside = task.beside.from(task.train.start, task.train.start);
         task.covariates.fits(&own, columns)?;
         task.covariates.check(&beside, columns)?;
         if !task.also.is_empty() && own.count() > 0 {

@@ -80,7 +80,7 @@ pub struct Options {
 
 use Bound::{About, AtLeast, AtMost};
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     accuracy::GROUP,
     covariates::GROUP,
     families::GROUP,
@@ -128,6 +128,7 @@ const GROUPS: [Group; 10] = [
         ],
         measure: stream,
     },
+    Group { figures: &[figure("forecast.one_series_ms", "ms", AtMost(50.0))], measure: command_line },
     Group {
         figures: &[
             figure("kernels.linear_speedup", "×", AtLeast(2.0)),
@@ -269,6 +270,29 @@ fn stream(_: &Options) -> Result<Measured, Failure> {
         ("stream.same_bits_as_forecast".into(), same as f64),
         ("stream.same_lines_after_restore".into(), equal as f64),
     ]))
+}
+
+/// Processes that are timed, after one that is not.
+const TIMED: usize = 11;
+
+/// 96 steps of one series of 17,420 rows from the command line, everything included, by the model of `forecast DATA` with its network: the median.
+fn command_line(_: &Options) -> Result<Measured, Failure> {
+    let folder = tempfile::tempdir()?;
+    let at = folder.path();
+    let data = std::fs::read_to_string(root().join("examples/data/ETTh1.csv"))?;
+    let last = |line: &str| Some(format!("{},{}\n", line.split_once(',')?.0, line.rsplit_once(',')?.1));
+    std::fs::write(at.join("OT.csv"), data.lines().filter_map(last).collect::<String>())?;
+    foretoken(&["forecast", "OT.csv", "--horizon", "96", "--minutes", "0"], "", at)?;
+    foretoken(&["train", "runs/OT-96/sensible.toml", "--out", "run", "--minutes", "0.2", "--keep-network"], "", at)?;
+    let mut times = Vec::new();
+    for _ in 0..=TIMED {
+        let started = Instant::now();
+        foretoken(&["forecast", "run", "OT.csv"], "", at)?;
+        times.push(1e3 * started.elapsed().as_secs_f64());
+    }
+    times.remove(0);
+    times.sort_by(f64::total_cmp);
+    Ok(BTreeMap::from([("forecast.one_series_ms".into(), times[TIMED / 2])]))
 }
 
 /// What `crates/foretoken/benches/figures.rs` prints.

@@ -6,7 +6,7 @@ use crate::{
     error::CliError,
     run::{beside, predictor, read_for},
     say::remark,
-    table,
+    state, table,
 };
 use foretoken_data::{Signal, Values};
 use foretoken_model::{
@@ -93,7 +93,7 @@ pub struct After {
 }
 
 /// Newest samples that are held against what was said of them, and how many to one side tell that the forecast does not follow.
-const NEWEST: usize = 24;
+pub const NEWEST: usize = 24;
 const STRAYS: usize = 21;
 
 /// What follows the last row of `columns`, which go on from where `stream` is.
@@ -253,7 +253,6 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         Ok::<_, CliError>(Replay::choices(trace)?)
     });
     let replay = replay.transpose()?;
-    let mut stream = predictor(&forecaster);
     let Beside { past, mut known } = beside(&signal);
     // Each step has its own row of what is known; those that are not asked for need none, nor does a model that looks at none.
     let needed = if forecaster.looks_ahead() { steps } else { 0 };
@@ -263,10 +262,19 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let longer = |values: &&mut &[f64]| values.iter().copied().chain(std::iter::repeat(f64::NAN)).take(reach).collect();
     let padded: Vec<Vec<f64>> = short.iter().map(longer).collect();
     short.iter_mut().zip(&padded).for_each(|(values, padded)| **values = padded);
-    stream.tell(&Beside { past, known }).map_err(|error| CliError::file(path, error))?;
-    stream.force(replay).map_err(|error| CliError::file(path, error))?;
+    let (columns, beside) = (signal.slice(0..rows), Beside { past, known });
+    let stream = match replay {
+        None => state::resume(&model, &forecaster, &columns, &beside, NEWEST + 1),
+        // A trace begins with the first row.
+        Some(_) => {
+            let mut stream = predictor(&forecaster);
+            stream.tell(&beside).and_then(|()| stream.force(replay)).map(|()| stream)
+        }
+    };
+    let stream = stream.map_err(|error| CliError::file(path, error))?;
+    let seen = stream.samples() as usize;
     let After { forecast, linear, strays } =
-        after(stream, &signal.slice(0..rows)).map_err(|error| CliError::file(path, error))?;
+        after(stream, &signal.slice(seen..rows)).map_err(|error| CliError::file(path, error))?;
     for (name, [below, above]) in signal.names.iter().zip(&strays) {
         let (count, side) = if below > above { (below, "below") } else { (above, "above") };
         if *count >= STRAYS {

@@ -9,7 +9,7 @@ use crate::{
     say::say,
     score::{ByHorizon, Expert, Judge, by_name},
     session::{CHECKPOINT, Session, interrupted},
-    ship, table,
+    ship, state, table,
     ui::About,
 };
 use cpu_time::ProcessTime;
@@ -187,6 +187,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let forecaster = shipped.forecaster.clone();
     write_atomically(&beside, run.to_toml()?.as_bytes())?;
+    state::forget(&out)?;
     forecaster.save(&model)?;
     interrupt.over();
     forecaster.network().mixtures().iter().for_each(|mixture| mixture.live_usage().clear());
@@ -253,7 +254,7 @@ fn peak_memory() -> Option<u64> {
 /// Rows of `routing.svg`: two weeks of hours.
 const ROUTING_ROWS: usize = 336;
 
-/// The last test window as `forecast.csv` and `forecast.svg`, the last test rows as `routing.svg`.
+/// The last test window as `forecast.csv` and `forecast.svg`, the last test rows as `routing.svg`, and where a stream of the rows stands near their end.
 fn pictures(
     forecaster: &Arc<Forecaster>,
     data: &Prepared,
@@ -266,11 +267,14 @@ fn pictures(
     let origin = end - horizon;
     let (signal, stamps) = (&data.signal, &data.signal.stamps);
     let rows = end.saturating_sub(ROUTING_ROWS).max(data.ranges.test.start)..end;
-    // One stream up to where the first picture begins.
-    let begun = origin.min(rows.start);
+    // One stream up to where the first picture begins; `forecast` goes on from where all is known that it is held against.
+    let (observed, beside) = (signal.observed_len(), data.beside());
+    let kept = observed.saturating_sub(horizon.max(super::forecast::NEWEST + 1));
+    let begun = origin.min(rows.start).min(kept);
     let mut stream = predictor(forecaster);
-    stream.tell(&data.beside())?;
+    stream.tell(&beside)?;
     stream.advance_many_apart(&signal.slice(0..begun), |_| false, &mut [|_: usize, _: usize, _: &Parts| {}])?;
+    state::keep(out, stream.fork(), &signal.slice(0..observed), &beside, kept)?;
     let forecast = super::forecast::after(stream.fork(), &signal.slice(begun..origin))?.forecast;
     let csv = super::forecast::to_csv(forecaster, &forecast, &stamps.slice(origin..end))?;
     write_atomically(&out.join("forecast.csv"), &csv)?;

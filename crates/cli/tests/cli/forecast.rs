@@ -1,6 +1,10 @@
 //! `forecast`, with a model and without.
 
-use crate::{TRAINED, common::csv, foretoken, refused, stdout};
+use crate::{
+    TRAINED,
+    common::{SMALL, csv},
+    forecast_of_all_rows, foretoken, refused, stdout,
+};
 
 #[test]
 fn forecast_goes_on_after_the_last_row() {
@@ -12,6 +16,37 @@ fn forecast_goes_on_after_the_last_row() {
     let to_file = foretoken(&["forecast", "out/model.safetensors", "data.csv", "--out", "ahead.csv"], folder);
     assert_eq!(stdout(&to_file), "");
     assert_eq!(std::fs::read_to_string(folder.join("ahead.csv")).unwrap(), csv);
+}
+
+#[test]
+fn a_forecast_goes_on_from_where_the_run_left_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Rows behind the test rows, gaps, and intervals that follow the stream.
+    let lines: Vec<String> = csv(900).lines().map(|line| format!("{line}\n")).collect();
+    let with_gap = [&lines[..400], &lines[409..]].concat().concat();
+    let run =
+        SMALL.replace("shares = [0.6, 0.2, 0.2]", "rows = [500, 150, 150]").replace("taps = 12", "taps = 12\nadaptive = 0.1");
+    std::fs::write(folder.join("data.csv"), &with_gap).unwrap();
+    std::fs::write(folder.join("run.toml"), run).unwrap();
+    stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    let forecast = |file: &str| stdout(&foretoken(&["forecast", "out", file], folder));
+    assert_eq!(forecast("data.csv"), forecast_of_all_rows("data.csv", folder, "out", true));
+    let longer = csv(930).lines().skip(901).fold(with_gap.clone(), |text, line| text + line + "\n");
+    std::fs::write(folder.join("longer.csv"), longer).unwrap();
+    assert_eq!(forecast("longer.csv"), forecast_of_all_rows("longer.csv", folder, "out", true));
+    // Too few rows behind it, another sample long ago.
+    std::fs::write(folder.join("shorter.csv"), [&lines[..400], &lines[409..891]].concat().concat()).unwrap();
+    std::fs::write(folder.join("other.csv"), with_gap.replacen(&lines[1], "0,7,40\n", 1)).unwrap();
+    for other in ["shorter.csv", "other.csv"] {
+        assert_eq!(forecast(other), forecast_of_all_rows(other, folder, "out", false));
+    }
+    // One that is damaged is told of.
+    let (state, whole) = (folder.join("out/state.json"), forecast("data.csv"));
+    std::fs::write(&state, std::fs::read_to_string(&state).unwrap().replacen("\"samples\":", "\"samples\":1", 1)).unwrap();
+    let output = foretoken(&["forecast", "out", "data.csv"], folder);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("state.json: snapshot checksum: expected "));
+    assert_eq!(stdout(&output), whole);
 }
 
 #[test]
@@ -75,6 +110,7 @@ fn without_a_model_one_is_trained_told_of_and_kept() {
     assert!(first.starts_with("ds,unique_id,point,"));
     let again = foretoken(&arguments, folder);
     assert_eq!(stdout(&again), first);
+    assert_eq!(forecast_of_all_rows("data.csv", folder, "runs/data-5", true), first);
     assert!(String::from_utf8_lossy(&again.stderr).contains("used again"));
     let shorter = stdout(&foretoken(&["forecast", "runs/data-5", "data.csv", "--horizon", "3"], folder));
     assert!(shorter.lines().skip(1).all(|line| first.contains(line)) && shorter.lines().count() == 1 + 2 * 3);

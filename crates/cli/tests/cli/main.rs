@@ -14,6 +14,7 @@ mod train;
 
 use common::{SMALL, small};
 use foretoken_kernels::thinned::place_of;
+use foretoken_model::Snapshot;
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -93,6 +94,22 @@ fn uniform(place: usize) -> f64 {
 /// Points of a forecast CSV in the order of a stream's line.
 fn points(csv: &str) -> Vec<u64> {
     csv.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse::<f64>().unwrap().to_bits()).collect()
+}
+
+/// What `forecast RUN DATA` says when it goes through all rows, though a state of the run's own is there, and `is_used` where it is sound.
+#[track_caller]
+fn forecast_of_all_rows(data: &str, folder: &Path, run: &str, is_used: bool) -> String {
+    let copy = tempfile::tempdir_in(folder).unwrap();
+    for file in ["model.safetensors", "run.toml"] {
+        std::fs::copy(folder.join(run).join(file), copy.path().join(file)).unwrap();
+    }
+    let mut state = Snapshot::from_json(&std::fs::read_to_string(folder.join(run).join("state.json")).unwrap()).unwrap();
+    state.model = "another".into();
+    std::fs::write(copy.path().join("state.json"), state.to_json().unwrap()).unwrap();
+    let output = foretoken(&["forecast", copy.path().to_str().unwrap(), data], folder);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(told.contains("state.json: snapshot model: expected "), is_used, "{told}");
+    stdout(&output)
 }
 
 fn bits(line: &str) -> Vec<u64> {

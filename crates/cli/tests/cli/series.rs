@@ -1,6 +1,6 @@
 //! Dirty series, covariates, columns that see one another: trained, scored, streamed.
 
-use crate::{bits, common::SMALL, foretoken, json, points, refused, stdout, uniform, with_input};
+use crate::{bits, common::SMALL, forecast_of_all_rows, foretoken, json, points, refused, stdout, uniform, with_input};
 
 /// Three series of one clock and different lengths, with a gap, missing values, a double, a sentinel and rows out of order.
 pub fn dirty() -> String {
@@ -141,6 +141,7 @@ fn columns_that_respond_to_what_is_known_follow_it() {
     // The coming setpoints have to be known, and move what follows.
     std::fs::write(folder.join("known.csv"), driven(1500, 8)).unwrap();
     let forecast = stdout(&foretoken(&["forecast", "out", "known.csv"], folder));
+    assert_eq!(forecast, forecast_of_all_rows("known.csv", folder, "out", true));
     let colder = driven(1500, 8).replacen(",,,", ",,,-", 3);
     std::fs::write(folder.join("colder.csv"), colder).unwrap();
     let colder = stdout(&foretoken(&["forecast", "out", "colder.csv"], folder));
@@ -201,6 +202,7 @@ fn covariates_are_learned_from_and_have_to_be_known() {
     std::fs::write(folder.join("known.csv"), heated(740, 8)).unwrap();
     let forecast = stdout(&foretoken(&["forecast", "out", "known.csv"], folder));
     assert!(forecast.lines().nth(1).unwrap().starts_with("2024-01-31T20:00:00Z,load,"), "{forecast}");
+    assert_eq!(forecast, forecast_of_all_rows("known.csv", folder, "out", true));
     // Of fewer steps, of fewer hours.
     std::fs::write(folder.join("three.csv"), heated(740, 3)).unwrap();
     let three = stdout(&foretoken(&["forecast", "out", "three.csv", "--horizon", "3"], folder));
