@@ -65,6 +65,10 @@ impl Run {
         if self.data.bounds && asked.is_some_and(|asked| asked > 0) {
             return Err(CliError::file(path, "model.covariates.response: expected none beside data.bounds, found one"));
         }
+        if width == 0 && asked.is_some_and(|asked| asked > 0) {
+            let problem = "model.covariates.response: expected covariates that are known ahead beside the calendar, found none";
+            return Err(CliError::file(path, problem));
+        }
         if width == 0 || samples == 0 || (asked.is_none() && samples < FEWEST) {
             return Ok(data);
         }

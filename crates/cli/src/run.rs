@@ -1,6 +1,6 @@
 //! A run: one TOML file, complete, saved with its result.
 
-use crate::{also::Also, command::forecast::names, error::CliError, respond::Left};
+use crate::{also::Also, command::forecast::names, error::CliError, respond::Left, say::remark};
 use foretoken_data::{
     Audit, CalendarFeature, Covariate, DataError, Ranges, ReadOptions, Signal, Split, Standardiser, Values, calendar,
     mean_and_deviation, read, recurring_highest, recurring_lowest,
@@ -46,6 +46,9 @@ pub struct DataConfig {
     pub unit: UnitKind,
     /// Series to learn, in order; all if absent.
     pub columns: Option<Vec<String>>,
+    /// About how many seconds lie between the rows, of stamps that are dates or times. A run says it of its file, so that it is told where another has rows as far
+    /// apart as the model has not learned.
+    pub step: Option<f64>,
     /// Whether forecasts of a series stay within the lowest and the highest value of its training rows where these recur.
     #[serde(default)]
     pub bounds: bool,
@@ -82,6 +85,9 @@ impl Run {
         }
         if run.data.season == 0 {
             return Err(CliError::file(path, "data.season: expected at least 1, found 0"));
+        }
+        if let Some(step) = run.data.step.filter(|step| !(step.is_finite() && *step > 0.0)) {
+            return Err(CliError::file(path, format!("data.step: expected seconds, a number above 0, found {step}")));
         }
         run.data.check_also(path)?;
         Ok(run)
@@ -171,20 +177,53 @@ pub fn folder_of(model: &Path) -> &Path {
     if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) }
 }
 
-/// How the run of a model read its data, and the calendar beside it.
-pub fn reading(model: &Path) -> Result<(ReadOptions, Vec<CalendarFeature>), CliError> {
+/// What the run of a model says of its data, if it is there.
+pub fn data_of(model: &Path) -> Result<Option<DataConfig>, CliError> {
     let run = folder_of(model).join("run.toml");
     if !run.exists() {
-        return Ok((ReadOptions::default(), Vec::new()));
+        return Ok(None);
     }
-    let data = Run::read(&run)?.data;
-    Ok((data.read, data.calendar))
+    Ok(Some(Run::read(&run)?.data))
+}
+
+/// Steps that differ by less are the same: those of a piece of a file may be found a little otherwise.
+const SAME_STEP: f64 = 0.1;
+
+/// Whether steps in seconds are not the same; of those that are not known nobody knows.
+pub fn differ(told: Option<f64>, found: Option<f64>) -> bool {
+    told.zip(found).is_some_and(|(told, found)| (found / told).ln().abs() > SAME_STEP)
+}
+
+impl DataConfig {
+    /// Tells of a file for a model whose rows are as far apart as it has not learned.
+    fn tell_step(&self, path: &Path, audit: &Audit, rate: usize) {
+        let told = self.step.map(|step| step / rate as f64);
+        if let Some(told) = told.filter(|_| differ(told, audit.seconds)) {
+            let (path, found) = (path.display(), &audit.step);
+            remark!(
+                "{path}: its rows are {found} apart, and the model has learned from rows {told} s apart (`data.step` of its run)"
+            );
+        }
+    }
+}
+
+/// Tells of the series of a file for a model that it does not know.
+pub fn tell_others(path: &Path, audit: &Audit) {
+    if !audit.others.is_empty() {
+        remark!("{}: not among the columns of the model, and not forecast: {}", path.display(), audit.others.join(", "));
+    }
 }
 
 /// Reads series for a model, as its run read its own; of the calendar a horizon beyond the last sample is known.
 pub fn read_for(model: &Path, path: &Path, forecaster: &Forecaster) -> Result<(Signal, Audit), CliError> {
-    let (options, features) = reading(model)?;
-    let (mut signal, audit) = read_series(path, &options, Some(&names(forecaster)))?;
+    let data = data_of(model)?;
+    let (options, features) = data.as_ref().map(|data| (data.read.clone(), data.calendar.clone())).unwrap_or_default();
+    let (mut signal, mut audit) = read_series(path, &options, Some(&names(forecaster)))?;
+    if let Some(data) = data {
+        data.tell_step(path, &audit, 1);
+        // Of columns that were picked the others are known.
+        audit.others.retain(|_| data.columns.is_none());
+    }
     add_calendar(path, &mut signal, &features, forecaster.config().horizon)?;
     let (known, past) = (&forecaster.covariates().known, &forecaster.covariates().past);
     if let Some(lacking) = known.iter().chain(past).find(|own| signal.covariates.iter().all(|found| found.name != own.name)) {
@@ -242,6 +281,10 @@ impl DataConfig {
     pub fn prepare_for(&self, path: &Path, model: &Forecaster, rate: usize) -> Result<Prepared, CliError> {
         let main = Self { path: path.into(), columns: Some(names(model)), ..self.clone() };
         let own = main.prepare_with(rate, |_, _| model.covariates().clone(), |_, _| Ok(model.columns().to_vec()))?;
+        self.tell_step(path, &own.audit, rate);
+        if self.columns.is_none() {
+            tell_others(path, &own.audit);
+        }
         Prepared { also: if rate == 1 { self.read_also(&own)? } else { Vec::new() }, ..own }.without_response()
     }
 

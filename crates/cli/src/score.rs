@@ -147,7 +147,7 @@ impl<'a> Judge<'a> {
         // The first step is so many rows after the last that is known.
         let rows = rows.start + 1 - self.every.min(rows.start + 1)..rows.end;
         let all = Origins::of(&rows, shortest * self.every).map_err(|error| self.named(error))?;
-        Ok(all.thinned(self.thinned.0, self.thinned.1))
+        Ok(all.thinned((self.horizon() - shortest) * self.every, self.thinned.0, self.thinned.1))
     }
 
     /// The scores at every horizon.

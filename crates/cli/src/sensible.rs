@@ -153,7 +153,8 @@ fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), C
     }
     let known = names(&*load(folder)?);
     let unknown: Vec<&str> = signal.names.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
-    if !unknown.is_empty() {
+    // Of all columns it is told where they are read.
+    if run.data.columns.is_some() && !unknown.is_empty() {
         remark!("not among the columns of {shown}, and not forecast: {}", unknown.join(", "));
     }
     Ok(())

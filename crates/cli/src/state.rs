@@ -37,6 +37,11 @@ pub fn forget(folder: &Path) -> Result<(), CliError> {
     }
 }
 
+/// Whether the run of a model has left one.
+pub fn is_kept(model: &Path) -> bool {
+    folder_of(model).join(FILE).exists()
+}
+
 /// A stream that stands where the model's run has left one, if that was after the same rows and `left` or more follow, or else at its beginning; it is told
 /// what lies beside the rest.
 ///

@@ -8,7 +8,9 @@ use crate::{
 };
 use comfy_table::{CellAlignment, Table, presets};
 use foretoken_data::Audit;
+use foretoken_eval::Scores;
 use foretoken_model::{Bounds, Column};
+use std::collections::BTreeMap;
 
 /// A mean squared error of standardised values that is none but rounding's.
 const NOTHING: f64 = 1e-12;
@@ -43,22 +45,28 @@ pub fn behind(scored: &ByHorizon) -> Option<String> {
         .then(|| format!("behind: at {horizon} steps the model's squared error on the test rows is {}", lines.join(", ")))
 }
 
+/// How much less each errs in squares than the seasonal naive forecast, of those that are scored on the same values as that, where it errs at all.
+pub fn skills(rows: &Rows) -> BTreeMap<String, f64> {
+    let floor =
+        rows.iter().find(|(name, _)| name == "seasonal-naive").map(|(_, scores)| scores).filter(|floor| floor.mse > NOTHING);
+    let of = |(name, scores): &(String, Scores)| {
+        let floor = floor.filter(|floor| floor.unforecast == scores.unforecast)?;
+        Some((name.clone(), 1.0 - scores.mse / floor.mse)).filter(|(_, skill)| skill.is_finite())
+    };
+    rows.iter().filter_map(of).collect()
+}
+
 /// Scores as a table, with the skill against the seasonal naive forecast if it is among them.
 pub fn scores(rows: &Rows) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["", "MSE", "MAE", "MASE", "WQL", "cover 80%", "cover 95%", "skill"]);
-    let floor = rows.iter().find(|(name, _)| name == "seasonal-naive").map(|(_, scores)| scores);
+    let skills = skills(rows);
     for (name, scores) in rows {
         let figures = [scores.mse, scores.mae, scores.mase, scores.wql].map(figure);
         let [mse, mae, mase, wql] = figures;
         let cover = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.1}%", 100.0 * share));
-        // Of errors of the same values, where there are any.
-        let floor = floor.filter(|floor| floor.unforecast == scores.unforecast && floor.mse > NOTHING);
-        let skill = floor
-            .map(|floor| 1.0 - scores.mse / floor.mse)
-            .filter(|skill| skill.is_finite())
-            .map_or("-".into(), |skill| format!("{:+.1}%", 100.0 * skill));
+        let skill = skills.get(name).map_or("-".into(), |skill| format!("{:+.1}%", 100.0 * skill));
         table.add_row([name.clone(), mse, mae, mase, wql, cover(scores.coverage_80), cover(scores.coverage_95), skill]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));

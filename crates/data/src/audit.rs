@@ -11,8 +11,14 @@ pub struct Audit {
     pub rows: usize,
     /// Its series.
     pub series: usize,
+    /// Names of the series that were not asked for.
+    #[serde(skip)]
+    pub others: Vec<String>,
     /// Its step: `10 min`, `1 h`, `1 d`, `1 mo`, `1 y`, or a plain number for integer stamps; `-` for a single row.
     pub step: String,
+    /// About so many seconds, of stamps that are dates or times.
+    #[serde(skip)]
+    pub seconds: Option<f64>,
     /// The hours of the week that rows are of.
     pub hours: Hours,
     /// The order of dates, where these have the year last.
@@ -40,6 +46,8 @@ pub struct Finding {
 pub enum FindingKind {
     /// Bytes that are not UTF-8.
     Latin1,
+    /// Numbers of the rows, in front of their stamps.
+    Numbered,
     /// Dates with the year last, read with the day first.
     DayFirst,
     /// Dates with the year last, read with the month first.
@@ -75,6 +83,7 @@ impl FindingKind {
     fn words(self) -> [&'static str; 2] {
         match self {
             Self::Latin1 => ["bytes that are not UTF-8", "read as Latin-1"],
+            Self::Numbered => ["numbers of rows, before the stamps", "left out"],
             Self::DayFirst => ["dates with the year last", "read with the day first"],
             Self::MonthFirst => ["dates with the year last", "read with the month first"],
             Self::Reordered => ["rows out of order", "sorted"],
@@ -155,7 +164,16 @@ mod tests {
             ledger.add(FindingKind::Missing, Some(column), count, line);
         }
         ledger.add(FindingKind::Gap, None, 1, 3);
-        let audit = Audit { rows: 1, series: 4, step: "1".into(), hours: Hours::ALWAYS, dates: None, findings: ledger.close() };
+        let audit = Audit {
+            rows: 1,
+            series: 4,
+            others: Vec::new(),
+            step: "1".into(),
+            seconds: None,
+            hours: Hours::ALWAYS,
+            dates: None,
+            findings: ledger.close(),
+        };
         assert!(!audit.is_clean());
         assert_eq!((audit.total(FindingKind::Missing), audit.total(FindingKind::Masked)), (11, 0));
         assert_eq!(

@@ -41,6 +41,9 @@ pub struct Clock {
     state: State,
     #[serde(skip)]
     hours: Option<Hours>,
+    /// Nanoseconds, until the stamps tell.
+    #[serde(skip)]
+    told: Option<i128>,
 }
 
 /// A stamp that was looked at.
@@ -92,6 +95,19 @@ impl Clock {
         Self { hours: hours.filter(Hours::closes), ..self }
     }
 
+    /// The same of samples that are said to be about so many seconds apart: until the stamps tell, leaps are told by it.
+    pub fn apart(self, seconds: Option<f64>) -> Self {
+        let nanoseconds = seconds.map(|seconds| (seconds * SECOND as f64) as i128);
+        Self { told: nanoseconds.filter(|step| *step > 0), ..self }
+    }
+
+    /// Seconds between samples, once enough stamps of dates or times were taken to be sure.
+    pub fn seconds(&self) -> Option<f64> {
+        let State::Stamped(pace, dates) = self.state else { return None };
+        let pace = dates.unwrap_or(pace);
+        pace.step.filter(|_| pace.count >= SURE && pace.has_days()).map(|step| step as f64 / SECOND as f64)
+    }
+
     /// Looks at the stamp of a line.
     ///
     /// # Errors
@@ -131,7 +147,9 @@ impl Clock {
                     return Err(refused(format!("a stamp within {hours}")));
                 }
                 let passed = own.passed(at, self.hours);
-                if own.leaps(at, passed) && !pace.leapt.is_some_and(|leapt| pace.goes_on(leapt, time, self.hours)) {
+                if own.leaps(at, passed, self.told)
+                    && !pace.leapt.is_some_and(|leapt| pace.goes_on(leapt, time, self.hours, self.told))
+                {
                     self.state = State::Stamped(Pace { leapt: Some(time), ..pace }, dates);
                     let last = own.last.text().unwrap_or_default();
                     return Err(refused(format!(
@@ -164,15 +182,20 @@ impl Pace {
         Self { last: first, step: None, recent: [0; RECENT], count: 0, leapt: None }
     }
 
-    fn leaps(&self, next: Time, passed: u64) -> bool {
-        let is_year = || self.has_days() && passed > YEAR.1 && self.difference(next) > YEAR.0;
-        self.count >= SURE && (passed > LONGEST_GAP || is_year())
+    fn leaps(&self, next: Time, passed: u64, told: Option<i128>) -> bool {
+        let difference = self.difference(next);
+        let passed = match told.filter(|_| self.count < SURE && self.has_days()) {
+            Some(step) => u64::try_from(difference / step).unwrap_or(u64::MAX),
+            None if self.count < SURE => return false,
+            None => passed,
+        };
+        passed > LONGEST_GAP || self.has_days() && passed > YEAR.1 && difference > YEAR.0
     }
 
     /// Whether `next` goes on from a stamp that leapt.
-    fn goes_on(&self, leapt: Time, next: Time, hours: Option<Hours>) -> bool {
+    fn goes_on(&self, leapt: Time, next: Time, hours: Option<Hours>, told: Option<i128>) -> bool {
         let there = Self { last: leapt, ..*self };
-        nanoseconds(next) > nanoseconds(leapt) && !there.leaps(next, there.passed(next, hours))
+        nanoseconds(next) > nanoseconds(leapt) && !there.leaps(next, there.passed(next, hours), told)
     }
 
     fn has_days(&self) -> bool {

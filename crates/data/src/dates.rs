@@ -55,6 +55,7 @@ impl<'a> Parts<'a> {
     fn of(stamp: &'a str) -> Option<Self> {
         let stamp = stamp.trim();
         let (date, time) = stamp.split_at(stamp.find([' ', 'T', 't']).unwrap_or(stamp.len()));
+        let date = date.strip_suffix(',').filter(|_| !time.is_empty()).unwrap_or(date);
         let sign = date.find(['/', '.', '-']).map(|at| &date[at..=at])?;
         let mut numbers = date.split(sign);
         let (first, second, year) = (numbers.next()?, numbers.next()?, numbers.next()?);
@@ -101,6 +102,71 @@ fn clock(text: &str) -> Option<String> {
         Some(is_after) => number % 12 + if is_after { 12 } else { 0 },
     };
     Some(format!("{sign}{number:02}{}", if behind.is_empty() { ":00" } else { behind }))
+}
+
+/// A stamp with a day of a month by its name, `2 Jan 2024`, `Tue, 02-Jan-2024 13:05` or `January 2, 2024`, with half a day, `2024-01-02 1:05 PM`, or with a zone
+/// behind a space, `2024-01-02 13:05:00 UTC`, as those are that say the same in numbers; none where it is neither.
+pub(crate) fn respelled(stamp: &str) -> Option<String> {
+    let stamp = stamp.trim();
+    let (date, rest) = named_date(stamp).or_else(|| {
+        let (date, rest) = stamp.split_at(stamp.find([' ', 'T'])?);
+        date.starts_with(|first: char| first.is_ascii_digit()).then(|| (date.to_string(), rest))
+    })?;
+    let rest = rest.trim_start_matches([',', ' ', ':', 'T']);
+    if rest.is_empty() {
+        return (date != stamp).then_some(date);
+    }
+    let (time, zone) = match rest.rsplit_once(' ') {
+        Some((time, zone)) if !zone.starts_with(|first: char| "apAP".contains(first)) => (time, offset(zone)?),
+        _ => (rest, String::new()),
+    };
+    let text = format!("{date}{}{zone}", clock(&format!(" {}", time.trim_end()))?);
+    (text != stamp).then_some(text)
+}
+
+/// An offset from UTC as it stands behind a time, of one that stands alone.
+fn offset(zone: &str) -> Option<String> {
+    if ["UTC", "GMT", "Z"].contains(&zone) {
+        return Some("+00:00".into());
+    }
+    let (sign, digits) = (zone.chars().next().filter(|sign| "+-".contains(*sign))?, zone[1..].replace(':', ""));
+    let digits = if digits.len() == 2 { digits + "00" } else { digits };
+    (digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| format!("{sign}{}:{}", &digits[..2], &digits[2..]))
+}
+
+/// The date at the beginning of a stamp that has a day of a month by its name, and what is behind it.
+fn named_date(stamp: &str) -> Option<(String, &str)> {
+    const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let between = [' ', '-', '/', ',', '.'];
+    let (mut words, mut rest) = (Vec::new(), stamp);
+    while words.len() < 3 {
+        let (word, behind) = rest.split_at(rest.find(|sign: char| !sign.is_ascii_alphanumeric()).unwrap_or(rest.len()));
+        let is_day = words.is_empty() && DAYS.iter().any(|day| word.get(..3).is_some_and(|word| word.eq_ignore_ascii_case(day)));
+        if word.is_empty() {
+            return None;
+        }
+        if !is_day {
+            words.push(word);
+        }
+        rest = if words.len() < 3 { behind.trim_start_matches(between) } else { behind };
+    }
+    let digits = |word: &str, least: usize, most: usize| {
+        ((least..=most).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| word.parse::<i16>().ok())?
+    };
+    let month = |word: &str| stamps::month_of(&word.to_ascii_lowercase());
+    let (year, month, day) = match words[..] {
+        [one, two, three] => match (month(one), month(two)) {
+            (Some(month), _) => (digits(three, 4, 4)?, month, digits(two, 1, 2)?),
+            (_, Some(month)) if one.len() == 4 => (digits(one, 4, 4)?, month, digits(three, 1, 2)?),
+            (_, Some(month)) => (digits(three, 4, 4)?, month, digits(one, 1, 2)?),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Date::new(year, month, i8::try_from(day).ok()?).ok()?;
+    Some((format!("{year:04}-{month:02}-{day:02}"), rest))
 }
 
 /// Whether a text is a stamp, the year first or last.
@@ -174,6 +240,51 @@ mod tests {
     use super::*;
 
     #[test]
+    fn days_of_months_by_name_halves_of_days_and_zones_are_read() {
+        for (stamp, same) in [
+            ("2 Jan 2024", "2024-01-02"),
+            ("02-Jan-2024", "2024-01-02"),
+            ("02/jan/2024:13:05:09", "2024-01-02 13:05:09"),
+            ("Jan 2, 2024", "2024-01-02"),
+            ("January 2 2024, 1:05 PM", "2024-01-02 13:05"),
+            ("Tue, 02 Jan 2024 13:05:09 GMT", "2024-01-02 13:05:09+00:00"),
+            ("Tuesday, January 2, 2024", "2024-01-02"),
+            ("2024-Jan-02 13:05", "2024-01-02 13:05"),
+            ("2024-01-02 12:00:00 AM", "2024-01-02 00:00:00"),
+            ("2024-01-02 1:05PM", "2024-01-02 13:05"),
+            ("2024-01-02 13:05:00 UTC", "2024-01-02 13:05:00+00:00"),
+            ("2024-01-02 13:05:00.250 -0830", "2024-01-02 13:05:00.250-08:30"),
+            ("2024-01-02 13:05:00 +01", "2024-01-02 13:05:00+01:00"),
+        ] {
+            assert_eq!(respelled(stamp).as_deref(), Some(same), "{stamp}");
+            assert_eq!(
+                stamps::parse(stamp).map(|time| (time.ticks, time.form)),
+                stamps::parse(same).map(|time| (time.ticks, time.form))
+            );
+            assert!(stamps::parse(stamp).is_some_and(|time| !time.plain), "{stamp}");
+        }
+        // Of two digits nobody knows which is the year; names of zones and other words are none of this.
+        for stamp in [
+            "02-Jan-24",
+            "31 Feb 2024",
+            "2 Foo 2024",
+            "2024-01-02 13:05:00 CET",
+            "2024-01-02 13:00 PM",
+            "sensor 2 2024",
+            "Jan 2",
+            "2024-01-02",
+            "2024-01-02 13:05:00",
+            "2024-01-02 x",
+            "é 2 2024",
+            "2024-01-02 13:05:00 +é1",
+            "Mon",
+            "",
+        ] {
+            assert_eq!(respelled(stamp), None, "{stamp}");
+        }
+    }
+
+    #[test]
     fn stamps_with_the_year_last_are_turned_round() {
         for (stamp, day_first, month_first) in [
             ("3/10/2016", "2016-10-03", "2016-03-10"),
@@ -183,6 +294,7 @@ mod tests {
             ("3/10/2016 12:00:00 AM", "2016-10-03 00:00:00", "2016-03-10 00:00:00"),
             ("3/10/2016 12:30 pm", "2016-10-03 12:30", "2016-03-10 12:30"),
             ("3/10/2016 11PM", "2016-10-03 23:00", "2016-03-10 23:00"),
+            ("3/10/2016, 3:00:00 PM", "2016-10-03 15:00:00", "2016-03-10 15:00:00"),
             (" 3/10/2016 ", "2016-10-03", "2016-03-10"),
         ] {
             assert_eq!(DateOrder::DayFirst.year_first(stamp), day_first, "{stamp}");

@@ -233,6 +233,19 @@ impl Grid {
     }
 }
 
+/// Seconds of a mean month.
+const MEAN_MONTH: f64 = 2_629_746.0;
+
+/// About how many seconds a step has, if it is one of time.
+pub(crate) fn seconds(step: Step, resolution: u8) -> f64 {
+    let size = step.size as f64;
+    match step.unit {
+        Unit::Open(open) => open.step as f64,
+        Unit::Month => size * MEAN_MONTH,
+        Unit::Second | Unit::Count => size / 10f64.powi(resolution.into()) / step.parts as f64,
+    }
+}
+
 /// A step in words, of ticks of which a second, or a count, has 10 to the power of `resolution`.
 pub(crate) fn words(step: Step, resolution: u8) -> String {
     // Ten to the power of −15 of a second, or of a count.

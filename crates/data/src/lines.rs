@@ -417,14 +417,14 @@ mod tests {
     #[test]
     fn missing_fields_are_nan_only_where_asked_for() {
         let names = ["a".to_string(), "b".to_string()];
-        for text in ["", " ", "NA", "na", "NaN", "nan", "NULL"] {
+        for text in ["", " ", "NA", "na", "NaN", "nan", "NULL", "n/a", "None"] {
             let line = format!("noon,1,{text}");
             let mut parser = LineParser::with_missing(&names);
             let parsed = parser.parse(&line, 1).expect(text);
             assert!(matches!(parsed, Parsed::Row { stamp: Some("noon"), values: [1.0, b] } if b.is_nan()), "{text}: {parsed:?}");
             assert!(LineParser::new(&names).parse(&line, 1).is_err(), "{text}");
         }
-        for text in ["x", "inf", "-nan", "n/a"] {
+        for text in ["x", "inf", "-nan", "no data"] {
             let error = LineParser::with_missing(&names).parse(&format!("1,{text}"), 3).expect_err(text).to_string();
             assert!(error.starts_with("line:3: column `b`: expected a finite number, or nothing"), "{error}");
         }

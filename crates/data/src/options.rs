@@ -12,7 +12,7 @@ pub struct ReadOptions {
     pub format: Format,
     /// Column that names the series, in a long file and in the file of statics.
     pub id: String,
-    /// Column of stamps, in a long file; in a wide one it is the first.
+    /// Column of stamps, in a long file; in a wide one it is the first, or the one of dates behind numbers of the rows.
     pub time: String,
     /// Column of values, in a long file.
     pub target: String,
@@ -126,6 +126,13 @@ impl ReadOptions {
             let expected = "none with a wide file, whose first column has the stamps and whose others are targets";
             return Err(DataError::Option { key, expected, found: format!("`{found}`") });
         }
+        if self.format == Format::Wide && self.statics.is_none() && self.id != long.id {
+            let expected = "none with a wide file that has no statics";
+            return Err(DataError::Option { key: "id", expected, found: format!("`{}`", self.id) });
+        }
+        if let Some(found) = self.missing.iter().find(|number| !number.is_finite()) {
+            return Err(DataError::Option { key: "missing", expected: "finite numbers", found: found.to_string() });
+        }
         if (self.format, self.align) == (Format::Wide, Align::End) {
             return Err(DataError::Option { key: "align", expected: "`stamp` with a wide file", found: "`end`".into() });
         }
@@ -177,6 +184,8 @@ mod tests {
             ("format = \"long\"\ntime = \"y\"", "found `y` twice"),
             ("format = \"long\"\ncolumns = [\"a\", \"a\"]", "columns: expected each series once, found `a` twice"),
             ("align = \"end\"", "align: expected `stamp` with a wide file, found `end`"),
+            ("id = \"a\"", "id: expected none with a wide file that has no statics, found `a`"),
+            ("missing = [nan]", "missing: expected finite numbers, found NaN"),
             ("outlier_factor = 0.0", "outlier_factor: expected a number above 0, found 0"),
             ("outlier_factor = nan", "outlier_factor: expected a number above 0, found NaN"),
         ] {

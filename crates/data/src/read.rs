@@ -21,7 +21,7 @@ use crate::{
 };
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 
@@ -39,6 +39,8 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// one position the last one on the grid stays, and a missing row is inserted without
 /// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
+///
+/// In a wide file the stamps are the first column, or, where that numbers the rows, the one of dates behind it.
 ///
 /// A wide file whose stamps never go forward, the newest first, is turned round; the rows of a long one may have any order.
 ///
@@ -59,7 +61,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     options.check()?;
     let mut ledger = Ledger::default();
     let table = Table::open(path)?;
-    let roles = Roles::find(path, table.header(), options)?;
+    let roles = Roles::find(path, &table, options)?;
     let series = Series::count(path, &table, &roles, options)?;
     let width = Track::OWN + roles.measured.len() + roles.known.len();
     let budget = options.memory.map_or(u64::MAX, |memory| memory.0);
@@ -97,10 +99,20 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         signal.statics = statics::read(path, &options.id, &signal.names)?;
     }
     let step = grids.first().map_or("-".into(), |grid| grid::words(grid.step, resolution));
+    let seconds = grids.first().filter(|_| civil).map(|grid| grid::seconds(grid.step, resolution));
     // Series without a common clock have phases of their own.
     let own = |open: Open| if options.align == Align::End { open.hours } else { open.own_hours() };
     let hours = open.map_or(Hours::ALWAYS, own);
-    let audit = Audit { rows: signal.len(), series: signal.names.len(), step, hours, dates: order, findings: ledger.close() };
+    let audit = Audit {
+        rows: signal.len(),
+        series: signal.names.len(),
+        others: series.others.into_iter().collect(),
+        step,
+        seconds,
+        hours,
+        dates: order,
+        findings: ledger.close(),
+    };
     tracing::info!(path = %path.display(), rows = audit.rows, series = audit.series, step = audit.step, "signal read");
     Ok((signal, audit))
 }
@@ -127,16 +139,25 @@ struct Roles {
 }
 
 impl Roles {
-    fn find(path: &Path, header: &Header, options: &ReadOptions) -> Result<Self, DataError> {
+    fn find(path: &Path, table: &Table, options: &ReadOptions) -> Result<Self, DataError> {
+        let header = table.header();
         header.check_values(path)?;
         let wide = options.format == Format::Wide;
-        let place = |name: &String| header.place(path, name, usize::from(wide));
+        let numbered = if wide { behind_numbers(table)? } else { None };
+        let time = numbered.unwrap_or(0);
+        let place = |name: &String| match header.place(path, name, usize::from(wide))? {
+            at if wide && at == time => Err(table::fault(path, format!("`{name}` to be a series"), "the column of stamps")),
+            at => Ok(at),
+        };
         let places = |names: &[String]| names.iter().map(place).collect::<Result<Vec<_>, _>>();
         let (past, known) = (places(&options.past)?, places(&options.future)?);
         let (id, time, mut measured) = match (&options.columns, wide) {
             (_, false) => (Some(place(&options.id)?), place(&options.time)?, vec![place(&options.target)?]),
-            (Some(names), true) => (None, 0, places(names)?),
-            (None, true) => (None, 0, (1..header.names.len()).filter(|at| !past.contains(at) && !known.contains(at)).collect()),
+            (Some(names), true) => (None, time, places(names)?),
+            (None, true) => {
+                let others = (1..header.names.len()).filter(|at| *at != time && !past.contains(at) && !known.contains(at));
+                (None, time, others.collect())
+            }
         };
         if measured.is_empty() {
             return Err(table::fault(path, "at least one target column", "none"));
@@ -147,19 +168,73 @@ impl Roles {
     }
 }
 
+/// Rows that are looked at for the column of stamps.
+const LOOKED_AT: usize = 100;
+/// Numbers of rows stay below it, times since 1970 do not.
+const MOST_NUMBERED: i64 = 100_000_000;
+
+/// The column of stamps of a wide file whose first one numbers its rows, as indices and keys do: integers that rise and are no dates, beside one column of dates in
+/// words or digits with signs.
+fn behind_numbers(table: &Table) -> Result<Option<usize>, DataError> {
+    let columns: Vec<usize> = (0..table.header().names.len()).filter(|&column| table.has_fields(column)).collect();
+    if columns.first() != Some(&0) {
+        return Ok(None);
+    }
+    let number = |field: Field<'_>| match field {
+        Field::Integer(number) => Some(number),
+        Field::Text(text) => text.parse().ok(),
+        _ => None,
+    };
+    let is_date = |field: Field<'_>| match field {
+        Field::Text(text) => text.parse::<f64>().is_err() && dates::is_stamp(text),
+        field => matches!(field, Field::Time(_)),
+    };
+    let (mut rows, mut dated) = (table.rows(&columns)?, columns[1..].to_vec());
+    let (mut last, mut are_dates) = (None, true);
+    for _ in 0..LOOKED_AT {
+        // What is wrong with a row is found where it is read.
+        if !matches!(rows.advance(), Ok(Some(_))) {
+            break;
+        }
+        match number(rows.field(0)) {
+            Some(number) if (0..MOST_NUMBERED).contains(&number) && last.is_none_or(|last| last < number) => {
+                last = Some(number);
+                are_dates &= compact::seconds(number).is_some();
+            }
+            _ => return Ok(None),
+        }
+        dated.retain(|&column| is_date(rows.field(column)));
+        if dated.is_empty() {
+            return Ok(None);
+        }
+    }
+    Ok(match dated[..] {
+        [column] if !are_dates => Some(column),
+        _ => None,
+    })
+}
+
 /// The series of a file, and how many rows each has. A wide file is one without a name.
 struct Series {
     names: Vec<Option<String>>,
     places: HashMap<String, usize>,
     rows: Vec<usize>,
+    /// Names of those that are not kept.
+    others: BTreeSet<String>,
 }
 
 impl Series {
     /// Rows are those of a column that is there, whatever a footer says of them: memory is taken for so many.
     fn count(path: &Path, table: &Table, roles: &Roles, options: &ReadOptions) -> Result<Self, DataError> {
-        let mut series = Self { names: Vec::new(), places: HashMap::new(), rows: Vec::new() };
+        let mut series = Self { names: Vec::new(), places: HashMap::new(), rows: Vec::new(), others: BTreeSet::new() };
         match roles.id {
-            None => series.count_wide(table, roles.time)?,
+            None => {
+                let names = table.header().names.iter().enumerate().skip(1);
+                let others =
+                    names.filter(|(at, _)| *at != roles.time && !roles.measured.contains(at) && !roles.known.contains(at));
+                series.others.extend(others.map(|(_, name)| name.clone()));
+                series.count_wide(table, roles.time)?;
+            }
             Some(id) => series.count_long(table, id, options.columns.as_deref())?,
         }
         let empty = series.names.iter().zip(&series.rows).find(|(_, rows)| **rows == 0).map(|(name, _)| name);
@@ -191,7 +266,12 @@ impl Series {
             let place = match (&last, self.places.get(&*name)) {
                 (Some((before, place)), _) if *before == name => *place,
                 (_, Some(&place)) => place,
-                _ if kept.is_some() => continue,
+                _ if kept.is_some() => {
+                    if !self.others.contains(&*name) {
+                        self.others.insert(name.into_owned());
+                    }
+                    continue;
+                }
                 _ => self.add(Some(&name)),
             };
             self.rows[place] += 1;
@@ -306,6 +386,10 @@ fn samples(
             track.odd.insert(line as i64, stamp.text().into());
         }
         track.push(line, ticks);
+    }
+    if roles.id.is_none() && roles.time > 0 {
+        let name = Some(header.names[0].as_str()).filter(|name| !name.is_empty());
+        ledger.add(FindingKind::Numbered, name, tracks[0].rows, 2);
     }
     if let Some((count, line)) = rows.foreign() {
         ledger.add(FindingKind::Latin1, None, count, line);

@@ -138,6 +138,11 @@ impl Form {
 
 /// Reads a stamp; `None` if it is none of the forms.
 pub fn parse(stamp: &str) -> Option<Time> {
+    written(stamp).or_else(|| written(&crate::dates::respelled(stamp)?).map(|time| Time { plain: false, ..time }))
+}
+
+/// The same of one that is spelled as stamps are written here, or nearly.
+fn written(stamp: &str) -> Option<Time> {
     if let Some(number) = number::parse(stamp) {
         return Some(number);
     }
@@ -253,14 +258,19 @@ fn in_words(stamp: &str) -> Option<Time> {
             rest.strip_prefix(sign).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
         (1..=most).contains(&number).then_some(number)
     };
-    let named = || MONTHS.iter().position(|name| rest.len() >= 3 && (*name == rest || name[..3] == *rest));
-    let (date, form) = match (number('q', 4), number('w', 53), number('m', 12).or_else(|| named().map(|month| month as i8 + 1))) {
+    let (date, form) = match (number('q', 4), number('w', 53), number('m', 12).or_else(|| month_of(&rest))) {
         (Some(quarter), ..) => (Date::new(year, 3 * quarter - 2, 1).ok()?, Form::Month),
         (_, Some(week), _) => (jiff::civil::ISOWeekDate::new(year, week, jiff::civil::Weekday::Monday).ok()?.date(), Form::Date),
         (.., Some(month)) => (Date::new(year, month, 1).ok()?, Form::Month),
         _ => return None,
     };
     Some(Time { plain: false, ..Time::plain(seconds(date.to_datetime(jiff::civil::Time::midnight())), form) })
+}
+
+/// The number of a month by its name or three letters of it, in lower case.
+pub(crate) fn month_of(name: &str) -> Option<i8> {
+    let place = MONTHS.iter().position(|month| name.len() >= 3 && (*month == name || month[..3] == *name))?;
+    Some(place as i8 + 1)
 }
 
 const MONTHS: [&str; 12] =
@@ -489,12 +499,12 @@ mod tests {
             ("2016-2-30", None),
             ("1-7-2016", None),
             ("2016-7", None),
-            ("2016-7-1T0:00", None),
+            ("2016-7-1T0:00", Some("2016-07-01 00:00")),
             ("2016-7-1 0:00+02:00", None),
             ("2016/2/30 0:00", None),
             ("1/7/2016", None),
             ("7/1/16 0:00", None),
-            ("2016/7/1T0:00", None),
+            ("2016/7/1T0:00", Some("2016-07-01 00:00")),
             ("2016/7/1 0:00 PM", None),
             ("2016/7/1 0:00:00.5", Some("2016-07-01 00:00:00.5")),
             ("2016-7-1 0:00:00.250", Some("2016-07-01 00:00:00.250")),

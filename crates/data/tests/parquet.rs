@@ -124,7 +124,11 @@ fn every_fault_is_named_with_its_place() {
     flipped[16] = 4;
     std::fs::write(folder.path().join("flipped"), flipped).expect("written");
     for (path, text, expected) in [
-        (golden("infinite.parquet"), "", ":5: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
+        (
+            golden("infinite.parquet"),
+            "",
+            ":5: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `inf`",
+        ),
         (
             golden("brotli.parquet"),
             "",

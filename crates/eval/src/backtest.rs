@@ -53,11 +53,12 @@ impl Origins {
         Ok(Self { end: rows.end, range: rows.start..rows.end - shortest + 1, step: 1 })
     }
 
-    /// Every `step`-th origin, counted back from the last, and at most `windows` of them. Both at least 1. The last is the last of the
-    /// shortest horizon: of few windows none may fit a longer one.
-    pub fn thinned(self, step: usize, windows: Option<usize>) -> Self {
-        let last = self.range.end - 1;
-        let count = self.range.len().div_ceil(step).min(windows.unwrap_or(usize::MAX));
+    /// Every `step`-th origin, counted from the last that a horizon longer than the shortest by `longer` fits, if any does, and at most `windows` of them, the
+    /// last ones. Both at least 1.
+    pub fn thinned(self, longer: usize, step: usize, windows: Option<usize>) -> Self {
+        let behind = if longer < self.range.len() { longer % step } else { 0 };
+        let (last, len) = (self.range.end - 1 - behind, self.range.len() - behind);
+        let count = len.div_ceil(step).min(windows.unwrap_or(usize::MAX));
         Self { range: last - (count - 1) * step..last + 1, step, ..self }
     }
 
@@ -259,17 +260,22 @@ mod tests {
         let all = Origins::of(&(10..30), 5).unwrap();
         let rows = |origins: &Origins| origins.iter().collect::<Vec<_>>();
         assert_eq!((rows(&all).len(), rows(&all)[0], rows(&all)[15]), (16, 10, 25));
-        let thin = all.clone().thinned(4, None);
+        let thin = all.clone().thinned(0, 4, None);
         assert_eq!(rows(&thin), [13, 17, 21, 25]);
-        assert_eq!(rows(&all.clone().thinned(4, Some(2))), [21, 25]);
-        assert_eq!(rows(&all.clone().thinned(100, Some(9))), [25]);
+        assert_eq!(rows(&all.clone().thinned(0, 4, Some(2))), [21, 25]);
+        assert_eq!(rows(&all.clone().thinned(0, 100, Some(9))), [25]);
         assert!((0..40).filter(|&row| thin.contains(row)).eq(thin.iter()));
+        // The last window of a longer horizon is among them, and those behind it that a shorter one has.
+        assert_eq!(rows(&all.clone().thinned(6, 4, None)), [11, 15, 19, 23]);
+        assert_eq!(rows(&all.clone().thinned(5, 4, None)), [12, 16, 20, 24]);
+        assert_eq!(rows(&all.clone().thinned(6, 100, None)), [19]);
+        assert_eq!(rows(&all.clone().thinned(16, 4, None)), [13, 17, 21, 25]);
         assert!(Origins::of(&(0..4), 5).is_err());
     }
 
     #[test]
     fn chunks_are_all_origins_in_order() {
-        let origins = Origins::of(&(10..30), 5).unwrap().thinned(3, None);
+        let origins = Origins::of(&(10..30), 5).unwrap().thinned(0, 3, None);
         for count in [1, 2, 4, 6, 100, usize::MAX] {
             let chunks = origins.chunks(count);
             assert!(chunks.iter().flat_map(Origins::iter).eq(origins.iter()), "{count}");

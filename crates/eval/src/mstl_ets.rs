@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_noisy_season_is_forecast_better_than_by_the_last_one() {
         let columns = [sine(1000)];
-        let origins = Origins::of(&(500..1000), 48).unwrap().thinned(7, None);
+        let origins = Origins::of(&(500..1000), 48).unwrap().thinned(0, 7, None);
         let mse = |baseline: &dyn Baseline| evaluate(baseline, &columns, &origins, &[0.5], &[0.0; 48], &[1.0]).unwrap();
         let own = mse(&MstlEts { season: 24, horizon: 48, lookback: 336 });
         let naive = mse(&SeasonalNaive { season: 24, horizon: 48 });

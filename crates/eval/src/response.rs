@@ -63,7 +63,7 @@ pub fn response(
     samples: usize,
     (lookback, horizon): (usize, usize),
 ) -> Result<Option<Responses>, EvalError> {
-    let expected = ORDER + 2 * samples;
+    let expected = samples.saturating_mul(2).saturating_add(ORDER);
     if train.len() < expected {
         return Err(EvalError::TooShort { what: "training rows of a response", expected, found: train.len() });
     }

@@ -164,6 +164,9 @@ impl LinearConfig {
         if let Some(shorter) = self.shorter.iter().find(|&&shorter| shorter == 0 || shorter >= self.lookback) {
             return Err(ModelError::config("shorter", format!("look-backs of 1 to {}", self.lookback - 1), shorter));
         }
+        if let Some((_, twice)) = self.shorter.iter().enumerate().find(|(at, shorter)| self.shorter[..*at].contains(shorter)) {
+            return Err(ModelError::config("shorter", "each look-back once", format!("{twice} twice")));
+        }
         if let Some(own) = self.own.filter(|own| !(1..=self.lookback).contains(own)) {
             return Err(ModelError::config("own", format!("a look-back of 1 to {}", self.lookback), own));
         }

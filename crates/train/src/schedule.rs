@@ -61,6 +61,9 @@ impl Group {
                 return Err(ModelError::config(field, "a finite number >= 0", value));
             }
         }
+        if self.rate.or(self.decay).is_none() {
+            return Err(ModelError::config("rate", "a rate or a decay of its own", "neither"));
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     fit::in_file,
     forecast_file::ForecastFile,
     refit::{Refit, beside},
-    run::{Run, predictor},
+    run::{Run, folder_of, predictor},
     say::say,
     score::{Judge, by_name},
     table,
@@ -65,14 +65,15 @@ struct Report {
     forecasters: BTreeMap<String, Scores>,
     /// The same at every horizon.
     by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
+    /// The skill against the seasonal naive forecast, by horizon and forecaster.
+    skill: BTreeMap<usize, BTreeMap<String, f64>>,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     super::forecast::writable(&[&arguments.json, &arguments.parquet], &[&arguments.data, &arguments.model])?;
     let forecaster = super::forecast::load_at(&arguments.model, arguments.rate.map(|rate| rate as f64))?;
-    let folder = if arguments.model.is_dir() { arguments.model.clone() } else { arguments.model.with_file_name("") };
-    let path = folder.join("run.toml");
+    let path = folder_of(&arguments.model).join("run.toml");
     let run = Run::read(&path)?;
     if arguments.refit.is_some() && !forecaster.is_linear_alone() && run.model != *forecaster.config() {
         return Err(CliError::file(&path, "model: expected the configuration of the model to refit, found another"));
@@ -123,6 +124,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
             levels: config.quantiles.clone(),
             forecasters: by_name(rows),
             by_horizon: scored.iter().map(|(horizon, rows)| (*horizon, by_name(rows))).collect(),
+            skill: scored.iter().map(|(horizon, rows)| (*horizon, table::skills(rows))).collect(),
         };
         let json = serde_json::to_string_pretty(&report).map_err(|error| CliError::file(path, error))?;
         Ok(write_atomically(path, json.as_bytes())?)

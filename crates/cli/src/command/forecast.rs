@@ -4,7 +4,7 @@ use crate::{
     also::is_same,
     draw::{self, forecast::Picture},
     error::CliError,
-    run::{beside, predictor, read_for},
+    run::{beside, predictor, read_for, tell_others},
     say::remark,
     state, table,
 };
@@ -138,7 +138,7 @@ pub fn to_csv(forecaster: &Forecaster, forecast: &Forecast, stamps: &[String]) -
             let quantiles = forecast.quantiles[place * count..][..count].iter().map(|value| Number(*value).to_string());
             let row = [stamp.clone(), column.name.clone(), Number(forecast.point[place]).to_string()];
             let spreads = [forecast.within[place], forecast.between[place]].map(|value| Number(value).to_string());
-            let missing = format!("{:.3}", forecast.missing[index]);
+            let missing = Number(forecast.missing[index]).to_string();
             writer.write_record(row.into_iter().chain(quantiles).chain(spreads).chain([missing])).map_err(problem)?;
         }
     }
@@ -191,6 +191,12 @@ fn remark_on(forecaster: &Forecaster, signal: &Signal, rows: usize) {
     if rows < lookback {
         remark!("the forecast stands on {}, and the model looks back on {lookback}", table::count(rows as u64, "row"));
     }
+    let empty = signal.names.iter().zip(&signal.columns).filter(|(_, column)| column[..rows].iter().all(|value| value.is_nan()));
+    let empty: Vec<&str> = empty.map(|(name, _)| name.as_str()).collect();
+    if !empty.is_empty() {
+        let more = if empty.len() > NAMED { format!(" and {} more", empty.len() - NAMED) } else { String::new() };
+        remark!("no value at all, and so no forecast: {}{more}", empty[..empty.len().min(NAMED)].join(", "));
+    }
     let after = |(name, column): (&String, &Values)| {
         ended(column, rows, horizon).map(|last| format!("{name} (after {})", signal.stamps.at(last)))
     };
@@ -234,6 +240,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let longest = forecaster.config().horizon;
     let steps = steps(&model, arguments.horizon, &forecaster)?;
     let (signal, audit) = read_for(&model, path, &forecaster)?;
+    tell_others(path, &audit);
     // Its training has told of it.
     if !audit.is_clean() && !is_new {
         remark!("{}", table::audit(&audit));
@@ -273,6 +280,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let stream = stream.map_err(|error| CliError::file(path, error))?;
     let seen = stream.samples() as usize;
+    if arguments.data.is_none() && seen == 0 && state::is_kept(&model) {
+        remark!("the file no longer begins with the rows that {} was trained on", model.display());
+    }
     let After { forecast, linear, strays } =
         after(stream, &signal.slice(seen..rows)).map_err(|error| CliError::file(path, error))?;
     for (name, [below, above]) in signal.names.iter().zip(&strays) {

@@ -4,7 +4,7 @@ use crate::{
     draw,
     error::CliError,
     routing::{Timeline, timelines, trace},
-    run::{beside, predictor, read_for, read_series, reading},
+    run::{beside, data_of, predictor, read_for, read_series},
     say::say,
     table,
 };
@@ -34,7 +34,7 @@ pub struct Arguments {
     /// A CSV or Parquet file with the model's series: shows the experts' usage over it, and the routing of its last rows.
     data: Option<PathBuf>,
     /// Rows, at the end of the data, of the routing timeline (in text at most the last 192), of the comparison with `--regime` and of the audit.
-    #[arg(long, default_value_t = 96, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, default_value_t = 96, requires = "data", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     last: usize,
     /// Draw the routing timeline here.
     #[arg(long, requires = "data")]
@@ -158,7 +158,7 @@ struct Regimes {
 impl Regimes {
     /// Reads a column as a covariate of the series `names`, so that it lies on their rows.
     fn read(model: &Path, path: &Path, names: &[String], column: &String) -> Result<Self, CliError> {
-        let (mut options, _) = reading(model)?;
+        let mut options = data_of(model)?.map(|data| data.read).unwrap_or_default();
         // Numbers are names here: none is far off, and 2 and 2.0 are one regime.
         options.outliers = Outliers::Report;
         if !names.contains(column) && !options.past.contains(column) && !options.future.contains(column) {

@@ -3,7 +3,7 @@
 use crate::{
     error::CliError,
     interrupt,
-    run::{predictor, reading},
+    run::{data_of, differ, predictor},
     said::{Columns, Said, points},
     say::remark,
     table::{count, limits},
@@ -217,8 +217,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         Some(path) => restore(&mut predictor, path)?,
         None => Place { known: Some(VecDeque::new()), ..Place::default() },
     };
-    let (options, features) = reading(&arguments.model)?;
-    place.clock = place.clock.within(options.hours);
+    let data = data_of(&arguments.model)?;
+    let step = data.as_ref().and_then(|data| data.step).map(|step| step / arguments.rate.unwrap_or(1.0));
+    let (options, features) = data.map(|data| (data.read, data.calendar)).unwrap_or_default();
+    place.clock = place.clock.within(options.hours).apart(step);
     tell_known(&mut predictor, &mut place, arguments, &features, &options)?;
     let mut glitches = Glitches::of(&forecaster);
     if arguments.keep_glitches {
@@ -242,7 +244,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         // Nothing is taken after what was kept.
         std::mem::forget(live);
     })?;
-    let followed = follow(&live, arguments, steps, &options);
+    let followed = follow(&live, arguments, (steps, step), &options);
     // However it ended: a reader that left takes no state with it.
     let live = live.lock().unwrap_or_else(PoisonError::into_inner);
     match (followed, live.keep(arguments.snapshot.as_deref(), arguments.usage.as_deref())) {
@@ -361,6 +363,8 @@ struct Lines<'a> {
     forecast: Forecast,
     /// Those of the forecast that are written.
     steps: usize,
+    /// Seconds between the rows that the model has learned from, until it is told whether samples are.
+    step: Option<f64>,
     text: String,
     /// Gaps so far, and glitches.
     gaps: usize,
@@ -409,6 +413,12 @@ impl Lines<'_> {
             }
         }
         place.stamped = self.parser.stamped();
+        if let Some(found) = place.clock.seconds()
+            && let Some(learned) = self.step.take()
+            && differ(Some(learned), Some(found))
+        {
+            remark!("line:{number}: samples are {found} s apart, and the model has learned from rows {learned} s apart");
+        }
         self.tell_gap(number, &taken);
         if let Some(path) = self.arguments.usage.as_ref().filter(|_| predictor.samples().is_multiple_of(USAGE_EVERY)) {
             write_usage(path, predictor).unwrap_or_else(|error| remark!("{error}"));
@@ -452,7 +462,12 @@ fn shown(value: f64) -> String {
 }
 
 /// Forecasts so many steps after every line, until there are no more; lines are read as the run reads.
-fn follow(live: &Mutex<Live>, arguments: &Arguments, steps: usize, options: &ReadOptions) -> Result<(), CliError> {
+fn follow(
+    live: &Mutex<Live>,
+    arguments: &Arguments,
+    (steps, step): (usize, Option<f64>),
+    options: &ReadOptions,
+) -> Result<(), CliError> {
     let lock = || live.lock().unwrap_or_else(PoisonError::into_inner);
     let (forecaster, forecast, stamped) = {
         let Live { predictor, place, .. } = &*lock();
@@ -463,7 +478,7 @@ fn follow(live: &Mutex<Live>, arguments: &Arguments, steps: usize, options: &Rea
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let parser = parser.settled(stamped).meaning(&options.missing);
     let (dates, most) = (options.dates, LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1));
-    let mut lines = Lines { arguments, parser, names, dates, forecast, steps, text: String::new(), gaps: 0, glitches: 0 };
+    let mut lines = Lines { arguments, parser, names, dates, forecast, steps, step, text: String::new(), gaps: 0, glitches: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let (mut line, mut number) = (Vec::new(), 0);
     while read_line(&mut input, &mut line, most)? {

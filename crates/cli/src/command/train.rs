@@ -5,8 +5,8 @@ use crate::{
     error::CliError,
     fit::{self, in_file},
     routing::timelines,
-    run::{Prepared, Run, predictor},
-    say::say,
+    run::{Prepared, Run, differ, predictor},
+    say::{remark, say},
     score::{ByHorizon, Expert, Judge, by_name},
     session::{CHECKPOINT, Session, interrupted},
     ship, state, table,
@@ -81,6 +81,8 @@ struct Metrics {
     test_by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
     /// The same on validation rows.
     validation_by_horizon: BTreeMap<usize, BTreeMap<String, Scores>>,
+    /// The skill on test rows against the seasonal naive forecast, by horizon.
+    skill: BTreeMap<usize, BTreeMap<String, f64>>,
     /// What was found in the run's own file.
     audit: Audit,
     /// Test windows of the column that has most.
@@ -145,6 +147,14 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     // Its work is the folder: it goes on where nobody reads.
     _ = table::show_audits(&data);
     // Few rows, as of a stream, do not show them.
+    if differ(run.data.step, data.audit.seconds) {
+        remark!("rows every {}, where data.step says {} s", data.audit.step, run.data.step.unwrap_or_default());
+    }
+    for also in data.also.iter().filter(|also| differ(data.audit.seconds, also.audit.seconds)) {
+        let (path, step) = (also.path.display(), &also.audit.step);
+        remark!("{path}: learned from rows every {step} beside those every {} of the run's own file", data.audit.step);
+    }
+    run.data.step = data.audit.seconds;
     (run.data.read.hours, run.data.read.dates) = (Some(data.audit.hours), run.data.read.dates.or(data.audit.dates));
     if data.audit.hours.closes() {
         _ = say!("rows are of {} alone: all other time is passed over", data.audit.hours);
@@ -209,6 +219,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         validation: longest(&validation),
         test_by_horizon: by_horizon(&test),
         validation_by_horizon: by_horizon(&validation),
+        skill: test.iter().map(|(horizon, rows)| (*horizon, table::skills(rows))).collect(),
         audit: data.audit.clone(),
         shipped: ship::name(&shipped),
         gain: shipped.gain,

@@ -225,12 +225,19 @@ fn parquet_holds_every_forecast_that_was_scored() {
             assert!((inside as f64 / count as f64 - cover).abs() < 1e-9, "{name} at {horizon}: {inside} of {count}, {cover}");
         }
     }
+    for (horizon, skills) in scores["skill"].as_object().unwrap() {
+        let of = |name: &str| scores["by_horizon"][horizon][name]["mse"].as_f64().unwrap();
+        for (name, skill) in skills.as_object().unwrap() {
+            assert_eq!(skill.as_f64().unwrap(), 1.0 - of(name) / of("seasonal-naive"), "{name} at {horizon}");
+        }
+        assert!(skills.get("model").is_some() && skills["seasonal-naive"] == 0.0, "{skills:?}");
+    }
     let forecasters: BTreeSet<&str> = rows.iter().map(|row| row.forecaster.as_str()).collect();
     assert!(scores["forecasters"].as_object().unwrap().keys().eq(&forecasters));
     assert!(rows.iter().any(|row| row.truth.is_none() && row.point.is_some()), "missing values are null");
-    // The last row is in January, hour 640: a window's stamps follow its cutoff.
+    // A window's stamps follow its cutoff; every so many are counted from the last of the longest horizon.
     let last = rows.iter().rfind(|row| row.forecaster == "model-refit" && row.series == "s2").unwrap();
-    assert_eq!((last.step, last.stamp.as_str(), last.cutoff.as_str()), (3, "2024-01-27 15:00:00", "2024-01-27 12:00:00"));
+    assert_eq!((last.step, last.stamp.as_str(), last.cutoff.as_str()), (3, "2024-01-27 14:00:00", "2024-01-27 11:00:00"));
     let kept = std::fs::read_dir(folder).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
     assert_eq!(kept, 4, "nothing but data, run, JSON and Parquet");
 }

@@ -113,6 +113,67 @@ fn driven(rows: usize, ahead: usize) -> String {
 }
 
 #[test]
+fn files_of_another_step_and_series_that_are_not_known_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = |hours: usize, more: &str| {
+        let stamp = |hour: usize| format!("2024-{:02}-{:02} {:02}:00:00", 1 + hour / 672, 1 + hour / 24 % 28, hour % 24);
+        let line = |row: usize| format!("{},{},{}{more}\n", stamp(row * hours), (row as f64 * 0.26).sin(), (row * row) % 7);
+        format!("t,a,b{}\n", if more.is_empty() { "" } else { ",c" }) + &(0..700).map(line).collect::<String>()
+    };
+    for (name, text) in [("data.csv", file(1, "")), ("two.csv", file(2, "")), ("more.csv", file(1, ",5"))] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    std::fs::write(folder.join("run.toml"), SMALL).unwrap();
+    stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    let saved = std::fs::read_to_string(folder.join("out/run.toml")).unwrap();
+    assert!(saved.contains("step = 3600.0\n"), "{saved}");
+    let told = |arguments: &[&str], input: &str| {
+        let output = with_input(arguments, folder, input.as_bytes());
+        stdout(&output);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for command in ["forecast", "backtest"] {
+        let step = told(&[command, "out", "two.csv"], "");
+        assert!(step.contains("two.csv: its rows are 2 h apart, and the model has learned from rows 3600 s apart"), "{step}");
+        let more = told(&[command, "out", "more.csv"], "");
+        assert!(more.contains("more.csv: not among the columns of the model, and not forecast: c\n"), "{more}");
+        assert!(!more.contains("apart") && !told(&[command, "out", "data.csv"], "").contains("apart"), "{more}");
+    }
+    let (two, one) = (told(&["stream", "out"], &file(2, "")), told(&["stream", "out"], &file(1, "")));
+    assert!(two.contains("line:7: samples are 7200 s apart, and the model has learned from rows 3600 s apart"), "{two}");
+    assert!(!one.contains("apart"), "{one}");
+    // A leap that the stamps alone could not tell yet.
+    let lines = file(1, "");
+    let wrong: Vec<&str> = lines.lines().take(4).chain(["2916-01-01 01:00:00,1,2"]).chain(lines.lines().skip(4)).collect();
+    let leap = told(&["stream", "out", "--missing"], &(wrong.join("\n") + "\n"));
+    assert!(
+        leap.contains("line:5: column `stamp`: expected a stamp at most ") && leap.matches("expected").count() == 1,
+        "{leap}"
+    );
+    // Beside files of another step it is told what is learned from; a step is a number of seconds.
+    let also = SMALL.replace("season = 24", "season = 24\nstep = 7200.0\nalso = [\"two.csv\"]");
+    std::fs::write(folder.join("also.toml"), &also).unwrap();
+    let output = foretoken(&["train", "also.toml", "--out", "both"], folder);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("rows every 1 h, where data.step says 7200 s"), "{said}");
+    assert!(said.contains("two.csv: learned from rows every 2 h beside those every 1 h of the run's own file"), "{said}");
+    std::fs::write(folder.join("wrong.toml"), also.replace("7200.0", "-1.0")).unwrap();
+    let output = foretoken(&["train", "wrong.toml"], folder);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("data.step: expected seconds, a number above 0, found -1"));
+    // What does nothing is refused, and what has no rows to be fitted on.
+    for (options, words) in [
+        ("covariates = { response = 10 }", "response: expected covariates that are known ahead beside the calendar, found none"),
+        ("covariates = { response = 9223372036854775807 }", "response: expected covariates"),
+    ] {
+        std::fs::write(folder.join("wrong.toml"), SMALL.replace("horizon = 8", &format!("horizon = 8\n{options}"))).unwrap();
+        let output = foretoken(&["train", "wrong.toml"], folder);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(words), "{error}");
+    }
+}
+
+#[test]
 fn columns_that_respond_to_what_is_known_follow_it() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -161,6 +222,10 @@ fn columns_that_respond_to_what_is_known_follow_it() {
     std::fs::write(folder.join("none.toml"), options("0")).unwrap();
     let told = stdout(&foretoken(&["train", "none.toml", "--out", "none"], folder));
     assert!(!told.contains("respond"), "{told}");
+    std::fs::write(folder.join("wrong.toml"), options("9223372036854775807")).unwrap();
+    let output = foretoken(&["train", "wrong.toml"], folder);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("training rows of a response: expected at least "), "{error}");
     std::fs::write(folder.join("wrong.toml"), options("20").replace("season = 24", "season = 24\nbounds = true")).unwrap();
     let output = foretoken(&["train", "wrong.toml"], folder);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,7 +1,10 @@
 //! Which columns hold numbers, so that others can be left out.
 
 use super::Roles;
-use crate::{DataError, ReadOptions, table::Table};
+use crate::{
+    DataError, ReadOptions, number,
+    table::{Field, Table},
+};
 use std::path::Path;
 
 /// The names of the value columns that hold numbers and of those that hold none, as text and truths are none, in the order of the file: a column holds numbers
@@ -12,7 +15,7 @@ use std::path::Path;
 pub fn numeric_columns(path: &Path, options: &ReadOptions) -> Result<(Vec<String>, Vec<String>), DataError> {
     options.check()?;
     let table = Table::open(path)?;
-    let roles = Roles::find(path, table.header(), options)?;
+    let roles = Roles::find(path, &table, options)?;
     let mut values = roles.measured[..roles.targets.len().max(1)].to_vec();
     values.sort_unstable();
     // Columns that have fields, but no number; of a column of columns none can be asked for.
@@ -22,7 +25,8 @@ pub fn numeric_columns(path: &Path, options: &ReadOptions) -> Result<(Vec<String
     while !open.is_empty() && rows.advance()?.is_some() {
         open.retain(|&column| {
             let field = rows.field(column);
-            let is_number = field.finite().is_some();
+            // One that is a number to its writer is not passed over: reading refuses it.
+            let is_number = field.finite().is_some() || matches!(field, Field::Text(text) if number::is_nearly(text));
             others[column] = !is_number && (others[column] || field.finite_or_missing().is_none());
             !is_number
         });

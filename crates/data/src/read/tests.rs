@@ -82,6 +82,34 @@ fn the_newest_first_is_turned_round() {
 }
 
 #[test]
+fn stamps_behind_numbers_of_rows_are_found() {
+    check(
+        ",ds,y\n0,2024-01-01,5\n1,2024-01-02,6\n2,2024-01-04,7\n",
+        "",
+        "2024-01-01 5; 2024-01-02 6; 2024-01-03 -; 2024-01-04 7",
+        "Numbered 3 :2; Gap 1 :4; Inserted 1 :4",
+    );
+    // Keys with holes, and the dates last.
+    check(
+        "id,y,when\n3,5,1/13/2024\n17,6,1/14/2024\n19,7,1/15/2024\n",
+        "",
+        "2024-01-13 5; 2024-01-14 6; 2024-01-15 7",
+        "Numbered id 3 :2; MonthFirst 3 :2",
+    );
+    // Times in digits, in seconds since 1970, or that stand still; two columns of dates, and none.
+    for (text, signal) in [
+        ("t,a\n20240101,1\n20240102,2\n20240103,3\n", "20240101 1; 20240102 2; 20240103 3"),
+        ("t,a\n0,1\n1,2\n2,3\n", "0 1; 1 2; 2 3"),
+    ] {
+        check(text, "", signal, "");
+    }
+    let seconds = "t,day,a\n1704067200,2024-01-01,1\n1704153600,2024-01-02,2\n1704240000,2024-01-03,3\n";
+    check(seconds, "columns = [\"a\"]", "1704067200 1; 1704153600 2; 1704240000 3", "");
+    let twice = "n,from,to,a\n0,2024-01-01,2024-01-02,1\n1,2024-01-02,2024-01-03,2\n2,2024-01-03,2024-01-04,3\n";
+    check(twice, "columns = [\"a\"]", "0 1; 1 2; 2 3", "");
+}
+
+#[test]
 fn gaps_get_rows() {
     check("t,a\n0,1\n2,2\n4,3\n10,4\n", "", "0 1; 2 2; 4 3; 6 -; 8 -; 10 4", "Gap 1 :5; Inserted 2 :5");
     check(
@@ -780,8 +808,8 @@ fn every_fault_is_named_with_its_place() {
         ("1,2\n2,3\n", "", "expected a header"),
         ("V1,V2\nH1,5\nH2,6\n", "", ":2: column `V1`: expected a month, a date"),
         ("t,a\n1,2,3\n", "", ":2: expected 2 fields, found 3"),
-        ("t,a\n1,x\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `x`"),
-        ("t,a\n1,inf\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN or null, found `inf`"),
+        ("t,a\n1,x\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `x`"),
+        ("t,a\n1,inf\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `inf`"),
         (
             "t,a\n1,1\n2,1\n1,1\n",
             "",
