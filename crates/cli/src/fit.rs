@@ -8,8 +8,9 @@ use crate::{
 use foretoken_data::Ranges;
 use foretoken_eval::Maps;
 use foretoken_model::{
-    ModelError,
-    linear_expert::{LinearWeights, SomeMaps},
+    Blueprint, Column, Jump, ModelError, Registry, jumps,
+    linear_expert::{LinearExpert, LinearWeights, SomeMaps},
+    scaler::ScalerKind,
 };
 use foretoken_train::{EpochReport, Further, Shipped, StepReport, Task, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,7 +27,7 @@ pub fn trainer<'a>(
     let further = data.also.iter().flat_map(|also| also.columns.iter().zip(&also.values));
     let further = further.map(|(column, values)| Further { column: column.clone(), values: &values[..ranges.validation.end] });
     let task = Task {
-        columns: data.columns.clone(),
+        columns: columns(run, path, data, ranges, expert)?,
         covariates: data.covariates.clone(),
         beside: data.beside(),
         values: data.signal.slice(0..ranges.validation.end),
@@ -40,6 +41,25 @@ pub fn trainer<'a>(
         error @ ModelError::TooShort { .. } => CliError::file(&data.path, error),
         error => in_file(path, error),
     })
+}
+
+/// The columns, with what is a jump of theirs if the run wants those followed: training and validation rows tell.
+///
+/// # Errors
+/// A run without a linear expert, which is what tells jumps, or with a scaler that is not of a window, whose statistics could not follow.
+fn columns(run: &Run, path: &Path, data: &Prepared, ranges: &Ranges, expert: Option<&Expert>) -> Result<Vec<Column>, CliError> {
+    if !run.data.jumps {
+        return Ok(data.columns.clone());
+    }
+    let scaler = &run.model.scaler;
+    let Some((options, expert)) = run.model.linear.as_ref().zip(expert).filter(|_| scaler.kind == ScalerKind::Window) else {
+        return Err(CliError::file(path, "data.jumps: expected a linear expert and a scaler of a window, found none or another"));
+    };
+    let linear = LinearExpert::new(linear(expert), options, run.model.horizon, data.columns.len())?;
+    let memory = Blueprint::new(&run.model, &Registry::default()).map_err(|error| in_file(path, error))?.memory();
+    let rows: Vec<&[f64]> = data.learned().iter().map(|values| &values[..ranges.validation.end]).collect();
+    let with = |(column, jump): (&Column, Option<Jump>)| Column { jump, ..column.clone() };
+    Ok(data.columns.iter().zip(jumps::limits(&linear, scaler, memory, &rows)).map(with).collect())
 }
 
 fn linear(expert: &Expert) -> LinearWeights {

@@ -52,6 +52,10 @@ pub struct DataConfig {
     /// Whether forecasts of a series stay within the lowest and the highest value of its training rows where these recur.
     #[serde(default)]
     pub bounds: bool,
+    /// Whether a jump of a series that its training and validation rows never made is followed: what came before is lifted to its new level, once the samples
+    /// say so.
+    #[serde(default)]
+    pub jumps: bool,
     /// Whether each series sees the newest samples of all (channel mixing), or itself alone.
     #[serde(default)]
     pub mix: bool,

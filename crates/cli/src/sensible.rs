@@ -316,11 +316,12 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         let correction = correction(signal, known, lookback, horizon);
         format!("linear = {{ lookback = {lookback}, cuts = {cuts:?}{structural}{correction} }}\n")
     };
+    let jumps = !linear.is_empty();
     let format = if options.format == Format::Long { "format = \"long\", " } else { "" };
     let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());
     Ok(format!(
         "# Made by `foretoken forecast` for {horizon} steps, {rows} rows of {} series{EVERY}{step}\n\n\
-         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\nbounds = true\nread = {{ {format}outliers = \"glitches\" }}\n\
+         [data]\npath = {path}\nsplit = {{ last = [{held_back}, {held_back}] }}\nseason = {season}\nbounds = true\njumps = {jumps}\nread = {{ {format}outliers = \"glitches\" }}\n\
          columns = {columns}\n\n\
          [model]\nhorizon = {horizon}\ntaps = {taps}\nadaptive = 0.08\nscaler = {{ window = {lookback} }}\n\
          {linear}\n\

@@ -114,6 +114,12 @@ pub fn show_limits(columns: &[Column]) -> Result<(), CliError> {
     show_series(columns, of, "a live sample is a glitch beyond", "their limits")
 }
 
+/// Prints beyond what an error of the next sample is a jump that is followed, if any is.
+pub fn show_jumps(columns: &[Column]) -> Result<(), CliError> {
+    let of = |column: &Column| column.jump.map(|jump| figure(jump.limit * jump.scale * column.deviation));
+    show_series(columns, of, "a jump is followed where the next sample is off by more than about", "their limits")
+}
+
 /// Prints what is said of some series, of many of them in `short`.
 fn show_series(columns: &[Column], of: impl Fn(&Column) -> Option<String>, what: &str, short: &str) -> Result<(), CliError> {
     let each: Vec<String> = columns.iter().filter_map(|column| Some(format!("{} {}", column.name, of(column)?))).collect();

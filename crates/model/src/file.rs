@@ -19,7 +19,9 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// Version of the weights file.
-pub const FORMAT_VERSION: u32 = 11;
+pub const FORMAT_VERSION: u32 = 12;
+/// That of a file whose columns follow no jumps, which is the same.
+const STEADY_VERSION: u32 = 11;
 /// That of a file whose columns have no limits, and whose linear expert no autoregression, which is the same.
 const UNLIMITED_VERSION: u32 = 10;
 /// That of one whose linear expert has no corrections either.
@@ -205,7 +207,8 @@ impl Forecaster {
         let blended = correction.is_some_and(|correction| correction.autoregression);
         let header = Header {
             format_version: match (&corrected, &self.covariates().response) {
-                _ if limited || blended => FORMAT_VERSION,
+                _ if self.columns().iter().any(|column| column.jump.is_some()) => FORMAT_VERSION,
+                _ if limited || blended => STEADY_VERSION,
                 (Some(_), _) => UNLIMITED_VERSION,
                 (None, Some(_)) => UNCORRECTED_VERSION,
                 (None, None) if self.columns().iter().any(|column| !column.bounds.is_empty()) => UNDRIVEN_VERSION,
@@ -321,7 +324,7 @@ impl Reader {
         let version = match serde_json::from_str::<Version>(text) {
             // Version 1 has no calibration, 1 and 2 no covariates, 1 to 3 no maps and factors of the columns' own, 1 to 4 no distances of held-back
             // rows, 1 to 5 no names in their checksum, 1 to 6 no centres, 1 to 7 no bounds, 1 to 8 no
-            // response, 1 to 9 no corrections, 1 to 10 no limits and no autoregression; all else is the same.
+            // response, 1 to 9 no corrections, 1 to 10 no limits and no autoregression, 1 to 11 no jumps; all else is the same.
             Ok(Version { format_version: version @ 1..=FORMAT_VERSION }) => version,
             Ok(Version { format_version }) => {
                 return self.problem(format!("format_version: expected {FORMAT_VERSION}, found {format_version}"));

@@ -11,12 +11,13 @@ use crate::{
     ModelError,
     conformal::Calibration,
     covariates::{CovariateConfig, Covariates},
+    jumps::Jump,
     layer::{LayerConfig, Registry},
     linear_expert::{LinearConfig, LinearExpert, LinearWeights},
     network::{Network, NetworkEngine},
     preset::{self, Size},
     quantiles::Levels,
-    scaler::{ColumnHistory, ScalerConfig},
+    scaler::{ColumnHistory, ScalerConfig, ScalerKind},
     weights::{Layout, positive},
 };
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,9 @@ pub struct Column {
     /// What its samples lie within unless they are outliers, in the data's unit; see [`crate::glitches`].
     #[serde(default, skip_serializing_if = "Bounds::is_empty")]
     pub limits: Bounds,
+    /// From where on an error is a jump that its rows never made, if such are followed; see [`crate::jumps`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<Jump>,
 }
 
 /// A sample this much beyond a bound, in deviations, is rounding.
@@ -159,6 +163,9 @@ impl std::fmt::Debug for Column {
         if !self.limits.is_empty() {
             column.field("limits", &self.limits);
         }
+        if let Some(jump) = &self.jump {
+            column.field("jump", jump);
+        }
         column.finish()
     }
 }
@@ -182,7 +189,13 @@ impl Bounds {
 impl Column {
     /// A column without bounds and limits.
     pub fn new(name: impl Into<String>, mean: f64, deviation: f64) -> Self {
-        Self { name: name.into(), mean, deviation, bounds: Bounds::default(), limits: Bounds::default() }
+        Self { name: name.into(), mean, deviation, bounds: Bounds::default(), limits: Bounds::default(), jump: None }
+    }
+
+    /// Its bounds, standardised; infinite where there are none.
+    pub(crate) fn standardised_bounds(&self) -> (f64, f64) {
+        let of = |bound: Option<f64>, none| bound.map_or(none, |bound| self.standardise(bound));
+        (of(self.bounds.lowest, UNBOUNDED.0), of(self.bounds.highest, UNBOUNDED.1))
     }
 
     /// From the data's unit to standardised.
@@ -198,6 +211,7 @@ impl Column {
                 return Err(ModelError::config(&format!("{what} `{}`", self.name), &expected, format!("{own:?}")));
             }
         }
+        self.jump.map_or(Ok(()), |jump| jump.check(&self.name))?;
         if self.mean.is_finite() && self.deviation.is_finite() && self.deviation > 0.0 {
             return Ok(());
         }
@@ -320,6 +334,11 @@ impl Forecaster {
             (None, Some(_)) => return Err(ModelError::config("linear", "no linear expert", "weights of one")),
         };
         columns.iter().try_for_each(|column| column.check("column"))?;
+        if columns.iter().any(|column| column.jump.is_some())
+            && (config.linear.is_none() || config.scaler.kind != ScalerKind::Window)
+        {
+            return Err(ModelError::config("jumps", "a linear expert, and a scaler of a window", "none, or another"));
+        }
         covariates.fits(&config.covariates, columns.len())?;
         if !network_share_h.iter().all(|share| (0.0..=1.0).contains(share)) {
             return Err(ModelError::config("network share", "numbers in 0..=1", "others"));

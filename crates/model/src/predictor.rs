@@ -1,6 +1,6 @@
 //! The streaming engine: a forecaster with the state of one stream of samples.
 //!
-//! [`Predictor::advance`] takes a sample, [`Predictor::predict`] evaluates the heads; neither allocates. Every column is a stream
+//! [`Predictor::advance`] takes a sample, [`Predictor::predict`] evaluates the heads; neither allocates, but for the first jump of a column. Every column is a stream
 //! of the network, with shared weights. [`Predictor::advance_many`] takes whole stretches and gives the same bits (`stretch.rs`).
 //!
 //! Covariates come first: [`Predictor::tell`] takes those of coming samples, and of as many rows beyond as are known.
@@ -17,6 +17,7 @@ use crate::{
     conformal::{Adaptive, Following},
     covariates::{Along, Beside},
     forecaster::Forecaster,
+    jumps::{Followed, Watching},
     layer::{State, Workspace},
     network::Heard,
     refresh::Refresh,
@@ -112,6 +113,7 @@ pub struct Predictor {
     pub(crate) replay: Option<Replay>,
     pub(crate) refresh: Option<Refresh>,
     pub(crate) following: Option<Following>,
+    pub(crate) watching: Option<Watching>,
     pub(crate) counting: bool,
     allow_missing: bool,
     pub(crate) broken: bool,
@@ -150,6 +152,7 @@ impl Predictor {
             replay: None,
             refresh: None,
             following: None,
+            watching: Watching::new(&forecaster),
             counting: true,
             allow_missing: false,
             broken: false,
@@ -172,6 +175,7 @@ impl Predictor {
         fork.replay.clone_from(&self.replay);
         fork.refresh.clone_from(&self.refresh);
         fork.following = self.following.as_ref().map(|following| following.fork(&self.forecaster));
+        fork.watching = self.watching.as_ref().map(Watching::fork);
         (fork.counting, fork.allow_missing, fork.broken) = (self.counting, self.allow_missing, self.broken);
         fork
     }
@@ -179,6 +183,18 @@ impl Predictor {
     /// The forecaster behind it.
     pub fn forecaster(&self) -> &Arc<Forecaster> {
         &self.forecaster
+    }
+
+    /// The jumps of a column that were followed in the last look-back, the oldest first, by the number of the stream's sample that each came with, from 0; standardised.
+    pub fn followed(&self, column: usize) -> impl Iterator<Item = (u64, Followed)> {
+        let late = self.columns[column].taken() - self.columns[column].seen();
+        let followed = self.watching.iter().flat_map(move |watching| watching.watches[column].followed());
+        followed.map(move |followed| (late.saturating_add(followed.at), *followed))
+    }
+
+    /// Samples of a column since the first that was there, missing ones too.
+    pub fn seen(&self, column: usize) -> u64 {
+        self.columns[column].seen()
     }
 
     /// Samples taken so far.
@@ -219,6 +235,9 @@ impl Predictor {
         }
         if let Some(following) = &mut self.following {
             following.adaptive.reset();
+        }
+        if let Some(watching) = &mut self.watching {
+            watching.reset(&self.forecaster);
         }
     }
 
@@ -303,9 +322,12 @@ impl Predictor {
             });
         }
         let mut rows = 0;
-        for (history, &value) in self.columns.iter_mut().zip(&self.standardised) {
+        for (index, (history, &value)) in self.columns.iter_mut().zip(&self.standardised).enumerate() {
             self.gaps[rows] = history.missed() as usize;
-            history.push(value, scaler);
+            match &mut self.watching {
+                Some(watching) => watching.push(index, history, value),
+                None => history.push(value, scaler),
+            }
             rows += usize::from(!value.is_nan());
         }
         self.shown_c.iter_mut().zip(&self.columns).for_each(|(shown, history)| *shown = history.shown(scaler));
@@ -506,6 +528,7 @@ impl Predictor {
             hidden: self.hidden_cd.clone(),
             refresh: self.refresh.clone(),
             adaptive: self.following.as_ref().map(|following| following.adaptive.clone()),
+            watches: self.watching.as_ref().map_or(Vec::new(), |watching| watching.watches.clone()),
             note: String::new(),
         })
     }
@@ -540,6 +563,8 @@ impl Predictor {
                 && sound(&snapshot.network)
                 && snapshot.refresh.as_ref().is_none_or(|refresh| refresh.is_at(snapshot.samples) && sound(refresh.state()))
                 && snapshot.adaptive.as_ref().zip(own).is_none_or(|(adaptive, own)| adaptive.fits(own))
+                && snapshot.watches.len() == self.watching.as_ref().map_or(0, |watching| watching.watches.len())
+                && snapshot.watches.iter().zip(&snapshot.columns).all(|(watch, history)| watch.is_sound(history.seen()))
                 && snapshot.hidden.len() == self.hidden_cd.len()
                 && snapshot.hidden.iter().all(|value| value.is_finite());
         if !fits {
@@ -557,6 +582,9 @@ impl Predictor {
         self.state.clone_from(&snapshot.network);
         self.hidden_cd.clone_from(&snapshot.hidden);
         self.refresh.clone_from(&snapshot.refresh);
+        if let Some(watching) = &mut self.watching {
+            watching.watches.clone_from(&snapshot.watches);
+        }
         if let (Some(own), Some(adaptive)) = (&mut self.following, &snapshot.adaptive) {
             own.adaptive.clone_from(adaptive);
         }

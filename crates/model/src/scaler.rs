@@ -11,7 +11,7 @@
 //! A missing sample counts as time, not as a value: it is in no statistic, and whoever looks back sees the sample before it in its place, or asks for one
 //! of the seasons before.
 
-use crate::{ModelError, weights::positive};
+use crate::{ModelError, jumps::Lift, weights::positive};
 use serde::{Deserialize, Serialize};
 
 /// Which samples the statistics are of.
@@ -250,6 +250,19 @@ impl ColumnHistory {
         }
     }
 
+    /// Lifts the samples before one as if they had been taken so, but none out of `within` that lies there; the statistics of a window follow.
+    pub(crate) fn lift(&mut self, Lift { before, by }: Lift, within: (f64, f64), scaler: &ScalerConfig) {
+        let before = before.min(self.seen);
+        for time in self.seen.saturating_sub(self.ring.len() as u64)..before {
+            let place = self.place(time);
+            let sample = self.ring[place];
+            let lifted = sample + by;
+            self.ring[place] = if (within.0..=within.1).contains(&sample) { lifted.clamp(within.0, within.1) } else { lifted };
+        }
+        self.level += by * before as f64 / self.seen.max(1) as f64;
+        self.sum_afresh(scaler.window as u64);
+    }
+
     fn count_in(&mut self, value: f64) {
         self.counted += 1;
         let difference = value - self.mean;
@@ -271,8 +284,11 @@ impl ColumnHistory {
     }
 
     fn sum_afresh(&mut self, window: u64) {
-        let there =
-            || ((self.seen - window)..self.seen).filter(|&time| !self.missing[self.place(time)]).map(|time| self.at(time));
+        let there = || {
+            (self.seen.saturating_sub(window)..self.seen)
+                .filter(|&time| !self.missing[self.place(time)])
+                .map(|time| self.at(time))
+        };
         let counted = there().count();
         if counted > 0 {
             let mean = there().sum::<f64>() / counted as f64;

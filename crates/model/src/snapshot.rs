@@ -5,6 +5,7 @@ use crate::{
     conformal::Adaptive,
     covariates::Along,
     file::{Version, short},
+    jumps::Watch,
     layer::State,
     refresh::Refresh,
     scaler::ColumnHistory,
@@ -35,6 +36,9 @@ pub struct Snapshot {
     pub refresh: Option<Refresh>,
     /// What the intervals have learned, if they follow the stream.
     pub adaptive: Option<Adaptive>,
+    /// What it knows of jumps, by column; nothing of a model that follows none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<Watch>,
     /// What whoever runs the stream keeps beside its state, such as a clock; nothing here reads it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,

@@ -8,6 +8,7 @@ use crate::{
     conformal::{Knots, Learner},
     covariates::Along,
     forecaster::Forecaster,
+    jumps::Lifted,
     network::Heard,
     predictor::{Parts, Predictor},
     refresh::Refresh,
@@ -32,6 +33,7 @@ struct Chunk<'a> {
     knots: Option<&'a Knots>,
     /// What lies across the columns after each row, where it is looked at.
     across: &'a [f32],
+    lifted: &'a Lifted,
     /// The chunk's first row, and the number of its sample in the stream.
     first: usize,
     time: u64,
@@ -82,7 +84,7 @@ impl Lane<'_> {
         wanted: &impl Fn(usize) -> bool,
         mut sink: impl FnMut(usize, &Parts),
     ) {
-        let Chunk { forecaster, along, knots, across, first, time } = *chunk;
+        let Chunk { forecaster, along, knots, across, lifted, first, time } = *chunk;
         let (column, scaler, voice) = (&forecaster.columns()[self.index], &forecaster.config().scaler, forecaster.voice());
         let Desk { room, parts, knots: of_knots, known } = desk;
         let mut fresh = self.fresh_nd.chunks_exact(self.hidden_d.len());
@@ -97,7 +99,7 @@ impl Lane<'_> {
                 let (row, width, there) = (start + place, forecaster.across(), !value.is_nan());
                 let across = across.get(row * width..(row + 1) * width).unwrap_or_default();
                 let from = Place { along, column: self.index, passed: row + 1, across };
-                self.history.push(column.standardise(value), scaler);
+                lifted.push(self.index, row, &mut self.history, column.standardise(value), scaler);
                 if let Some(fresh) = there.then(|| fresh.next()).flatten() {
                     self.hidden_d.copy_from_slice(fresh);
                 }
@@ -238,8 +240,10 @@ impl Predictor {
                 offsets[index + 1] = offsets[index] + values.iter().filter(|value| !value.is_nan()).count();
             }
             let before = self.columns.clone();
-            let across = self.across(&values, |row| self.following.is_some() || wanted(first + row));
-            self.show(&values, &offsets, &mut features, &mut gaps);
+            let of = |column: usize, value: f64| forecaster.columns()[column].standardise(value);
+            let lifted = self.watching.as_mut().map(|watching| watching.ahead(&before, &values, of)).unwrap_or_default();
+            let across = self.across(&values, &lifted, |row| self.following.is_some() || wanted(first + row));
+            self.show(&values, &lifted, &offsets, &mut features, &mut gaps);
             let heard = offsets[count];
             let gaps = if gaps[..heard].iter().all(|&gap| gap == 0) { &[] } else { &gaps[..heard] };
             let hidden = &mut hidden[..heard * width];
@@ -272,7 +276,15 @@ impl Predictor {
                 hidden_d,
                 learner: learners.as_mut().and_then(Iterator::next),
             });
-            let chunk = Chunk { forecaster: &forecaster, along: &self.along, knots, across: &across, first, time: self.samples };
+            let chunk = Chunk {
+                forecaster: &forecaster,
+                along: &self.along,
+                knots,
+                across: &across,
+                lifted: &lifted,
+                first,
+                time: self.samples,
+            };
             speak(&chunk, &mut lanes.collect::<Vec<_>>());
             (0..count).for_each(|index| self.along.pass(covariates, index, len));
             self.samples += len as u64;
@@ -297,15 +309,17 @@ impl Predictor {
     }
 
     /// What lies across the columns after each of some rows, as far as it is `wanted`; nothing where nobody looks at it.
-    fn across(&self, values: &[&[f64]], wanted: impl Fn(usize) -> bool) -> Vec<f32> {
+    fn across(&self, values: &[&[f64]], lifted: &Lifted, wanted: impl Fn(usize) -> bool) -> Vec<f32> {
         let (width, rows) = (self.forecaster.across(), values[0].len());
         if width == 0 || !(0..rows).any(&wanted) {
             return Vec::new();
         }
         let (mut histories, mut across) = (self.columns.clone(), vec![0.0; rows * width]);
         for (row, across) in across.chunks_exact_mut(width).enumerate() {
-            for ((history, column), values) in histories.iter_mut().zip(self.forecaster.columns()).zip(values) {
-                history.push(column.standardise(values[row]), &self.forecaster.config().scaler);
+            for (index, ((history, column), values)) in
+                histories.iter_mut().zip(self.forecaster.columns()).zip(values).enumerate()
+            {
+                lifted.push(index, row, history, column.standardise(values[row]), &self.forecaster.config().scaler);
             }
             if wanted(row) {
                 look_across(&self.forecaster, &histories, across);
@@ -315,7 +329,7 @@ impl Predictor {
     }
 
     /// Takes some rows into the histories: what the network is shown of them, and the samples missing before each.
-    fn show(&mut self, values: &[&[f64]], offsets: &[usize], features: &mut [f32], gaps: &mut [usize]) {
+    fn show(&mut self, values: &[&[f64]], lifted: &Lifted, offsets: &[usize], features: &mut [f32], gaps: &mut [usize]) {
         let (forecaster, along) = (&*self.forecaster, &self.along);
         let (scaler, covariates, config) =
             (&forecaster.config().scaler, forecaster.covariates(), &forecaster.config().covariates);
@@ -325,7 +339,7 @@ impl Predictor {
         if mixed > 0 {
             for (index, mut history) in self.columns.iter().cloned().enumerate() {
                 for (row, &value) in values[index].iter().enumerate() {
-                    history.push(forecaster.columns()[index].standardise(value), scaler);
+                    lifted.push(index, row, &mut history, forecaster.columns()[index].standardise(value), scaler);
                     shown[row * mixed + index] = history.shown(scaler);
                 }
             }
@@ -342,7 +356,7 @@ impl Predictor {
             let mut places = features.chunks_exact_mut(inputs).zip(gaps);
             for (row, &value) in values[index].iter().enumerate() {
                 let missed = history.missed() as usize;
-                history.push(forecaster.columns()[index].standardise(value), scaler);
+                lifted.push(index, row, history, forecaster.columns()[index].standardise(value), scaler);
                 if let Some((features, gap)) = (!value.is_nan()).then(|| places.next()).flatten() {
                     let (beside, taps) = features.split_at_mut(config.count());
                     let (own, beside) = beside.split_at_mut(config.own());

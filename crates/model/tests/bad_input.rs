@@ -198,7 +198,7 @@ fn files() {
         let at = good.windows(from.len()).position(|part| part == from.as_bytes()).expect("in the header");
         [&good[..at], to.as_bytes(), &good[at + from.len()..]].concat()
     };
-    check(&text(r#"\"format_version\":7"#, r#"\"format_version\":0"#), &["format_version", "expected 11", "found 0"]);
+    check(&text(r#"\"format_version\":7"#, r#"\"format_version\":0"#), &["format_version", "expected 12", "found 0"]);
     check(&text(r#""foretoken""#, r#""foretokeN""#), &["expected a foretoken model", "another safetensors file"]);
     check(&text(r#""network.head""#, r#""network.hexd""#), &["tensor `head`", "found none"]);
     check(&text("checksum", "checksun"), &["tensor `checksum`", "expected one, found none"]);

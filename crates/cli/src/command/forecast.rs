@@ -10,7 +10,8 @@ use crate::{
 };
 use foretoken_data::{Signal, Values};
 use foretoken_model::{
-    Beside, Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, predictor::Parts,
+    Beside, Column, Forecast, Forecaster, Predictor, Registry, Replay, Trace, file::write_atomically, jumps::Followed,
+    predictor::Parts,
 };
 use std::{
     path::{Path, PathBuf},
@@ -90,6 +91,8 @@ pub struct After {
     pub linear: Option<Vec<Vec<f64>>>,
     /// By column, how many of the newest samples lie below and above the 80% interval that was said of them a step before.
     pub strays: Vec<[usize; 2]>,
+    /// By column, the jumps that the look-back has, by the rows they came with.
+    pub followed: Vec<Vec<(u64, Followed)>>,
 }
 
 /// Newest samples that are held against what was said of them, and how many to one side tell that the forecast does not follow.
@@ -119,7 +122,20 @@ pub fn after(mut stream: Predictor, columns: &[&[f64]]) -> Result<After, CliErro
     stream.advance_many(columns, |row| row + NEWEST >= last, sink, None)?;
     let mut forecast = stream.forecast_buffer();
     stream.predict(&mut forecast)?;
-    Ok(After { forecast, linear: spoke.then_some(linear), strays })
+    let followed = (0..columns.len()).map(|column| stream.followed(column).collect()).collect();
+    Ok(After { forecast, linear: spoke.then_some(linear), strays, followed })
+}
+
+/// A jump that was followed, in words.
+pub fn told(column: &Column, jump: &Followed, at: &str) -> String {
+    let [by, lifted] = [jump.by, jump.lifted].map(|standardised| table::figure(standardised * column.deviation));
+    if jump.lifted.abs() < 0.5 * jump.by.abs() {
+        format!("a jump of {by} at {at} ended a pulse: its samples are taken for what the level has been since")
+    } else {
+        format!(
+            "a jump of {by} at {at}, as none before it was, and the level has stayed: samples before it are taken for {lifted} higher"
+        )
+    }
 }
 
 /// A forecast as long CSV: stamp, column, point, quantiles.
@@ -283,7 +299,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if arguments.data.is_none() && seen == 0 && state::is_kept(&model) {
         remark!("the file no longer begins with the rows that {} was trained on", model.display());
     }
-    let After { forecast, linear, strays } =
+    let After { forecast, linear, strays, followed } =
         after(stream, &signal.slice(seen..rows)).map_err(|error| CliError::file(path, error))?;
     for (name, [below, above]) in signal.names.iter().zip(&strays) {
         let (count, side) = if below > above { (below, "below") } else { (above, "above") };
@@ -292,6 +308,11 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
                 "{name}: {count} of the newest {NEWEST} values lie {side} the 80% interval that is forecast for each from those before it: \
                  what follows may, too, as it does not go on as what was learned"
             );
+        }
+    }
+    for (column, followed) in forecaster.columns().iter().zip(&followed) {
+        for (row, jump) in followed {
+            remark!("{}: {}", column.name, told(column, jump, &signal.stamps.at(*row as usize)));
         }
     }
     let next = signal.stamps.after(rows, longest);

@@ -98,6 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     let config = toml::to_string(forecaster.config()).map_err(|error| CliError::file(&arguments.model, error))?;
     table::show_bounds(forecaster.columns())?;
+    table::show_jumps(forecaster.columns())?;
     table::show_limits(&[forecaster.columns(), &forecaster.covariates().past].concat())?;
     say!("\n{config}")?;
     let Some(Seen { signal, rows, regimes, timelines }) = seen else { return Ok(()) };

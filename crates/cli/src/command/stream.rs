@@ -413,6 +413,14 @@ impl Lines<'_> {
             }
         }
         place.stamped = self.parser.stamped();
+        let newest = predictor.samples().saturating_sub(1);
+        for (index, column) in predictor.forecaster().columns().iter().enumerate() {
+            // It is told with the sample that makes sure.
+            if let Some((at, jump)) = predictor.followed(index).last().filter(|(_, jump)| jump.is_of(predictor.seen(index))) {
+                let at = format!("the sample {} before this one", count(newest - at, "line"));
+                remark!("line:{number}: {}: {}", column.name, super::forecast::told(column, &jump, &at));
+            }
+        }
         if let Some(found) = place.clock.seconds()
             && let Some(learned) = self.step.take()
             && differ(Some(learned), Some(found))

@@ -1,9 +1,9 @@
 //! `forecast`, with a model and without.
 
 use crate::{
-    TRAINED,
+    TRAINED, bits,
     common::{SMALL, csv},
-    forecast_of_all_rows, foretoken, refused, stdout,
+    forecast_of_all_rows, foretoken, refused, stdout, with_input,
 };
 
 #[test]
@@ -252,4 +252,43 @@ fn a_forecast_is_not_written_over_its_data_nor_into_no_folder() {
         let piped = stdout(&foretoken(&["forecast", "out", "data.csv", "--out", "/dev/stdout"], folder));
         assert_eq!(piped.lines().count(), 1 + 2 * 8);
     }
+}
+
+#[test]
+fn a_level_that_has_changed_is_followed_and_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let noise = |row: usize| (row * 7919 % 1009) as f64 / 1009.0;
+    let file = |rows: usize, at: usize| {
+        let value = |row: usize| 50.0 + 10.0 * (row as f64 * 0.26).sin() + noise(row) + if row < at { 0.0 } else { 60.0 };
+        "t,a\n".to_string() + &(0..rows).map(|row| format!("{row},{}\n", value(row))).collect::<String>()
+    };
+    std::fs::write(folder.join("data.csv"), file(1200, 1200)).unwrap();
+    let arguments = ["forecast", "data.csv", "--horizon", "12", "--minutes", "0"];
+    let told = String::from_utf8_lossy(&foretoken(&arguments, folder).stderr).into_owned();
+    assert!(!told.contains("jump of"), "{told}");
+    let shown = stdout(&foretoken(&["inspect", "runs/data-12"], folder));
+    assert!(shown.contains("a jump is followed where the next sample is off by more than about: a "), "{shown}");
+    // Ten samples of a new level.
+    std::fs::write(folder.join("shifted.csv"), file(1210, 1200)).unwrap();
+    let output = foretoken(&["forecast", "runs/data-12", "shifted.csv"], folder);
+    let (csv, told) = (stdout(&output), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(
+        told.contains("a: a jump of ") && told.contains(" at 1200, as none before it was, and the level has stayed"),
+        "{told}"
+    );
+    let points: Vec<f64> = csv.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
+    let truth = |step: usize| 110.5 + 10.0 * ((1210 + step) as f64 * 0.26).sin();
+    let worst = points.iter().enumerate().map(|(step, point)| (point - truth(step)).abs()).fold(0.0, f64::max);
+    assert!(points.len() == 12 && worst < 6.0, "{worst} {points:?}");
+    // Live it is told once, with the sample that makes sure, and the forecast is the same.
+    let live = with_input(&["stream", "runs/data-12"], folder, file(1210, 1200).as_bytes());
+    let said = String::from_utf8_lossy(&live.stderr).into_owned();
+    assert_eq!(said.matches("a jump of ").count(), 1, "{said}");
+    assert!(said.contains("line:1205: a: a jump of ") && said.contains("the sample 3 lines before this one"), "{said}");
+    assert_eq!(bits(stdout(&live).lines().last().unwrap()), crate::points(&csv));
+    // There is none without a linear expert.
+    let run = SMALL.replace("season = 24", "season = 24\njumps = true").replace("linear = { lookback = 48 }\n", "");
+    std::fs::write(folder.join("run.toml"), run).unwrap();
+    refused(&["train", "run.toml"], folder, &["run.toml: data.jumps: expected a linear expert and a scaler of a window"]);
 }

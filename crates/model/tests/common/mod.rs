@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use foretoken_model::{
-    Blueprint, Bounds, Column, Covariates, Forecaster, ForecasterConfig, LayerConfig, Registry,
+    Blueprint, Bounds, Column, Covariates, Forecaster, ForecasterConfig, Jump, LayerConfig, Registry,
     linear_expert::{CorrectionConfig, LinearConfig, LinearWeights, ProfileConfig, SomeMaps, StructuralConfig},
     preset::{self, Size},
     response::Response,
@@ -51,6 +51,10 @@ pub fn forecaster_within(config: &ForecasterConfig, seed: u64, bounds: Bounds) -
     weights.iter_mut().enumerate().for_each(|(place, weight)| *weight += 0.05 * (place as f32).sin());
     let mut columns = ["load", "oil"].map(|name| Column::new(name, 23.0, 3.5)).to_vec();
     columns[0].bounds = bounds;
+    // So small that jumps are tried and followed all the time.
+    if config.linear.as_ref().is_some_and(|linear| linear.structural.is_some()) {
+        columns.iter_mut().for_each(|column| column.jump = Some(Jump { scale: 0.02, limit: 2.0 }));
+    }
     let some = |inputs: usize, column: usize, horizon: usize| match inputs {
         0 => SomeMaps::default(),
         _ => SomeMaps { columns: vec![column], maps_kih: (0..inputs * horizon).map(|i| 0.04 * (i as f32 * 0.9).cos()).collect() },
