@@ -37,13 +37,8 @@ pub fn forget(folder: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Whether the run of a model has left one.
-pub fn is_kept(model: &Path) -> bool {
-    folder_of(model).join(FILE).exists()
-}
-
 /// A stream that stands where the model's run has left one, if that was after the same rows and `left` or more follow, or else at its beginning; it is told
-/// what lies beside the rest.
+/// what lies beside the rest. Where the rows should be the run's own it is said that they are not.
 ///
 /// # Errors
 /// As [`Predictor::tell`].
@@ -53,6 +48,7 @@ pub fn resume(
     columns: &[&[f64]],
     beside: &Beside<'_>,
     left: usize,
+    is_own: bool,
 ) -> Result<Predictor, ModelError> {
     let mut stream = predictor(forecaster);
     let path = folder_of(model).join(FILE);
@@ -63,6 +59,7 @@ pub fn resume(
                     remark!("{}: {error}; all rows are gone through instead", path.display());
                 }
             }
+            Ok(_) if is_own => remark!("the file no longer begins with the rows that {} was trained on", model.display()),
             Ok(_) => {}
             Err(error) => remark!("{}: {error}; all rows are gone through instead", path.display()),
         }

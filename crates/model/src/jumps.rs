@@ -286,28 +286,31 @@ fn grown(scale: f64, error: f64) -> f64 {
     (scale + RATE * (TO_DEVIATION * error.abs().min(LARGEST * scale) - scale)).max(SMALLEST)
 }
 
-/// The limits of columns, from values up to those that nothing is known of yet, standardised by them; none of a column of few.
+/// The limits of columns, from their values up to those that nothing is known of yet, standardised; none of a column of few. A stream of these very values, which
+/// begins with the scale that they end with, has no jump.
 pub fn limits(linear: &LinearExpert, scaler: &ScalerConfig, memory: usize, columns: &[&[f64]]) -> Vec<Option<Jump>> {
     let first = linear.at(&[0]);
     let of = |(column, values): (usize, &&[f64])| {
         let (mut history, mut sight) = (ColumnHistory::new(memory, scaler), Sight::new(&first));
-        let (mut early, mut scale, mut largest, mut count) = (0.0, 0.0, 0.0f64, 0);
+        // With the samples missing before it.
+        let mut errors = Vec::new();
         for &value in *values {
-            let expected = if value.is_nan() || history.missed() > MISSED { None } else { sight.next(&first, column, &history) };
-            if let Some(error) = expected.map(|expected| value - expected) {
-                count += 1;
-                let missed = history.missed();
-                if count <= FIRST {
-                    early += error.abs();
-                    scale = (TO_DEVIATION * early / count as f64).max(SMALLEST);
-                } else {
-                    largest = largest.max(error.abs() / (scale * ((1 + missed) as f64).sqrt()));
-                    scale = if missed == 0 { grown(scale, error) } else { scale };
-                }
-            }
+            let missed = history.missed();
+            let expected = if value.is_nan() || missed > MISSED { None } else { sight.next(&first, column, &history) };
+            errors.extend(expected.map(|expected| (value - expected, missed)));
             history.push(value, scaler);
         }
-        (count >= 2 * FIRST).then_some(Jump { scale, limit: LIMIT.max(BEYOND * largest) })
+        let (early, late) = errors.split_at_checked(FIRST).filter(|(_, late)| late.len() >= FIRST)?;
+        let begun = TO_DEVIATION * early.iter().map(|(error, _)| error.abs()).sum::<f64>() / FIRST as f64;
+        let after = |scale: f64, &(error, missed): &(f64, u64)| if missed == 0 { grown(scale, error) } else { scale };
+        let scale = late.iter().fold(begun.max(SMALLEST), after);
+        let ratio = |scale: &mut f64, error: &(f64, u64)| {
+            let ratio = error.0.abs() / (*scale * ((1 + error.1) as f64).sqrt());
+            *scale = after(*scale, error);
+            Some(ratio)
+        };
+        let largest = errors.iter().scan(scale, ratio).fold(0.0, f64::max);
+        Some(Jump { scale, limit: LIMIT.max(BEYOND * largest) })
     };
     columns.par_iter().enumerate().map(of).collect()
 }
@@ -445,6 +448,11 @@ mod tests {
         // What they did once is no jump, and few rows say nothing.
         let wild = of(&signal(600, |row| f64::from(u8::from(row == 500)) * 5.0)).unwrap();
         assert!(wild.limit > 50.0, "{wild:?}");
+        // Rows that end much quieter than they begin have none themselves.
+        let calmer =
+            signal(900, |row| if row < 300 { ((row * 31 % 17) as f64 - 8.0) * if row > 200 { 0.4 } else { 0.1 } } else { 0.0 });
+        let limit = of(&calmer).unwrap();
+        assert!(limit.limit > LIMIT && error(Some(limit), &calmer, 10).1.is_empty(), "{limit:?}");
         assert_eq!(of(&signal(SPAN + 2 * FIRST - 1, |_| 0.0)), None);
         assert!(of(&signal(SPAN + 2 * FIRST, |_| 0.0)).is_some());
     }

@@ -130,10 +130,10 @@ pub fn after(mut stream: Predictor, columns: &[&[f64]]) -> Result<After, CliErro
 pub fn told(column: &Column, jump: &Followed, at: &str) -> String {
     let [by, lifted] = [jump.by, jump.lifted].map(|standardised| table::figure(standardised * column.deviation));
     if jump.lifted.abs() < 0.5 * jump.by.abs() {
-        format!("a jump of {by} at {at} ended a pulse: its samples are taken for what the level has been since")
+        format!("a jump of {by} {at} ended a pulse: its samples are taken for what the level has been since")
     } else {
         format!(
-            "a jump of {by} at {at}, as none before it was, and the level has stayed: samples before it are taken for {lifted} higher"
+            "a jump of {by} {at}, as none before it was, and the level has stayed: samples before it are taken for {lifted} higher"
         )
     }
 }
@@ -201,6 +201,12 @@ fn check_known(signal: &Signal, rows: usize, steps: usize, horizon: usize) -> Re
     Ok(())
 }
 
+/// The first of some names, and how many more there are.
+fn few(names: &[String]) -> String {
+    let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
+    names[..names.len().min(NAMED)].join(", ") + &more
+}
+
 /// Says what a forecast after so many rows lacks.
 fn remark_on(forecaster: &Forecaster, signal: &Signal, rows: usize) {
     let (horizon, lookback) = (forecaster.config().horizon, forecaster.blueprint().lookback());
@@ -208,21 +214,19 @@ fn remark_on(forecaster: &Forecaster, signal: &Signal, rows: usize) {
         remark!("the forecast stands on {}, and the model looks back on {lookback}", table::count(rows as u64, "row"));
     }
     let empty = signal.names.iter().zip(&signal.columns).filter(|(_, column)| column[..rows].iter().all(|value| value.is_nan()));
-    let empty: Vec<&str> = empty.map(|(name, _)| name.as_str()).collect();
+    let empty: Vec<String> = empty.map(|(name, _)| name.clone()).collect();
     if !empty.is_empty() {
-        let more = if empty.len() > NAMED { format!(" and {} more", empty.len() - NAMED) } else { String::new() };
-        remark!("no value at all, and so no forecast: {}{more}", empty[..empty.len().min(NAMED)].join(", "));
+        remark!("no value at all, and so no forecast: {}", few(&empty));
     }
     let after = |(name, column): (&String, &Values)| {
         ended(column, rows, horizon).map(|last| format!("{name} (after {})", signal.stamps.at(last)))
     };
     let ended: Vec<String> = signal.names.iter().zip(&signal.columns).filter_map(after).collect();
     if !ended.is_empty() {
-        let more = if ended.len() > NAMED { format!(" and {} more", ended.len() - NAMED) } else { String::new() };
         remark!(
-            "no values in the last {} or more, and forecast from the last row all the same: {}{more}",
+            "no values in the last {} or more, and forecast from the last row all the same: {}",
             table::count(horizon as u64, "row"),
-            ended[..ended.len().min(NAMED)].join(", ")
+            few(&ended)
         );
     }
 }
@@ -287,7 +291,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     short.iter_mut().zip(&padded).for_each(|(values, padded)| **values = padded);
     let (columns, beside) = (signal.slice(0..rows), Beside { past, known });
     let stream = match replay {
-        None => state::resume(&model, &forecaster, &columns, &beside, NEWEST + 1),
+        None => state::resume(&model, &forecaster, &columns, &beside, NEWEST + 1, arguments.data.is_none()),
         // A trace begins with the first row.
         Some(_) => {
             let mut stream = predictor(&forecaster);
@@ -296,9 +300,6 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let stream = stream.map_err(|error| CliError::file(path, error))?;
     let seen = stream.samples() as usize;
-    if arguments.data.is_none() && seen == 0 && state::is_kept(&model) {
-        remark!("the file no longer begins with the rows that {} was trained on", model.display());
-    }
     let After { forecast, linear, strays, followed } =
         after(stream, &signal.slice(seen..rows)).map_err(|error| CliError::file(path, error))?;
     for (name, [below, above]) in signal.names.iter().zip(&strays) {
@@ -312,7 +313,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     for (column, followed) in forecaster.columns().iter().zip(&followed) {
         for (row, jump) in followed {
-            remark!("{}: {}", column.name, told(column, jump, &signal.stamps.at(*row as usize)));
+            remark!("{}: {}", column.name, told(column, jump, &format!("at {}", signal.stamps.at(*row as usize))));
         }
     }
     let next = signal.stamps.after(rows, longest);

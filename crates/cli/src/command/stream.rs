@@ -417,7 +417,7 @@ impl Lines<'_> {
         for (index, column) in predictor.forecaster().columns().iter().enumerate() {
             // It is told with the sample that makes sure.
             if let Some((at, jump)) = predictor.followed(index).last().filter(|(_, jump)| jump.is_of(predictor.seen(index))) {
-                let at = format!("the sample {} before this one", count(newest - at, "line"));
+                let at = format!("{} before this one", count(newest - at, "sample"));
                 remark!("line:{number}: {}: {}", column.name, super::forecast::told(column, &jump, &at));
             }
         }

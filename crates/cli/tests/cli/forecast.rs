@@ -285,7 +285,7 @@ fn a_level_that_has_changed_is_followed_and_told_of() {
     let live = with_input(&["stream", "runs/data-12"], folder, file(1210, 1200).as_bytes());
     let said = String::from_utf8_lossy(&live.stderr).into_owned();
     assert_eq!(said.matches("a jump of ").count(), 1, "{said}");
-    assert!(said.contains("line:1205: a: a jump of ") && said.contains("the sample 3 lines before this one"), "{said}");
+    assert!(said.contains("line:1205: a: a jump of ") && said.contains(" 3 samples before this one, as none"), "{said}");
     assert_eq!(bits(stdout(&live).lines().last().unwrap()), crate::points(&csv));
     // There is none without a linear expert.
     let run = SMALL.replace("season = 24", "season = 24\njumps = true").replace("linear = { lookback = 48 }\n", "");

@@ -8,7 +8,7 @@ use crate::{
 use std::path::Path;
 
 /// The names of the value columns that hold numbers and of those that hold none, as text and truths are none, in the order of the file: a column holds numbers
-/// if a field of it is a finite one, or all are missing. Of a wide file they are the series; of a long one its column of values. Stamps are not looked at.
+/// if a field of it is a finite one, or one to its writer (`1,234.5`, which reading refuses), or all are missing. Of a wide file they are the series; of a long one its column of values. Stamps are not looked at.
 ///
 /// # Errors
 /// An unreadable file, a header or options that do not fit it, ragged rows above the one where that is known of all columns.
