@@ -275,7 +275,7 @@ impl DataConfig {
         for (column, limits) in own.columns.iter_mut().zip(&own.signal.limits) {
             column.limits = finite(*limits);
         }
-        // Further files have the hours of this one, and the order of its dates.
+        // Further files have the hours of this one, and the order of its dates. Decimals each shows by itself.
         let read = ReadOptions { hours: Some(own.audit.hours), dates: self.read.dates.or(own.audit.dates), ..self.read.clone() };
         Ok(Prepared { also: Self { read, ..self.clone() }.read_also(&own)?, ..own })
     }

@@ -139,7 +139,8 @@ fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), C
         );
         return Err(CliError::file(&path, problem));
     }
-    let options = &ReadOptions { hours: run.data.read.hours, dates: run.data.read.dates, ..options.clone() };
+    let ReadOptions { hours, dates, decimal, .. } = run.data.read;
+    let options = &ReadOptions { hours, dates, decimal, ..options.clone() };
     let (signal, audit) = read_series(data, options, numeric(data, options, false)?.as_deref())?;
     let made = std::fs::read_to_string(folder.join(RUN)).unwrap_or_default();
     if let Some(step) = made.lines().next().and_then(|line| line.split_once(EVERY)).map(|(_, step)| step)

@@ -1,6 +1,6 @@
 //! What was found in a file and what was done about it.
 
-use crate::{DateOrder, Hours};
+use crate::{DateOrder, Decimal, Hours};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,6 +23,8 @@ pub struct Audit {
     pub hours: Hours,
     /// The order of dates, where these have the year last.
     pub dates: Option<DateOrder>,
+    /// What stands before decimals, where that is a comma.
+    pub decimal: Option<Decimal>,
     /// What was found, by kind, then by column.
     pub findings: Vec<Finding>,
 }
@@ -52,6 +54,8 @@ pub enum FindingKind {
     DayFirst,
     /// Dates with the year last, read with the month first.
     MonthFirst,
+    /// Numbers with a decimal comma, or points between thousands.
+    DecimalComma,
     /// Rows earlier than one before them: of a long file, or all but the first of a wide one that has the newest first.
     Reordered,
     /// Rows that are not within the hours that rows are of.
@@ -86,6 +90,7 @@ impl FindingKind {
             Self::Numbered => ["numbers of rows, before the stamps", "left out"],
             Self::DayFirst => ["dates with the year last", "read with the day first"],
             Self::MonthFirst => ["dates with the year last", "read with the month first"],
+            Self::DecimalComma => ["numbers with a decimal comma", "read with a point"],
             Self::Reordered => ["rows out of order", "sorted"],
             Self::Outside => ["rows outside of the hours", "left out"],
             Self::Snapped => ["stamps off the grid", "moved to a regular step"],
@@ -172,6 +177,7 @@ mod tests {
             seconds: None,
             hours: Hours::ALWAYS,
             dates: None,
+            decimal: None,
             findings: ledger.close(),
         };
         assert!(!audit.is_clean());

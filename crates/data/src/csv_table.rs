@@ -1,7 +1,7 @@
 //! CSV as rows of text, a line of it in memory at a time. Bytes that are not UTF-8 are read as Latin-1.
 
 use crate::{
-    DataError, dates, number, stamps,
+    DataError, Decimal, dates, dialect, number, stamps,
     table::{Field, Header, Rows, fault},
 };
 use std::{
@@ -9,20 +9,23 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
-
-/// What others put between fields.
-const SEPARATORS: [(char, &str); 3] = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
 
 /// A CSV file.
 pub(crate) struct Csv {
     path: PathBuf,
     pub header: Header,
+    separator: char,
+    told: Option<Decimal>,
+    /// As the rows tell, once they are asked.
+    decimal: OnceLock<Decimal>,
 }
 
 impl Csv {
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let mut reader = reader(path)?;
+    pub fn open(path: &Path, decimal: Option<Decimal>) -> Result<Self, DataError> {
+        let separator = separator(path)?;
+        let mut reader = reader(path, separator)?;
         let names = reader.headers().map_err(|error| fault(path, "CSV", error.to_string()))?.clone();
         let blank = |record: &csv::StringRecord| record.len() < 2 && record.iter().all(|field| field.trim().is_empty());
         if blank(&names) && reader.records().all(|record| record.is_ok_and(|record| blank(&record))) {
@@ -30,69 +33,103 @@ impl Csv {
         }
         // Columns may be numbered.
         if names.iter().all(|name| name.parse::<f64>().is_ok()) || names.get(0).is_some_and(dates::is_stamp) {
-            let found = format!("`{}`", names.iter().collect::<Vec<_>>().join(","));
+            let found = format!("`{}`", written(&names, separator));
             return Err(fault(path, "a header with column names on line 1", found));
         }
-        if let Some(found) = commented(path, &names)? {
+        if let Some(found) = commented(path, &names, separator)? {
             return Err(found);
         }
-        if let (1, Some(line)) = (names.len(), names.get(0))
-            && let Some((_, others)) = SEPARATORS.iter().find(|(sign, _)| line.contains(*sign))
-        {
-            return Err(fault(path, "fields separated by commas", format!("{others} and no comma on line 1")));
-        }
         if names.len() > 1 && names.iter().next_back() == Some("") {
-            let found = format!("`` as column {}, the last: the lines end in a comma", names.len());
+            let found = format!("`` as column {}, the last: the lines end in `{}`", names.len(), separator.escape_default());
             return Err(fault(path, "column names that are neither empty nor doubled", found));
         }
         let header = Header::new(path, names.iter().map(String::from).collect())?;
-        Ok(Self { path: path.into(), header })
+        Ok(Self { path: path.into(), header, separator, told: decimal, decimal: OnceLock::new() })
     }
 
     pub fn rows(&self) -> Result<CsvRows<'_>, DataError> {
-        Ok(CsvRows { csv: self, reader: reader(&self.path)?, record: csv::StringRecord::new() })
+        let decimal = self.decimal()?;
+        Ok(CsvRows { csv: self, decimal, reader: reader(&self.path, self.separator)?, record: csv::StringRecord::new() })
     }
+
+    /// What stands before decimals: a point where that is told, or where commas separate fields and nothing is; else what the first number says that can be meant in one way
+    /// alone, what is told where there is none.
+    pub fn decimal(&self) -> Result<Decimal, DataError> {
+        if let Some(decimal) = self.decimal.get() {
+            return Ok(*decimal);
+        }
+        let mut found = None;
+        if self.told == Some(Decimal::Comma) || self.separator != ',' && self.told.is_none() {
+            let (mut reader, mut record) = (reader(&self.path, self.separator)?, csv::StringRecord::new());
+            // What is wrong with a row is found where it is read.
+            while found.is_none() && matches!(reader.read_record(&mut record), Ok(true)) {
+                found = record.iter().find_map(|field| Decimal::of(field.trim()));
+            }
+        }
+        Ok(*self.decimal.get_or_init(|| found.or(self.told).unwrap_or(Decimal::Point)))
+    }
+}
+
+/// A line of these fields.
+fn written(fields: &csv::StringRecord, separator: char) -> String {
+    fields.iter().collect::<Vec<_>>().join(&separator.to_string())
+}
+
+/// What separates the fields of a file, as it tells or its first line that is not blank shows.
+fn separator(path: &Path) -> Result<char, DataError> {
+    let io = |source| DataError::Io { path: path.into(), source };
+    let mut lines = Lines::new(File::open(path).map_err(io)?);
+    while lines.next_line().map_err(io)? {
+        if !lines.text.trim().is_empty() {
+            return Ok(lines.told.unwrap_or_else(|| dialect::separator(&lines.text, None)));
+        }
+    }
+    Ok(',')
 }
 
 /// What is wrong where the first line is a comment, from `#` on, and no header: it has one field, or more or fewer than the next line, or that one is a
 /// comment, too, or looks like the header.
-fn commented(path: &Path, names: &csv::StringRecord) -> Result<Option<DataError>, DataError> {
+fn commented(path: &Path, names: &csv::StringRecord, separator: char) -> Result<Option<DataError>, DataError> {
     if !names.get(0).is_some_and(|first| first.starts_with('#')) {
         return Ok(None);
     }
-    let mut reader = reader(path)?;
+    let mut reader = reader(path, separator)?;
     let next = reader.records().next().and_then(Result::ok).map(|mut next| {
         next.trim();
         next
     });
-    let is_value = |field: &str| number::finite_or_missing(field).is_some() || stamps::parse(field).is_some();
-    let separated = names.len() == 1 && SEPARATORS.iter().any(|(sign, _)| names[0].contains(*sign));
+    let is_value = |field: &str| {
+        number::finite_or_missing(field).is_some() || dialect::comma(field).is_some() || stamps::parse(field).is_some()
+    };
     let goes_on = |next: csv::StringRecord| {
-        next.len() == names.len() && !next[0].starts_with('#') && (separated || next.len() > 1 && next.iter().any(is_value))
+        next.len() == names.len() && !next[0].starts_with('#') && next.len() > 1 && next.iter().any(is_value)
     };
     if next.is_some_and(goes_on) {
         return Ok(None);
     }
     let line = reader.get_mut().line(0);
-    let found = format!("`{}` on line {line}", names.iter().collect::<Vec<_>>().join(","));
+    let found = format!("`{}` on line {line}", written(names, separator));
     Ok(Some(fault(path, "a header with column names, and no comment above it", found)))
 }
 
-fn reader(path: &Path) -> Result<csv::Reader<Lines>, DataError> {
+fn reader(path: &Path, separator: char) -> Result<csv::Reader<Lines>, DataError> {
     let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-    Ok(csv::ReaderBuilder::new().has_headers(true).flexible(true).trim(csv::Trim::Headers).from_reader(Lines::new(file)))
+    let mut options = csv::ReaderBuilder::new();
+    options.has_headers(true).flexible(true).trim(csv::Trim::Headers).delimiter(separator as u8);
+    Ok(options.from_reader(Lines::new(file)))
 }
 
 /// The lines under the header.
 pub(crate) struct CsvRows<'a> {
     csv: &'a Csv,
+    decimal: Decimal,
     reader: csv::Reader<Lines>,
     record: csv::StringRecord,
 }
 
 impl Rows for CsvRows<'_> {
     fn advance(&mut self) -> Result<Option<u64>, DataError> {
-        let Csv { path, header } = self.csv;
+        let Csv { path, header, .. } = self.csv;
         if !self.reader.read_record(&mut self.record).map_err(|error| fault(path, "CSV", error.to_string()))? {
             return Ok(None);
         }
@@ -106,7 +143,14 @@ impl Rows for CsvRows<'_> {
     }
 
     fn field(&self, column: usize) -> Field<'_> {
-        Field::Text(self.record[column].trim())
+        let text = self.record[column].trim();
+        // Digits alone are the same either way.
+        let may_differ = self.decimal == Decimal::Comma && text.bytes().any(|byte| !byte.is_ascii_digit());
+        if may_differ && (dialect::comma(text).is_some() || number::finite(text).is_some()) {
+            Field::Comma(text)
+        } else {
+            Field::Text(text)
+        }
     }
 
     fn foreign(&self) -> Option<(usize, u64)> {
@@ -126,6 +170,8 @@ struct Lines {
     /// Where lines that are not blank begin, and their numbers: those of the records to come, at least.
     starts: VecDeque<(u64, u64)>,
     foreign: (usize, u64),
+    /// What the first line says that separates fields, if it says that and is no header.
+    told: Option<char>,
 }
 
 impl Lines {
@@ -139,7 +185,36 @@ impl Lines {
             before: 0,
             starts: VecDeque::new(),
             foreign: (0, 0),
+            told: None,
         }
+    }
+
+    /// Goes to the next line that is read; whether there is one.
+    fn next_line(&mut self) -> io::Result<bool> {
+        loop {
+            self.before += self.text.len() as u64;
+            (self.given, self.number) = (0, self.number + 1);
+            self.raw.clear();
+            self.text.clear();
+            self.file.read_until(b'\n', &mut self.raw)?;
+            for chunk in self.raw.utf8_chunks() {
+                self.text.push_str(chunk.valid());
+                self.text.extend(chunk.invalid().iter().map(|&byte| char::from(byte)));
+                if !chunk.invalid().is_empty() {
+                    let first = if self.foreign.0 == 0 { self.number } else { self.foreign.1 };
+                    self.foreign = (self.foreign.0 + chunk.invalid().len(), first);
+                }
+            }
+            if self.number > 1 || dialect::told(&self.text).is_none() {
+                break;
+            }
+            self.told = dialect::told(&self.text);
+            self.text.clear();
+        }
+        if let Some(at) = self.text.bytes().position(|byte| !b"\r\n".contains(&byte)) {
+            self.starts.push_back((self.before + at as u64, self.number));
+        }
+        Ok(!self.text.is_empty())
     }
 
     /// The line of the record that follows the byte `start`: a record's position is the end of the one before, which leaves out a line feed after a
@@ -155,22 +230,7 @@ impl Lines {
 impl Read for Lines {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         if self.given == self.text.len() {
-            self.before += self.text.len() as u64;
-            (self.given, self.number) = (0, self.number + 1);
-            self.raw.clear();
-            self.text.clear();
-            self.file.read_until(b'\n', &mut self.raw)?;
-            for chunk in self.raw.utf8_chunks() {
-                self.text.push_str(chunk.valid());
-                self.text.extend(chunk.invalid().iter().map(|&byte| char::from(byte)));
-                if !chunk.invalid().is_empty() {
-                    let first = if self.foreign.0 == 0 { self.number } else { self.foreign.1 };
-                    self.foreign = (self.foreign.0 + chunk.invalid().len(), first);
-                }
-            }
-            if let Some(at) = self.text.bytes().position(|byte| !b"\r\n".contains(&byte)) {
-                self.starts.push_back((self.before + at as u64, self.number));
-            }
+            self.next_line()?;
         }
         let count = to.len().min(self.text.len() - self.given);
         to[..count].copy_from_slice(&self.text.as_bytes()[self.given..self.given + count]);

@@ -14,7 +14,7 @@ use std::{borrow::Cow, path::Path};
 /// A missing or empty file, no header, duplicate or empty names, ragged rows, text, NaN or nothing in a number column, stamps that
 /// do not parse or do not increase; each with file, line and column.
 pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
-    let table = Table::open(path)?;
+    let table = Table::open(path, None)?;
     let header = table.header();
     header.check_values(path)?;
     let names = header.names[1..].to_vec();
@@ -89,7 +89,7 @@ pub fn read_known(
     options: &ReadOptions,
     before: &[String],
 ) -> Result<Known, DataError> {
-    let table = Table::open(path)?;
+    let table = Table::open(path, options.decimal)?;
     let header = table.header();
     let columns = known_columns(names, features)?.into_iter().map(|name| Ok((name, header.place(path, name, 1)?)));
     let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;

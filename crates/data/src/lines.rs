@@ -1,7 +1,7 @@
 //! The columns of a file, arriving line by line.
 
 use crate::{
-    DataError, dates,
+    DataError, Decimal, dates, dialect,
     number::{NUMBER, NUMBER_OR_MISSING, finite, finite_or_missing},
     stamps,
 };
@@ -20,6 +20,9 @@ pub struct LineParser {
     missing: bool,
     /// Numbers that mean a value is missing.
     meaning: Vec<f64>,
+    decimal: Option<Decimal>,
+    /// What separates fields, once a line that is not blank shows it.
+    separator: Option<char>,
 }
 
 /// What a line was.
@@ -48,6 +51,8 @@ impl LineParser {
             stamped: None,
             missing: false,
             meaning: Vec::new(),
+            decimal: None,
+            separator: None,
         }
     }
 
@@ -63,6 +68,12 @@ impl LineParser {
         Self { meaning: missing.iter().flat_map(|&value| [value, f64::from(value as f32)]).collect(), ..self }
     }
 
+    /// The same, where numbers have these decimals, as in [`crate::ReadOptions::decimal`]; points if none are told.
+    #[must_use]
+    pub fn decimals(self, decimal: Option<Decimal>) -> Self {
+        Self { decimal, ..self }
+    }
+
     /// The same, where it is settled before whether lines have stamps.
     #[must_use]
     pub fn settled(self, stamped: Option<bool>) -> Self {
@@ -74,8 +85,8 @@ impl LineParser {
         self.stamped
     }
 
-    /// Parses one line: the values, with a stamp in front on all lines or on none. Fields may be quoted as in a CSV file. The first line may be a header
-    /// with the same names, and may begin with a byte order mark.
+    /// Parses one line: the values, with a stamp in front on all lines or on none. Fields may be quoted as in a CSV file, and are separated by
+    /// commas, or by the semicolons, tabs or bars of the first line that is not blank. The first line may be a header with the same names, and may begin with a byte order mark.
     ///
     /// # Errors
     /// [`DataError::Header`] for a first line that is a header of other names, or of the same in another order: whoever reads should stop there. A wrong number
@@ -84,7 +95,11 @@ impl LineParser {
         let first = !std::mem::replace(&mut self.started, true);
         let line = line.trim_end_matches(['\r', '\n']);
         let line = if first { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
-        let fields = Fields::of(line, &mut self.quoted, &mut self.field);
+        let separator = self.separator.unwrap_or_else(|| dialect::separator(line, self.decimal));
+        if !line.trim().is_empty() {
+            self.separator = Some(separator);
+        }
+        let fields = Fields::of(line, separator, &mut self.quoted, &mut self.field);
         let stamped = match is_stamped(fields.count(), self.names.len(), self.stamped, number) {
             Err(_) if first && fields.are_names() => {
                 let stamp = (self.stamped == Some(true)).then(|| "a stamp".to_string());
@@ -103,19 +118,21 @@ impl LineParser {
         }
         // One word where a stream goes on may as well be a sample that is none.
         let may_be_names = fields.count() > 1 || self.stamped.is_none();
-        if first && named() && may_be_names && values().all(|field| !is_number(field)) {
+        if first && named() && may_be_names && values().all(|field| !is_number(field) && dialect::comma(field).is_none()) {
             return Err(other_header(&self.names, values(), number));
         }
         for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
-            let (value, expected) =
-                if self.missing { (finite_or_missing(text), NUMBER_OR_MISSING) } else { (finite(text), NUMBER) };
+            let comma = self.decimal == Some(Decimal::Comma);
+            let own = if comma { dialect::comma(text) } else { finite(text) };
+            let missing = || finite_or_missing(text).filter(|value| value.is_nan());
+            let (value, expected) = if self.missing { (own.or_else(missing), NUMBER_OR_MISSING) } else { (own, NUMBER) };
             let means_missing = value.is_some_and(|value| self.meaning.contains(&value));
             let (value, expected) = if means_missing && !self.missing { (None, PRESENT) } else { (value, expected) };
             *slot = value.ok_or_else(|| DataError::Field {
                 source_name: "line".into(),
                 line: number,
                 column: name.clone(),
-                expected: expected.into(),
+                expected: if comma { format!("{expected}, with a decimal comma").into() } else { expected.into() },
                 found: text.into(),
             })?;
             if means_missing {
@@ -161,22 +178,22 @@ fn is_stamped(fields: usize, values: usize, settled: Option<bool>, line: u64) ->
 /// The fields of a line, without spaces around them.
 #[derive(Clone, Copy)]
 enum Fields<'a> {
-    Plain(&'a str),
+    Plain(&'a str, char),
     Quoted(&'a csv::StringRecord),
 }
 
 impl<'a> Fields<'a> {
     /// Those of a line; where there are quotes, `record` and `field` are room for them.
-    fn of(line: &'a str, record: &'a mut csv::StringRecord, field: &mut String) -> Self {
+    fn of(line: &'a str, separator: char, record: &'a mut csv::StringRecord, field: &mut String) -> Self {
         if !line.contains('"') {
-            return Self::Plain(line);
+            return Self::Plain(line, separator);
         }
         record.clear();
         let mut rest = Some(line);
         while let Some(text) = rest {
             field.clear();
             let plain = unquote(text, field);
-            let (end, more) = plain.split_once(',').map_or((plain, None), |(end, more)| (end, Some(more)));
+            let (end, more) = plain.split_once(separator).map_or((plain, None), |(end, more)| (end, Some(more)));
             field.push_str(end);
             record.push_field(field.trim());
             rest = more;
@@ -186,19 +203,20 @@ impl<'a> Fields<'a> {
 
     fn count(self) -> usize {
         match self {
-            Self::Plain(line) => line.split(',').count(),
+            Self::Plain(line, separator) => line.split(separator).count(),
             Self::Quoted(record) => record.len(),
         }
     }
 
     /// Whether they are those of a header, however many there should be: two at least, none of which is a number, missing or a stamp.
     fn are_names(self) -> bool {
-        self.count() > 1 && self.iter().all(|field| !is_number(field) && stamps::parse(field).is_none())
+        self.count() > 1
+            && self.iter().all(|field| !is_number(field) && dialect::comma(field).is_none() && stamps::parse(field).is_none())
     }
 
     fn iter(self) -> impl Iterator<Item = &'a str> {
         let (plain, quoted) = match self {
-            Self::Plain(line) => (Some(line.split(',').map(str::trim)), None),
+            Self::Plain(line, separator) => (Some(line.split(separator).map(str::trim)), None),
             Self::Quoted(record) => (None, Some(record.iter())),
         };
         plain.into_iter().flatten().chain(quoted.into_iter().flatten())
@@ -361,7 +379,7 @@ mod tests {
             let mut options = csv::ReaderBuilder::new();
             let mut reader = options.has_headers(false).trim(csv::Trim::All).from_reader(line.as_bytes());
             let expected = reader.records().next().expect("a record").expect("text");
-            let fields = Fields::of(line, &mut record, &mut field);
+            let fields = Fields::of(line, ',', &mut record, &mut field);
             assert!(fields.iter().eq(expected.iter()) && fields.count() == expected.len(), "{line:?}: {expected:?}");
         }
     }
@@ -404,6 +422,37 @@ mod tests {
         let mut parser = LineParser::with_missing(&names(2)).meaning(&[-999.9]);
         let parsed = parser.parse("-999.9000244140625,-999.9", 1).expect("a row");
         assert!(matches!(parsed, Parsed::Row { stamp: None, values: [a, b] } if a.is_nan() && b.is_nan()), "{parsed:?}");
+    }
+
+    #[test]
+    fn fields_and_decimals_may_be_told_apart_as_in_a_file() {
+        let row = |stamp, values| Parsed::Row { stamp, values };
+        for (decimal, header, line, expected) in [
+            (None, "t;a;b", "noon;1.5;2", row(Some("noon"), &[1.5, 2.0])),
+            (None, "", "noon\t1.5\t2", row(Some("noon"), &[1.5, 2.0])),
+            (Some(Decimal::Point), "a|b", "1.5|2", row(None, &[1.5, 2.0])),
+            (Some(Decimal::Comma), "t;a;b", "01.02.2024;1,5;1.234", row(Some("01.02.2024"), &[1.5, 1234.0])),
+            (Some(Decimal::Comma), "", "noon;1,5;2,5", row(Some("noon"), &[1.5, 2.5])),
+            (Some(Decimal::Comma), "t,a,b", "noon,\"1,5\",2", row(Some("noon"), &[1.5, 2.0])),
+        ] {
+            let mut parser = LineParser::new(&names(2)).decimals(decimal);
+            if !header.is_empty() {
+                assert_eq!(parser.parse(header, 1).expect(header), Parsed::Header);
+            }
+            assert_eq!(parser.parse(line, 2).expect(line), expected, "{line}");
+        }
+        let mut parser = LineParser::new(&names(1)).decimals(Some(Decimal::Comma));
+        assert_eq!(parser.parse("0,5", 1).expect("a row"), row(None, &[0.5]));
+        assert_eq!(
+            parser.parse("0.5", 2).expect_err("a point").to_string(),
+            "line:2: column `a`: expected a finite number, with a decimal comma, found `0.5`"
+        );
+        let mut parser = LineParser::with_missing(&names(2)).decimals(Some(Decimal::Comma));
+        let parsed = parser.parse("1,5;NA", 1).expect("a row");
+        assert!(matches!(parsed, Parsed::Row { stamp: None, values: [1.5, b] } if b.is_nan()), "{parsed:?}");
+        // What the first line shows stays.
+        let error = parser.parse("1,2", 2).expect_err("one field").to_string();
+        assert_eq!(error, "line:2: expected 2 fields, found 1");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a file is to be read.
 
-use crate::{Bytes, DataError, DateOrder, Hours};
+use crate::{Bytes, DataError, DateOrder, Decimal, Hours};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -30,6 +30,9 @@ pub struct ReadOptions {
     pub hours: Option<Hours>,
     /// The order of dates with the year last; found in the file if absent.
     pub dates: Option<DateOrder>,
+    /// What stands before the decimals of numbers in CSV. If absent the file's numbers tell, where commas do not separate its fields; `comma` is for those too, and for numbers that
+    /// do not tell. Parquet has none.
+    pub decimal: Option<Decimal>,
     /// Columns of covariates that are observed as the series are.
     pub past: Vec<String>,
     /// Columns of covariates that are known for the future, too.
@@ -92,6 +95,7 @@ impl Default for ReadOptions {
             align: Align::default(),
             hours: None,
             dates: None,
+            decimal: None,
             past: Vec::new(),
             future: Vec::new(),
             memory: None,

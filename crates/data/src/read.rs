@@ -60,7 +60,7 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataError> {
     options.check()?;
     let mut ledger = Ledger::default();
-    let table = Table::open(path)?;
+    let table = Table::open(path, options.decimal)?;
     let roles = Roles::find(path, &table, options)?;
     let series = Series::count(path, &table, &roles, options)?;
     let width = Track::OWN + roles.measured.len() + roles.known.len();
@@ -96,7 +96,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     let held = if bytes > budget / 2 { 0 } else { bytes };
     let mut signal = assemble(path, &tracks, &grids, &roles, (style, resolution), options, budget - held, &mut ledger)?;
     if let Some(path) = &options.statics {
-        signal.statics = statics::read(path, &options.id, &signal.names)?;
+        signal.statics = statics::read(path, options.decimal, &options.id, &signal.names)?;
     }
     let step = grids.first().map_or("-".into(), |grid| grid::words(grid.step, resolution));
     let seconds = grids.first().filter(|_| civil).map(|grid| grid::seconds(grid.step, resolution));
@@ -111,6 +111,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         seconds,
         hours,
         dates: order,
+        decimal: table.decimal()?,
         findings: ledger.close(),
     };
     tracing::info!(path = %path.display(), rows = audit.rows, series = audit.series, step = audit.step, "signal read");
@@ -122,7 +123,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
 /// # Errors
 /// An unreadable file or a bad header.
 pub fn column_names(path: &Path) -> Result<Vec<String>, DataError> {
-    let table = Table::open(path)?;
+    let table = Table::open(path, None)?;
     table.header().check_values(path)?;
     Ok(table.header().names.clone())
 }
@@ -320,6 +321,7 @@ fn samples(
     let (mut style, mut resolution): (Option<Style>, u8) = (None, 0);
     let (mut at_midnight, mut direction) = (true, None);
     let mut last: Option<(String, usize)> = None;
+    let mut commas: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
     while let Some(line) = rows.advance()? {
         let name = roles.id.map_or(Field::Text(""), |id| rows.field(id));
         let name = name.text();
@@ -374,10 +376,16 @@ fn samples(
         }
         for (&at, column) in roles.measured.iter().zip(&mut track.measured) {
             let field = rows.field(at).meaning(&options.missing);
+            if let Field::Comma(_) = field {
+                commas.entry(at).or_insert((0, line)).0 += 1;
+            }
             column[row] = field.finite_or_missing().ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))?;
         }
         for (&at, column) in roles.known.iter().zip(&mut track.known) {
             let field = rows.field(at).meaning(&options.missing);
+            if let Field::Comma(_) = field {
+                commas.entry(at).or_insert((0, line)).0 += 1;
+            }
             let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
             column[row] = value.ok_or_else(|| header.field(line, at, KNOWN, field))?;
         }
@@ -390,6 +398,9 @@ fn samples(
     if roles.id.is_none() && roles.time > 0 {
         let name = Some(header.names[0].as_str()).filter(|name| !name.is_empty());
         ledger.add(FindingKind::Numbered, name, tracks[0].rows, 2);
+    }
+    for (at, (count, line)) in commas {
+        ledger.add(FindingKind::DecimalComma, Some(&header.names[at]), count, line);
     }
     if let Some((count, line)) = rows.foreign() {
         ledger.add(FindingKind::Latin1, None, count, line);

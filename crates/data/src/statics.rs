@@ -1,7 +1,7 @@
 //! What does not change with time, from a file with one line a series.
 
 use crate::{
-    DataError, Static, number,
+    DataError, Decimal, Static, number,
     table::{Table, fault},
 };
 use std::path::Path;
@@ -10,8 +10,8 @@ use std::path::Path;
 ///
 /// # Errors
 /// An unreadable file, no column `id`, a series with no line or two, or a field that is not a finite number.
-pub(crate) fn read(path: &Path, id: &str, series: &[String]) -> Result<Vec<Static>, DataError> {
-    let table = Table::open(path)?;
+pub(crate) fn read(path: &Path, decimal: Option<Decimal>, id: &str, series: &[String]) -> Result<Vec<Static>, DataError> {
+    let table = Table::open(path, decimal)?;
     let header = table.header();
     header.check_values(path)?;
     let id = header.place(path, id, 0)?;
@@ -48,7 +48,7 @@ mod tests {
     fn read(text: &str) -> Result<Vec<Static>, DataError> {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("written");
-        super::read(file.path(), "unique_id", &["b".into(), "a".into()])
+        super::read(file.path(), None, "unique_id", &["b".into(), "a".into()])
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A file as a checked header and rows of fields, whatever its format. It is read as often as is asked, a little of it in memory at a time.
 
 use crate::{
-    DataError, csv_table, number, parquet_table,
+    DataError, Decimal, csv_table, dialect, number, parquet_table,
     stamps::{self, Form, Time},
 };
 use std::{borrow::Cow, fs::File, io::Read, path::Path};
@@ -31,6 +31,8 @@ pub(crate) trait Rows {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Field<'a> {
     Text(&'a str),
+    /// What may be a number, where numbers have decimal commas.
+    Comma(&'a str),
     Number(f64),
     /// A number that is stored in single precision.
     Single(f32),
@@ -44,7 +46,7 @@ impl Field<'_> {
     /// As it would be written; nothing is an empty text.
     pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) => Cow::Borrowed(text),
+            Self::Text(text) | Self::Comma(text) => Cow::Borrowed(text),
             Self::Number(value) => value.to_string().into(),
             Self::Single(value) => value.to_string().into(),
             Self::Integer(value) => value.to_string().into(),
@@ -58,6 +60,7 @@ impl Field<'_> {
     pub fn finite(&self) -> Option<f64> {
         match *self {
             Self::Text(text) => number::finite(text),
+            Self::Comma(text) => dialect::comma(text),
             Self::Number(value) => Some(value).filter(|value| value.is_finite()),
             Self::Single(value) => Some(f64::from(value)).filter(|value| value.is_finite()),
             Self::Integer(value) => Some(value as f64),
@@ -95,6 +98,7 @@ impl Field<'_> {
     pub fn time(&self) -> Option<Time> {
         match *self {
             Self::Text(text) => stamps::parse(text),
+            Self::Comma(text) => stamps::parse(&dialect::comma(text)?.to_string()),
             Self::Number(value) => stamps::parse(&value.to_string()),
             Self::Single(value) => stamps::parse(&value.to_string()),
             Self::Integer(ticks) => Some(Time::plain(ticks, Form::Integer)),
@@ -127,7 +131,7 @@ pub(crate) enum Table {
 impl Table {
     /// # Errors
     /// An unreadable, packed or empty file, one in UTF-16, no header, fewer than two columns, or names that are empty or doubled.
-    pub fn open(path: &Path) -> Result<Self, DataError> {
+    pub fn open(path: &Path, decimal: Option<Decimal>) -> Result<Self, DataError> {
         if std::fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
             return Err(fault(path, "a file, which is read more than once", "a pipe or a device"));
         }
@@ -147,7 +151,7 @@ impl Table {
         if start.contains(&0) {
             return Err(fault(path, "UTF-8", "NUL bytes, as UTF-16 has them"));
         }
-        csv_table::Csv::open(path).map(Self::Csv)
+        csv_table::Csv::open(path, decimal).map(Self::Csv)
     }
 
     /// The names of its columns.
@@ -155,6 +159,17 @@ impl Table {
         match self {
             Self::Csv(csv) => &csv.header,
             Self::Parquet(parquet) => &parquet.header,
+        }
+    }
+
+    /// What stands before decimals, where that is a comma.
+    ///
+    /// # Errors
+    /// An unreadable file.
+    pub fn decimal(&self) -> Result<Option<Decimal>, DataError> {
+        match self {
+            Self::Csv(csv) => Ok(Some(csv.decimal()?).filter(|decimal| *decimal == Decimal::Comma)),
+            Self::Parquet(_) => Ok(None),
         }
     }
 
@@ -215,11 +230,17 @@ impl Header {
 
     /// What is wrong with a field of the row of this number.
     pub fn field(&self, number: u64, column: usize, expected: impl Into<Cow<'static, str>>, found: Field<'_>) -> DataError {
+        let expected = match found {
+            Field::Comma(_) => {
+                format!("{}, with a decimal comma, as other numbers of the file or `decimal` have it", expected.into()).into()
+            }
+            _ => expected.into(),
+        };
         DataError::Field {
             source_name: self.source_name.clone(),
             line: number,
             column: self.names[column].clone(),
-            expected: expected.into(),
+            expected,
             found: found.text().into(),
         }
     }

@@ -484,7 +484,7 @@ fn follow(
     let mut names = super::forecast::names(&forecaster);
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
-    let parser = parser.settled(stamped).meaning(&options.missing);
+    let parser = parser.settled(stamped).meaning(&options.missing).decimals(options.decimal);
     let (dates, most) = (options.dates, LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1));
     let mut lines = Lines { arguments, parser, names, dates, forecast, steps, step, text: String::new(), gaps: 0, glitches: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());

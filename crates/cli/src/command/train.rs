@@ -155,7 +155,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         remark!("{path}: learned from rows every {step} beside those every {} of the run's own file", data.audit.step);
     }
     run.data.step = data.audit.seconds;
-    (run.data.read.hours, run.data.read.dates) = (Some(data.audit.hours), run.data.read.dates.or(data.audit.dates));
+    let read = &mut run.data.read;
+    read.hours = Some(data.audit.hours);
+    (read.dates, read.decimal) = (read.dates.or(data.audit.dates), read.decimal.or(data.audit.decimal));
     if data.audit.hours.closes() {
         _ = say!("rows are of {} alone: all other time is passed over", data.audit.hours);
     }

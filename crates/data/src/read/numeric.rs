@@ -14,7 +14,7 @@ use std::path::Path;
 /// An unreadable file, a header or options that do not fit it, ragged rows above the one where that is known of all columns.
 pub fn numeric_columns(path: &Path, options: &ReadOptions) -> Result<(Vec<String>, Vec<String>), DataError> {
     options.check()?;
-    let table = Table::open(path)?;
+    let table = Table::open(path, options.decimal)?;
     let roles = Roles::find(path, &table, options)?;
     let mut values = roles.measured[..roles.targets.len().max(1)].to_vec();
     values.sort_unstable();
@@ -26,7 +26,9 @@ pub fn numeric_columns(path: &Path, options: &ReadOptions) -> Result<(Vec<String
         open.retain(|&column| {
             let field = rows.field(column);
             // One that is a number to its writer is not passed over: reading refuses it.
-            let is_number = field.finite().is_some() || matches!(field, Field::Text(text) if number::is_nearly(text));
+            let is_number = field.finite().is_some()
+                || matches!(field, Field::Comma(_))
+                || matches!(field, Field::Text(text) if number::is_nearly(text));
             others[column] = !is_number && (others[column] || field.finite_or_missing().is_none());
             !is_number
         });

@@ -842,9 +842,21 @@ fn every_fault_is_named_with_its_place() {
         ("t,a\n2020-01-01 00:00:00+01:00,1\n2020-01-01 01:00:00,1\n", "", ":3: column `t`: expected a month, a date"),
         ("t,a\n9223372036854775807,1\n", "", ":2: column `t`: expected a month, a date"),
         ("t,a\n1/7/16 0:00,1\n", "", ":2: column `t`: expected a month, a date"),
-        ("t;a\n1;2\n", "", "expected fields separated by commas, found semicolons and no comma on line 1"),
-        ("t\ta b\n1\t2\n", "", "expected fields separated by commas, found tabs and no comma on line 1"),
-        ("t,a,\n1,2,\n", "", "neither empty nor doubled, found `` as column 3, the last: the lines end in a comma"),
+        (
+            "t;a\n1;2,5\n2;1.234\n3;4.5\n",
+            "",
+            ":4: column `a`: expected a finite number, or nothing, NA, NaN, null or None, with a decimal comma, as other numbers of the file or `decimal` have it, found `4.5`",
+        ),
+        (
+            "t;a\n1;2,5\n",
+            "decimal = \"point\"",
+            ":2: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `2,5`",
+        ),
+        ("t;a\n1;2.5\n2;2,5\n", "", ":3: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `2,5`"),
+        ("t,a\n1,\"2,5\"\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `2,5`"),
+        ("t;a;b\n1;2,5\n", "", ":2: expected 3 fields, found 2"),
+        ("t;a;\n1;2;\n", "", "the last: the lines end in `;`"),
+        ("t,a,\n1,2,\n", "", "neither empty nor doubled, found `` as column 3, the last: the lines end in `,`"),
         ("t,,b\n1,2,\n", "", "neither empty nor doubled, found `` as column 2"),
         (
             "# from, here\nt,a,b\n1,2,3\n",
@@ -853,9 +865,8 @@ fn every_fault_is_named_with_its_place() {
         ),
         ("\n# here\nt,a\n1,2\n", "", "found `# here` on line 2"),
         ("# from, here\nt,a\n1,2\n", "", "found `# from,here` on line 1"),
-        ("# from; here\n# there\nt,a\n1,2\n", "", "found `# from; here` on line 1"),
+        ("# from; here\n# there\nt,a\n1,2\n", "", "found `# from;here` on line 1"),
         ("# here\n", "", "found `# here` on line 1"),
-        ("#t;a\n1;2\n", "", "expected fields separated by commas, found semicolons and no comma on line 1"),
         ("t\n1\n", "", "expected a stamp column and at least one value column, found 1 column"),
         ("\u{1f}\u{8b}", "", "at least one value column"),
         ("t,a\n1,1\n", "columns = [\"b\"]", "expected a column `b`, found a"),
@@ -884,6 +895,52 @@ fn every_fault_is_named_with_its_place() {
         assert!(error.contains(expected) && !error.contains('\n'), "{text:?}: {error}");
     }
 }
+
+#[test]
+fn fields_and_decimals_are_told_apart_by_the_file() {
+    let read =
+        |text: &str, options: &str| read_bytes(text.as_bytes(), options).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    let plain = read("t,a,b\n1,2.5,1234.5\n2,-0.5,2000\n3,,1000000\n", "").0;
+    for (text, options) in [
+        ("t;a;b\n1;2.5;1234.5\n2;-0.5;2000\n3;;1000000\n", ""),
+        ("t\ta\tb\n1\t2.5\t1234.5\n2\t-0.5\t2000\n3\t\t1000000\n", ""),
+        ("t|a|b\n1|2.5|1234.5\n2|-0.5|2000\n3||1000000\n", ""),
+        ("sep=;\r\nt;a;b\r\n1;2,5;1234,5\r\n2;-0,5;2.000\r\n3;;1.000.000\r\n", ""),
+        ("\u{feff}t;a;b\n1;2,5;1.234,5\n2;-0,5;2 000\n3;NA;1'000'000\n", ""),
+        ("t;a;b\n1;\"2,5\";1234,5\n2;-0,5;2e3\n3;;1000000\n", "decimal = \"comma\""),
+        ("t,a,b\n1,\"2,5\",\"1.234,5\"\n2,\"-0,5\",2.000\n3,,1000000\n", "decimal = \"comma\""),
+        // What tells of points is not overruled.
+        ("t,a,b\n1,2.5,1234.5\n2,-0.5,2000\n3,,1000000\n", "decimal = \"comma\""),
+    ] {
+        let (signal, audit) = read(text, options);
+        assert_eq!((&signal.stamps, &signal.names), (&plain.stamps, &plain.names), "{text:?}");
+        let values =
+            |signal: &Signal| signal.columns.iter().flat_map(|column| column.to_vec()).map(f64::to_bits).collect::<Vec<_>>();
+        assert_eq!(values(&signal), values(&plain), "{text:?}");
+        let has_commas = text.contains("2,5");
+        assert_eq!(audit.decimal.is_some(), has_commas, "{text:?}");
+        assert_eq!(audit.total(FindingKind::DecimalComma) > 0, has_commas, "{text:?}");
+    }
+    // Lines are those of the file.
+    let error = read_bytes(b"sep=;\nt;a\n1;2,5\n2;x\n", "").expect_err("no number").to_string();
+    assert!(error.contains(":4: column `a`"), "{error}");
+    // Numbers that do not tell are as it is told.
+    for (options, expected) in [("", 1.234), ("decimal = \"comma\"", 1234.0)] {
+        assert_eq!(read("t;a\n1;1.234\n2;2.345\n", options).0.columns[0][0], expected);
+    }
+    // Stamps and names are no numbers, and covariates are.
+    let (long, _) = read(
+        "unique_id;ds;y;f\nr 1.234;01.02.2024 00:00;1,5;0,5\nr 1.234;01.02.2024 01:00;2,5;1\n",
+        "format = \"long\"\nfuture = [\"f\"]",
+    );
+    assert_eq!(
+        (long.names[0].as_str(), &long.columns[0][..], &long.covariates[0].values[0][..]),
+        ("r 1.234", &[1.5, 2.5][..], &[0.5, 1.0][..])
+    );
+    let (seconds, _) = read("t;a\n0,5;1,5\n1,0;2\n1,5;3\n", "");
+    assert_eq!(seconds.stamps.at(2), "1.5");
+}
+
 #[test]
 fn statics_follow_the_series() {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
