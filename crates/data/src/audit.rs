@@ -50,6 +50,12 @@ pub enum FindingKind {
     Latin1,
     /// Numbers of the rows, in front of their stamps.
     Numbered,
+    /// Stamps in another column than the first, which has none.
+    StampsBehind,
+    /// Times of day in a column of their own.
+    Joined,
+    /// Rows with nothing in any field.
+    Blank,
     /// Dates with the year last, read with the day first.
     DayFirst,
     /// Dates with the year last, read with the month first.
@@ -88,6 +94,9 @@ impl FindingKind {
         match self {
             Self::Latin1 => ["bytes that are not UTF-8", "read as Latin-1"],
             Self::Numbered => ["numbers of rows, before the stamps", "left out"],
+            Self::StampsBehind => ["stamps that are not in the first column", "taken as the stamps"],
+            Self::Joined => ["times of day, beside their dates", "joined with them"],
+            Self::Blank => ["rows without anything", "left out"],
             Self::DayFirst => ["dates with the year last", "read with the day first"],
             Self::MonthFirst => ["dates with the year last", "read with the month first"],
             Self::DecimalComma => ["numbers with a decimal comma", "read with a point"],

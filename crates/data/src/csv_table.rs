@@ -16,6 +16,10 @@ use std::{
 pub(crate) struct Csv {
     path: PathBuf,
     pub header: Header,
+    /// The name of the column with the times of day to the dates of the first, which are one column here.
+    pub times: Option<String>,
+    /// Columns at the end without a name and without values.
+    unnamed: usize,
     separator: char,
     told: Option<Decimal>,
     /// As the rows tell, once they are asked.
@@ -39,35 +43,86 @@ impl Csv {
         if let Some(found) = commented(path, &names, separator)? {
             return Err(found);
         }
-        if names.len() > 1 && names.iter().next_back() == Some("") {
-            let found = format!("`` as column {}, the last: the lines end in `{}`", names.len(), separator.escape_default());
-            return Err(fault(path, "column names that are neither empty nor doubled", found));
+        let mut names: Vec<String> = names.iter().map(String::from).collect();
+        let named = names.iter().rposition(|name| !name.is_empty()).map_or(1, |last| last + 1);
+        let unnamed = names.len() - named;
+        names.truncate(named);
+        let mut times = None;
+        if has_times(path, &names, separator)? {
+            times = Some(names.remove(1));
+            names[0] = format!("{} {}", names[0], times.as_deref().unwrap_or_default());
         }
-        let header = Header::new(path, names.iter().map(String::from).collect())?;
-        Ok(Self { path: path.into(), header, separator, told: decimal, decimal: OnceLock::new() })
+        let header = Header::new(path, names)?;
+        Ok(Self { path: path.into(), header, times, unnamed, separator, told: decimal, decimal: OnceLock::new() })
     }
 
     pub fn rows(&self) -> Result<CsvRows<'_>, DataError> {
         let decimal = self.decimal()?;
-        Ok(CsvRows { csv: self, decimal, reader: reader(&self.path, self.separator)?, record: csv::StringRecord::new() })
+        let reader = reader(&self.path, self.separator)?;
+        Ok(CsvRows { csv: self, decimal, reader, record: csv::StringRecord::new(), stamp: String::new(), blank: (0, 0) })
     }
 
-    /// What stands before decimals: a point where that is told, or where commas separate fields and nothing is; else what the first number says that can be meant in one way
-    /// alone, what is told where there is none.
+    /// What stands before decimals: a point where that is told; else what the first number says that can be meant in one way alone, what is told where there is none.
     pub fn decimal(&self) -> Result<Decimal, DataError> {
         if let Some(decimal) = self.decimal.get() {
             return Ok(*decimal);
         }
         let mut found = None;
-        if self.told == Some(Decimal::Comma) || self.separator != ',' && self.told.is_none() {
+        let has_commas = self.separator == ',';
+        if self.told != Some(Decimal::Point) {
             let (mut reader, mut record) = (reader(&self.path, self.separator)?, csv::StringRecord::new());
+            // Between quotes a comma before three digits may as well stand between thousands.
+            let tells = |field: &str| {
+                let doubtful =
+                    has_commas && self.told.is_none() && field.split_once(',').is_some_and(|(_, behind)| behind.len() == 3);
+                Decimal::of(field).filter(|_| !doubtful)
+            };
+            let most = if has_commas && self.told.is_none() { MOST_QUOTED } else { usize::MAX };
             // What is wrong with a row is found where it is read.
-            while found.is_none() && matches!(reader.read_record(&mut record), Ok(true)) {
-                found = record.iter().find_map(|field| Decimal::of(field.trim()));
+            for _ in 0..most {
+                if found.is_some() || !matches!(reader.read_record(&mut record), Ok(true)) {
+                    break;
+                }
+                found = record.iter().find_map(|field| tells(field.trim()));
             }
         }
         Ok(*self.decimal.get_or_init(|| found.or(self.told).unwrap_or(Decimal::Point)))
     }
+}
+
+/// Rows that are looked at for times of day, and for decimal commas where commas separate fields.
+const LOOKED_AT: usize = 100;
+const MOST_QUOTED: usize = 1000;
+
+/// Whether the first column has dates and the second times of day, of more than one row a date.
+fn has_times(path: &Path, names: &[String], separator: char) -> Result<bool, DataError> {
+    if names.len() < 3 {
+        return Ok(false);
+    }
+    let (mut reader, mut record) = (reader(path, separator)?, csv::StringRecord::new());
+    let (mut last, mut repeats) = (String::new(), false);
+    // What is wrong with a row is found where it is read.
+    for _ in 0..LOOKED_AT {
+        if !matches!(reader.read_record(&mut record), Ok(true)) {
+            break;
+        }
+        let [date, time] = [0, 1].map(|at| record.get(at).unwrap_or_default().trim());
+        if is_blank(&record) {
+            continue;
+        }
+        let is_date = !date.contains(':') && date.parse::<f64>().is_err() && dates::is_stamp(date);
+        if !is_date || dates::time_of_day(time).is_none() {
+            return Ok(false);
+        }
+        repeats |= last == date;
+        date.clone_into(&mut last);
+    }
+    Ok(repeats)
+}
+
+/// Whether a row has nothing in any field.
+fn is_blank(record: &csv::StringRecord) -> bool {
+    record.iter().all(|field| field.trim().is_empty())
 }
 
 /// A line of these fields.
@@ -125,25 +180,52 @@ pub(crate) struct CsvRows<'a> {
     decimal: Decimal,
     reader: csv::Reader<Lines>,
     record: csv::StringRecord,
+    /// Date and time of day, where these are two columns.
+    stamp: String,
+    /// Rows without anything, and the line of the first.
+    blank: (usize, u64),
 }
 
 impl Rows for CsvRows<'_> {
     fn advance(&mut self) -> Result<Option<u64>, DataError> {
-        let Csv { path, header, .. } = self.csv;
-        if !self.reader.read_record(&mut self.record).map_err(|error| fault(path, "CSV", error.to_string()))? {
-            return Ok(None);
-        }
-        let start = self.record.position().map_or(0, csv::Position::byte);
-        let line = self.reader.get_mut().line(start);
-        if self.record.len() != header.names.len() {
-            let (source_name, expected) = (path.display().to_string(), header.names.len().to_string());
+        let Csv { path, header, times, unnamed, .. } = self.csv;
+        let line = loop {
+            if !self.reader.read_record(&mut self.record).map_err(|error| fault(path, "CSV", error.to_string()))? {
+                return Ok(None);
+            }
+            let start = self.record.position().map_or(0, csv::Position::byte);
+            let line = self.reader.get_mut().line(start);
+            // One field may be a value that is missing.
+            if self.record.len() < 2 || !is_blank(&self.record) {
+                break line;
+            }
+            self.blank = (self.blank.0 + 1, if self.blank.0 == 0 { line } else { self.blank.1 });
+        };
+        let expected = header.names.len() + usize::from(times.is_some());
+        let beyond = self.record.iter().skip(expected);
+        let fits = self.record.len() >= expected
+            && beyond.clone().count() <= *unnamed
+            && beyond.into_iter().all(|field| field.trim().is_empty());
+        if !fits {
+            let (source_name, expected) = (path.display().to_string(), expected.to_string());
             return Err(DataError::Ragged { source_name, line, expected, found: self.record.len() });
+        }
+        if times.is_some() {
+            let time = self.record[1].trim();
+            self.stamp.clear();
+            self.stamp.push_str(self.record[0].trim());
+            self.stamp.push(' ');
+            self.stamp.push_str(&dates::time_of_day(time).unwrap_or(time.into()));
         }
         Ok(Some(line))
     }
 
     fn field(&self, column: usize) -> Field<'_> {
-        let text = self.record[column].trim();
+        let has_times = self.csv.times.is_some();
+        if has_times && column == 0 {
+            return Field::Text(&self.stamp);
+        }
+        let text = self.record[column + usize::from(has_times)].trim();
         // Digits alone are the same either way.
         let may_differ = self.decimal == Decimal::Comma && text.bytes().any(|byte| !byte.is_ascii_digit());
         if may_differ && (dialect::comma(text).is_some() || number::finite(text).is_some()) {
@@ -151,6 +233,10 @@ impl Rows for CsvRows<'_> {
         } else {
             Field::Text(text)
         }
+    }
+
+    fn blank(&self) -> Option<(usize, u64)> {
+        Some(self.blank).filter(|(count, _)| *count > 0)
     }
 
     fn foreign(&self) -> Option<(usize, u64)> {

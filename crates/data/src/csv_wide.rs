@@ -2,7 +2,7 @@
 
 use crate::{
     CalendarFeature, DataError, Hours, ReadOptions, Signal, Stamps, calendar, number,
-    read::KNOWN,
+    read::{First, KNOWN},
     stamps::{self, Settled, Time, difference, nanoseconds},
     table::{Field, Header, Rows, Table, fault},
 };
@@ -39,6 +39,9 @@ pub fn read_wide(path: &Path) -> Result<Signal, DataError> {
         written.push(stamp.text().into_owned());
     }
     in_utf8(path, &*lines)?;
+    if let Some((count, line)) = lines.blank() {
+        return Err(fault(path, "rows with fields that say something", format!("{count} without, the first on line {line}")));
+    }
     if written.is_empty() {
         return Err(fault(path, "rows under the header", "none"));
     }
@@ -91,15 +94,16 @@ pub fn read_known(
 ) -> Result<Known, DataError> {
     let table = Table::open(path, options.decimal)?;
     let header = table.header();
-    let columns = known_columns(names, features)?.into_iter().map(|name| Ok((name, header.place(path, name, 1)?)));
+    let (time, from) = First::of(&table)?.time_and_from();
+    let columns = known_columns(names, features)?.into_iter().map(|name| Ok((name, header.place(path, name, from)?)));
     let columns: Vec<(&String, usize)> = columns.collect::<Result<_, DataError>>()?;
     let (mut stamps, mut values) = (before.to_vec(), vec![Vec::new(); columns.len()]);
     let mut times: Vec<(u64, Option<Time>)> = before.iter().map(|stamp| (0, stamps::parse(stamp))).collect();
     let is_known = |stamp: &str| before.last().and_then(|last| difference(stamp, last)).is_some_and(|since| since <= 0);
-    let places: Vec<usize> = std::iter::once(0).chain(columns.iter().map(|(_, place)| *place)).collect();
+    let places: Vec<usize> = std::iter::once(time).chain(columns.iter().map(|(_, place)| *place)).collect();
     let mut lines = table.rows(&places)?;
     while let Some(line) = lines.advance()? {
-        let stamp = lines.field(0);
+        let stamp = lines.field(time);
         let text = stamp.text();
         let turned = options.dates.map(|dates| dates.year_first(&text));
         if stamps.len() == before.len() && is_known(turned.as_ref().unwrap_or(&text)) {
@@ -110,9 +114,9 @@ pub fn read_known(
             let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
             values.push(value.ok_or_else(|| header.field(line, *place, KNOWN, field))?);
         }
-        let time = turned.as_ref().map_or_else(|| stamp.time(), |turned| stamps::parse(turned));
+        let at = turned.as_ref().map_or_else(|| stamp.time(), |turned| stamps::parse(turned));
         stamps.push(turned.unwrap_or(Cow::Borrowed(&*text)).into_owned());
-        times.push((line, time));
+        times.push((line, at));
     }
     in_utf8(path, &*lines)?;
     if let Some(open) = options.hours.and_then(|told| open(&times[before.len()..], told)) {
@@ -124,7 +128,7 @@ pub fn read_known(
         keep(&mut times, before.len(), &open);
         values.iter_mut().for_each(|values| keep(values, 0, &open));
     }
-    check_steps(header, &stamps, &times, before.len(), options.hours)?;
+    check_steps((header, time), &stamps, &times, before.len(), options.hours)?;
     let calendar =
         calendar(&Stamps::written(stamps.clone(), options.hours), 0, features, false).map_err(|error| match error {
             DataError::Calendar { number, found } => {
@@ -150,7 +154,7 @@ fn open(times: &[(u64, Option<Time>)], told: Hours) -> Option<Vec<bool>> {
 /// Refuses stamps that go back, stay or leave one out, from row `new` on. `times` are their lines and what they say; where the first says nothing, none is
 /// looked at.
 fn check_steps(
-    header: &Header,
+    (header, column): (&Header, usize),
     stamps: &[String],
     times: &[(u64, Option<Time>)],
     new: usize,
@@ -158,7 +162,7 @@ fn check_steps(
 ) -> Result<(), DataError> {
     let Some(&(_, Some(first))) = times.first() else { return Ok(()) };
     let refused =
-        |row: usize, expected: Cow<'static, str>| Err(header.field(times[row].0, 0, expected, Field::Text(&stamps[row])));
+        |row: usize, expected: Cow<'static, str>| Err(header.field(times[row].0, column, expected, Field::Text(&stamps[row])));
     let mut stamped: Vec<Time> = Vec::with_capacity(times.len());
     for (row, (_, time)) in times.iter().enumerate() {
         let Some(time) = time.filter(|time| time.form.clock() == first.form.clock()) else {

@@ -169,6 +169,15 @@ fn named_date(stamp: &str) -> Option<(String, &str)> {
     Some((format!("{year:04}-{month:02}-{day:02}"), rest))
 }
 
+/// A time of day, with colons; points between three numbers are such.
+pub(crate) fn time_of_day(text: &str) -> Option<Cow<'_, str>> {
+    let groups = text.split('.').collect::<Vec<_>>();
+    let is_pointed = groups.len() == 3 && groups.iter().all(|group| group.len() <= 2);
+    let time = if is_pointed { Cow::Owned(text.replace('.', ":")) } else { Cow::Borrowed(text) };
+    let is_time = time.contains(':') && stamps::parse(&format!("2000-01-01{}", clock(&format!(" {time}"))?)).is_some();
+    is_time.then_some(time)
+}
+
 /// Whether a text is a stamp, the year first or last.
 pub(crate) fn is_stamp(text: &str) -> bool {
     let orders = [DateOrder::DayFirst, DateOrder::MonthFirst];

@@ -30,8 +30,7 @@ pub struct ReadOptions {
     pub hours: Option<Hours>,
     /// The order of dates with the year last; found in the file if absent.
     pub dates: Option<DateOrder>,
-    /// What stands before the decimals of numbers in CSV. If absent the file's numbers tell, where commas do not separate its fields; `comma` is for those too, and for numbers that
-    /// do not tell. Parquet has none.
+    /// What stands before the decimals of numbers in CSV. The file's numbers tell, unless `point` is told; `comma` is for numbers that do not, such as `1.234`. Parquet has none.
     pub decimal: Option<Decimal>,
     /// Columns of covariates that are observed as the series are.
     pub past: Vec<String>,

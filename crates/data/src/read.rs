@@ -40,7 +40,8 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
 ///
-/// In a wide file the stamps are the first column, or, where that numbers the rows, the one of dates behind it.
+/// In a wide file the stamps are the first column, or, where that numbers the rows or has no stamps, the one of dates behind it. Times of day in the second column of a CSV
+/// file are joined with dates in the first.
 ///
 /// A wide file whose stamps never go forward, the newest first, is turned round; the rows of a long one may have any order.
 ///
@@ -132,6 +133,8 @@ pub fn column_names(path: &Path) -> Result<Vec<String>, DataError> {
 struct Roles {
     id: Option<usize>,
     time: usize,
+    /// The first column of a wide file that may be a series.
+    from: usize,
     /// Names of the target columns of a wide file.
     targets: Vec<String>,
     /// Targets, then covariates of the past.
@@ -144,9 +147,9 @@ impl Roles {
         let header = table.header();
         header.check_values(path)?;
         let wide = options.format == Format::Wide;
-        let numbered = if wide { behind_numbers(table)? } else { None };
-        let time = numbered.unwrap_or(0);
-        let place = |name: &String| match header.place(path, name, usize::from(wide))? {
+        let first = if wide { First::of(table)? } else { First::Stamps };
+        let (time, from) = first.time_and_from();
+        let place = |name: &String| match header.place(path, name, if wide { from } else { 0 })? {
             at if wide && at == time => Err(table::fault(path, format!("`{name}` to be a series"), "the column of stamps")),
             at => Ok(at),
         };
@@ -156,7 +159,7 @@ impl Roles {
             (_, false) => (Some(place(&options.id)?), place(&options.time)?, vec![place(&options.target)?]),
             (Some(names), true) => (None, time, places(names)?),
             (None, true) => {
-                let others = (1..header.names.len()).filter(|at| *at != time && !past.contains(at) && !known.contains(at));
+                let others = (from..header.names.len()).filter(|at| *at != time && !past.contains(at) && !known.contains(at));
                 (None, time, others.collect())
             }
         };
@@ -165,7 +168,7 @@ impl Roles {
         }
         let targets = if wide { measured.iter().map(|&at| header.names[at].clone()).collect() } else { Vec::new() };
         measured.extend(past);
-        Ok(Self { id, time, targets, measured, known })
+        Ok(Self { id, time, from, targets, measured, known })
     }
 }
 
@@ -174,45 +177,80 @@ const LOOKED_AT: usize = 100;
 /// Numbers of rows stay below it, times since 1970 do not.
 const MOST_NUMBERED: i64 = 100_000_000;
 
-/// The column of stamps of a wide file whose first one numbers its rows, as indices and keys do: integers that rise and are no dates, beside one column of dates in
-/// words or digits with signs.
-fn behind_numbers(table: &Table) -> Result<Option<usize>, DataError> {
-    let columns: Vec<usize> = (0..table.header().names.len()).filter(|&column| table.has_fields(column)).collect();
-    if columns.first() != Some(&0) {
-        return Ok(None);
-    }
-    let number = |field: Field<'_>| match field {
-        Field::Integer(number) => Some(number),
-        Field::Text(text) => text.parse().ok(),
-        _ => None,
-    };
-    let is_date = |field: Field<'_>| match field {
-        Field::Text(text) => text.parse::<f64>().is_err() && dates::is_stamp(text),
-        field => matches!(field, Field::Time(_)),
-    };
-    let (mut rows, mut dated) = (table.rows(&columns)?, columns[1..].to_vec());
-    let (mut last, mut are_dates) = (None, true);
-    for _ in 0..LOOKED_AT {
-        // What is wrong with a row is found where it is read.
-        if !matches!(rows.advance(), Ok(Some(_))) {
-            break;
+/// What the first column of a wide file is.
+pub(crate) enum First {
+    Stamps,
+    /// Numbers of the rows, as indices and keys are, before the column of stamps.
+    Numbers(usize),
+    /// A series like others, as no stamps go forth and back, or a text; the stamps are in another column.
+    Values(usize),
+}
+
+impl First {
+    /// Where stamps lie, and the first column that may be a series.
+    pub fn time_and_from(self) -> (usize, usize) {
+        match self {
+            Self::Stamps => (0, 1),
+            Self::Numbers(time) => (time, 1),
+            Self::Values(time) => (time, 0),
         }
-        match number(rows.field(0)) {
-            Some(number) if (0..MOST_NUMBERED).contains(&number) && last.is_none_or(|last| last < number) => {
-                last = Some(number);
-                are_dates &= compact::seconds(number).is_some();
+    }
+
+    /// Whether a file has one column of dates in words, or digits with signs, behind a first one that has none: that are the stamps, where the first has integers that rise
+    /// and are no dates, or what is no stamps in order.
+    ///
+    /// # Errors
+    /// An unreadable file.
+    pub fn of(table: &Table) -> Result<Self, DataError> {
+        let columns: Vec<usize> = (0..table.header().names.len()).filter(|&column| table.has_fields(column)).collect();
+        let is_unnamed = table.header().names[0].is_empty();
+        if columns.first() != Some(&0) {
+            return Ok(Self::Stamps);
+        }
+        let number = |field: Field<'_>| match field {
+            Field::Integer(number) => Some(number),
+            Field::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        let is_date = |field: Field<'_>| match field {
+            Field::Text(text) => text.parse::<f64>().is_err() && dates::is_stamp(text),
+            field => matches!(field, Field::Time(_)),
+        };
+        let (mut rows, mut dated) = (table.rows(&columns)?, columns[1..].to_vec());
+        let (mut last, mut are_numbers, mut are_dates) = (None, true, true);
+        let (mut before, mut are_stamps, mut ways) = (None, true, [false; 2]);
+        for _ in 0..LOOKED_AT {
+            // What is wrong with a row is found where it is read.
+            if !matches!(rows.advance(), Ok(Some(_))) {
+                break;
             }
-            _ => return Ok(None),
+            let field = rows.field(0);
+            dated.retain(|&column| is_date(rows.field(column)));
+            if dated.is_empty() || is_date(field) {
+                return Ok(Self::Stamps);
+            }
+            match number(field) {
+                Some(number) if (0..MOST_NUMBERED).contains(&number) && last.is_none_or(|last| last < number) => {
+                    last = Some(number);
+                    are_dates &= compact::seconds(number).is_some();
+                }
+                _ => are_numbers = false,
+            }
+            match field.time().map(stamps::nanoseconds) {
+                Some(time) => {
+                    ways[0] |= before.is_some_and(|before| before < time);
+                    ways[1] |= before.is_some_and(|before| before > time);
+                    before = Some(time);
+                }
+                None => are_stamps = false,
+            }
         }
-        dated.retain(|&column| is_date(rows.field(column)));
-        if dated.is_empty() {
-            return Ok(None);
-        }
+        Ok(match dated[..] {
+            [time] if are_numbers && last.is_some() && !are_dates => Self::Numbers(time),
+            [time] if (!are_stamps || ways == [true; 2]) && !is_unnamed => Self::Values(time),
+            _ => Self::Stamps,
+        })
     }
-    Ok(match dated[..] {
-        [column] if !are_dates => Some(column),
-        _ => None,
-    })
 }
 
 /// The series of a file, and how many rows each has. A wide file is one without a name.
@@ -230,7 +268,7 @@ impl Series {
         let mut series = Self { names: Vec::new(), places: HashMap::new(), rows: Vec::new(), others: BTreeSet::new() };
         match roles.id {
             None => {
-                let names = table.header().names.iter().enumerate().skip(1);
+                let names = table.header().names.iter().enumerate().skip(roles.from);
                 let others =
                     names.filter(|(at, _)| *at != roles.time && !roles.measured.contains(at) && !roles.known.contains(at));
                 series.others.extend(others.map(|(_, name)| name.clone()));
@@ -396,8 +434,15 @@ fn samples(
         track.push(line, ticks);
     }
     if roles.id.is_none() && roles.time > 0 {
-        let name = Some(header.names[0].as_str()).filter(|name| !name.is_empty());
-        ledger.add(FindingKind::Numbered, name, tracks[0].rows, 2);
+        let kind = if roles.from == 0 { FindingKind::StampsBehind } else { FindingKind::Numbered };
+        let name = Some(header.names[if roles.from == 0 { roles.time } else { 0 }].as_str()).filter(|name| !name.is_empty());
+        ledger.add(kind, name, tracks[0].rows, 2);
+    }
+    if let Some(times) = table.times() {
+        ledger.add(FindingKind::Joined, Some(times), tracks.iter().map(|track| track.rows).sum(), 2);
+    }
+    if let Some((count, line)) = rows.blank() {
+        ledger.add(FindingKind::Blank, None, count, line);
     }
     for (at, (count, line)) in commas {
         ledger.add(FindingKind::DecimalComma, Some(&header.names[at]), count, line);

@@ -21,6 +21,11 @@ pub(crate) trait Rows {
     /// A field of the row.
     fn field(&self, column: usize) -> Field<'_>;
 
+    /// Rows so far that had nothing in any field and are none, and the line of the first.
+    fn blank(&self) -> Option<(usize, u64)> {
+        None
+    }
+
     /// Bytes so far that were not UTF-8 and read as Latin-1, and the line of the first.
     fn foreign(&self) -> Option<(usize, u64)> {
         None
@@ -159,6 +164,14 @@ impl Table {
         match self {
             Self::Csv(csv) => &csv.header,
             Self::Parquet(parquet) => &parquet.header,
+        }
+    }
+
+    /// The name of the column whose times of day are joined with the dates of the first.
+    pub fn times(&self) -> Option<&str> {
+        match self {
+            Self::Csv(csv) => csv.times.as_deref(),
+            Self::Parquet(_) => None,
         }
     }
 

@@ -573,3 +573,41 @@ fn dates_with_the_year_last_are_kept_for_forecasts_and_streams() {
         "{errors}"
     );
 }
+
+#[test]
+fn decimal_commas_are_kept_for_forecasts_and_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let value = |hour: usize| ((hour as f64 * 0.26).sin() + uniform(hour) / 5.0 + 2.0) * 1000.0;
+    let rows = |hours: std::ops::Range<usize>, of: &dyn Fn(usize) -> String| hours.map(of).collect::<String>();
+    // With a comma, and with a point between thousands.
+    let german = |hour: usize| {
+        let (whole, decimals) = (value(hour) as u64, (value(hour).fract() * 100.0) as u64);
+        let whole = if whole < 1000 { format!("{whole}") } else { format!("{}.{:03}", whole / 1000, whole % 1000) };
+        format!("{hour};{whole},{decimals:02};{}\n", hour % 7)
+    };
+    let plain = |hour: usize| {
+        let (whole, decimals) = (value(hour) as u64, (value(hour).fract() * 100.0) as u64);
+        format!("{hour},{whole}.{decimals:02},{}\n", hour % 7)
+    };
+    std::fs::write(folder.join("data.csv"), format!("ds;load;x\n{}", rows(0..900, &german))).unwrap();
+    std::fs::write(folder.join("plain.csv"), format!("ds,load,x\n{}", rows(0..900, &plain))).unwrap();
+    std::fs::write(folder.join("run.toml"), SMALL).unwrap();
+    std::fs::write(folder.join("plain.toml"), SMALL.replace("data.csv", "plain.csv")).unwrap();
+    let told = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
+    assert!(told.contains("numbers with a decimal comma") && told.contains("`load` 900"), "{told}");
+    assert!(std::fs::read_to_string(folder.join("out/run.toml")).unwrap().contains("decimal = \"comma\""));
+    stdout(&foretoken(&["train", "plain.toml", "--out", "plain"], folder));
+    let forecast = |run: &str, data: &str| stdout(&foretoken(&["forecast", run, data], folder));
+    let expected = forecast("plain", "plain.csv");
+    assert_eq!(forecast("out", "data.csv"), expected);
+    assert_eq!(forecast("out", "plain.csv"), expected, "its numbers tell");
+    assert_eq!(forecast("plain", "data.csv"), expected, "its numbers tell");
+    let live = |run: &str, lines: &str| stdout(&with_input(&["stream", run], folder, lines.as_bytes()));
+    let expected = live("plain", &rows(0..300, &plain));
+    assert_eq!(live("out", &format!("ds;load;x\n{}", rows(0..300, &german))), expected);
+    assert_eq!(live("plain", &rows(0..300, &plain).replace(',', "\t")), expected);
+    let output = with_input(&["stream", "out"], folder, b"0;1,5;1\n1;2.5;1\n");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("line:2: column `load`: expected a finite number, with a decimal comma, found `2.5`"), "{errors}");
+}

@@ -853,10 +853,9 @@ fn every_fault_is_named_with_its_place() {
             ":2: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `2,5`",
         ),
         ("t;a\n1;2.5\n2;2,5\n", "", ":3: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `2,5`"),
-        ("t,a\n1,\"2,5\"\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `2,5`"),
+        ("t,a\n1,\"2,500\"\n", "", ":2: column `a`: expected a finite number, or nothing, NA, NaN, null or None, found `2,500`"),
         ("t;a;b\n1;2,5\n", "", ":2: expected 3 fields, found 2"),
-        ("t;a;\n1;2;\n", "", "the last: the lines end in `;`"),
-        ("t,a,\n1,2,\n", "", "neither empty nor doubled, found `` as column 3, the last: the lines end in `,`"),
+        ("t;a;\n1;2;3\n", "", ":2: expected 2 fields, found 3"),
         ("t,,b\n1,2,\n", "", "neither empty nor doubled, found `` as column 2"),
         (
             "# from, here\nt,a,b\n1,2,3\n",
@@ -909,6 +908,7 @@ fn fields_and_decimals_are_told_apart_by_the_file() {
         ("\u{feff}t;a;b\n1;2,5;1.234,5\n2;-0,5;2 000\n3;NA;1'000'000\n", ""),
         ("t;a;b\n1;\"2,5\";1234,5\n2;-0,5;2e3\n3;;1000000\n", "decimal = \"comma\""),
         ("t,a,b\n1,\"2,5\",\"1.234,5\"\n2,\"-0,5\",2.000\n3,,1000000\n", "decimal = \"comma\""),
+        ("t,a,b\n1,\"2,5\",\"1.234,5\"\n2,\"-0,5\",\"2000\"\n3,,\"1.000.000\"\n", ""),
         // What tells of points is not overruled.
         ("t,a,b\n1,2.5,1234.5\n2,-0.5,2000\n3,,1000000\n", "decimal = \"comma\""),
     ] {
@@ -939,6 +939,70 @@ fn fields_and_decimals_are_told_apart_by_the_file() {
     );
     let (seconds, _) = read("t;a\n0,5;1,5\n1,0;2\n1,5;3\n", "");
     assert_eq!(seconds.stamps.at(2), "1.5");
+}
+
+#[test]
+fn stamps_may_lie_behind_what_is_none() {
+    let rows = "2024-01-01 5; 2024-01-02 4; 2024-01-03 7";
+    check("y,when\n5,2024-01-01\n4,2024-01-02\n7,2024-01-03\n", "", rows, "StampsBehind when 3 :2");
+    check(
+        "site,when,y\nA,1.1.2024,5\nA,2.1.2024,4\nA,3.1.2024,7\n",
+        "columns = [\"y\"]",
+        rows,
+        "StampsBehind when 3 :2; DayFirst 3 :2",
+    );
+    let known = "past = [\"y\"]";
+    check(
+        "y,when,a\n5,2024-01-01,1\n4,2024-01-02,2\n7,2024-01-03,3\n",
+        known,
+        "2024-01-01 1,5; 2024-01-02 2,4; 2024-01-03 3,7",
+        "StampsBehind when 3 :2",
+    );
+    // Stamps that go one way are stamps, and of two columns of dates neither is taken.
+    check("t,day,y\n0.5,2024-01-01,5\n1.5,2024-01-02,4\n2.5,2024-01-03,7\n", "columns = [\"y\"]", "0.5 5; 1.5 4; 2.5 7", "");
+    for (text, expected) in [
+        (
+            "y,from,to\n5,2024-01-01,2024-01-02\n4,2024-01-02,2024-01-03\n5,2024-01-03,2024-01-04\n",
+            ":2: column `from`: expected a finite number",
+        ),
+        (",when,y\nA,2024-01-01,5\nA,2024-01-02,4\n", ":2: column ``: expected a month"),
+        ("site,when,y\nA,2024-01-01,5\nA,noon,4\n", ":2: column `site`: expected a month"),
+    ] {
+        let error = read_bytes(text.as_bytes(), "").expect_err(text).to_string();
+        assert!(error.contains(expected), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn times_of_day_are_joined_with_their_dates() {
+    let rows = "2024-01-01 22:00:00 1; 2024-01-01 23:00:00 2; 2024-01-02 00:00:00 3";
+    for (text, more) in [
+        ("Date,Time,y\n2024-01-01,22:00:00,1\n2024-01-01,23:00:00,2\n2024-01-02,00:00:00,3\n", ""),
+        ("Date;Time;y\n01.01.2024;22.00.00;1\n01.01.2024;23.00.00;2\n02.01.2024;00.00.00;3\n", "; DayFirst 3 :2"),
+        ("Date,Time,y\n1/1/2024,10:00:00 PM,1\n1/1/2024,11:00:00 PM,2\n1/2/2024,12:00:00 AM,3\n", "; MonthFirst 3 :2"),
+    ] {
+        check(text, "", rows, &format!("Joined Time 3 :2{more}"));
+    }
+    // Of one row a date the second column is a series, and what is no time of day is no stamp.
+    let error = read_bytes(b"Date,Sunrise,y\n2024-01-01,08:11,1\n2024-01-02,08:10,2\n", "").expect_err("a time").to_string();
+    assert!(error.contains(":2: column `Sunrise`: expected a finite number"), "{error}");
+    let minutes =
+        (0..120).map(|minute| format!("2024-01-01,{:02}:{:02},{minute}\n", minute / 60, minute % 60)).collect::<String>();
+    let error = read_bytes(format!("Date,Time,y\n{minutes}2024-01-01,late,3\n").as_bytes(), "").expect_err("no time").to_string();
+    assert!(
+        error.contains(":122: column `Date Time`: expected a month") && error.ends_with("found `2024-01-01 late`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_says_nothing_at_the_edges_of_a_file_is_left_out() {
+    check("t;a;;\n1;2;;\n2;3\n;;;\n3;;\n;;\n", "", "1 2; 2 3; 3 -", "Blank 2 :4; Missing a 1 :5");
+    check("t,a\n1,?\n2,3\n", "", "1 -; 2 3", "Missing a 1 :2");
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(b"t,a\n1,2\n,\n").expect("written");
+    let error = crate::read_wide(file.path()).expect_err("strict").to_string();
+    assert!(error.contains("expected rows with fields that say something, found 1 without, the first on line 3"), "{error}");
 }
 
 #[test]
