@@ -48,6 +48,10 @@ pub struct Finding {
 pub enum FindingKind {
     /// Bytes that are not UTF-8.
     Latin1,
+    /// Lines above the header.
+    Preamble,
+    /// A line of units under it.
+    Units,
     /// Numbers of the rows, in front of their stamps.
     Numbered,
     /// Stamps in another column than the first, which has none.
@@ -93,6 +97,8 @@ impl FindingKind {
     fn words(self) -> [&'static str; 2] {
         match self {
             Self::Latin1 => ["bytes that are not UTF-8", "read as Latin-1"],
+            Self::Preamble => ["lines above the header", "left out"],
+            Self::Units => ["a line without numbers, under the header", "left out"],
             Self::Numbered => ["numbers of rows, before the stamps", "left out"],
             Self::StampsBehind => ["stamps that are not in the first column", "taken as the stamps"],
             Self::Joined => ["times of day, beside their dates", "joined with them"],

@@ -3,6 +3,7 @@
 use crate::{
     DataError, Decimal, dates, dialect, number, stamps,
     table::{Field, Header, Rows, fault},
+    top::{self, Top},
 };
 use std::{
     collections::VecDeque,
@@ -20,6 +21,7 @@ pub(crate) struct Csv {
     pub times: Option<String>,
     /// Columns at the end without a name and without values.
     unnamed: usize,
+    pub top: Top,
     separator: char,
     told: Option<Decimal>,
     /// As the rows tell, once they are asked.
@@ -28,8 +30,8 @@ pub(crate) struct Csv {
 
 impl Csv {
     pub fn open(path: &Path, decimal: Option<Decimal>) -> Result<Self, DataError> {
-        let separator = separator(path)?;
-        let mut reader = reader(path, separator)?;
+        let (top, separator) = top(path)?;
+        let mut reader = reader(path, &top, separator)?;
         let names = reader.headers().map_err(|error| fault(path, "CSV", error.to_string()))?.clone();
         let blank = |record: &csv::StringRecord| record.len() < 2 && record.iter().all(|field| field.trim().is_empty());
         if blank(&names) && reader.records().all(|record| record.is_ok_and(|record| blank(&record))) {
@@ -40,7 +42,7 @@ impl Csv {
             let found = format!("`{}`", written(&names, separator));
             return Err(fault(path, "a header with column names on line 1", found));
         }
-        if let Some(found) = commented(path, &names, separator)? {
+        if let Some(found) = commented(path, &names, &top, separator)? {
             return Err(found);
         }
         let mut names: Vec<String> = names.iter().map(String::from).collect();
@@ -48,17 +50,17 @@ impl Csv {
         let unnamed = names.len() - named;
         names.truncate(named);
         let mut times = None;
-        if has_times(path, &names, separator)? {
+        if has_times(path, &names, &top, separator)? {
             times = Some(names.remove(1));
             names[0] = format!("{} {}", names[0], times.as_deref().unwrap_or_default());
         }
         let header = Header::new(path, names)?;
-        Ok(Self { path: path.into(), header, times, unnamed, separator, told: decimal, decimal: OnceLock::new() })
+        Ok(Self { path: path.into(), header, times, unnamed, top, separator, told: decimal, decimal: OnceLock::new() })
     }
 
     pub fn rows(&self) -> Result<CsvRows<'_>, DataError> {
         let decimal = self.decimal()?;
-        let reader = reader(&self.path, self.separator)?;
+        let reader = reader(&self.path, &self.top, self.separator)?;
         Ok(CsvRows { csv: self, decimal, reader, record: csv::StringRecord::new(), stamp: String::new(), blank: (0, 0) })
     }
 
@@ -70,7 +72,7 @@ impl Csv {
         let mut found = None;
         let has_commas = self.separator == ',';
         if self.told != Some(Decimal::Point) {
-            let (mut reader, mut record) = (reader(&self.path, self.separator)?, csv::StringRecord::new());
+            let (mut reader, mut record) = (reader(&self.path, &self.top, self.separator)?, csv::StringRecord::new());
             // Between quotes a comma before three digits may as well stand between thousands.
             let tells = |field: &str| {
                 let doubtful =
@@ -95,11 +97,11 @@ const LOOKED_AT: usize = 100;
 const MOST_QUOTED: usize = 1000;
 
 /// Whether the first column has dates and the second times of day, of more than one row a date.
-fn has_times(path: &Path, names: &[String], separator: char) -> Result<bool, DataError> {
+fn has_times(path: &Path, names: &[String], top: &Top, separator: char) -> Result<bool, DataError> {
     if names.len() < 3 {
         return Ok(false);
     }
-    let (mut reader, mut record) = (reader(path, separator)?, csv::StringRecord::new());
+    let (mut reader, mut record) = (reader(path, top, separator)?, csv::StringRecord::new());
     let (mut last, mut repeats) = (String::new(), false);
     // What is wrong with a row is found where it is read.
     for _ in 0..LOOKED_AT {
@@ -130,25 +132,27 @@ fn written(fields: &csv::StringRecord, separator: char) -> String {
     fields.iter().collect::<Vec<_>>().join(&separator.to_string())
 }
 
-/// What separates the fields of a file, as it tells or its first line that is not blank shows.
-fn separator(path: &Path) -> Result<char, DataError> {
+/// The top of a file, and what separates its fields, as it tells or its header shows, or where that is none its first line that is not blank.
+fn top(path: &Path) -> Result<(Top, char), DataError> {
     let io = |source| DataError::Io { path: path.into(), source };
-    let mut lines = Lines::new(File::open(path).map_err(io)?);
-    while lines.next_line().map_err(io)? {
-        if !lines.text.trim().is_empty() {
-            return Ok(lines.told.unwrap_or_else(|| dialect::separator(&lines.text, None)));
-        }
+    let (mut lines, mut texts) = (Lines::new(File::open(path).map_err(io)?), Vec::new());
+    while texts.len() < top::LOOKED_AT && lines.next_line().map_err(io)? {
+        texts.resize(lines.number as usize - 1, String::new());
+        texts.push(lines.text.trim_start_matches('\u{feff}').into());
     }
-    Ok(',')
+    let top = Top::of(&texts);
+    let first = texts.iter().find(|text| !text.trim().is_empty()).map_or("", String::as_str);
+    let separator = lines.told.or(top.separator).unwrap_or_else(|| dialect::separator(first, None));
+    Ok((top, separator))
 }
 
 /// What is wrong where the first line is a comment, from `#` on, and no header: it has one field, or more or fewer than the next line, or that one is a
 /// comment, too, or looks like the header.
-fn commented(path: &Path, names: &csv::StringRecord, separator: char) -> Result<Option<DataError>, DataError> {
+fn commented(path: &Path, names: &csv::StringRecord, top: &Top, separator: char) -> Result<Option<DataError>, DataError> {
     if !names.get(0).is_some_and(|first| first.starts_with('#')) {
         return Ok(None);
     }
-    let mut reader = reader(path, separator)?;
+    let mut reader = reader(path, top, separator)?;
     let next = reader.records().next().and_then(Result::ok).map(|mut next| {
         next.trim();
         next
@@ -167,11 +171,11 @@ fn commented(path: &Path, names: &csv::StringRecord, separator: char) -> Result<
     Ok(Some(fault(path, "a header with column names, and no comment above it", found)))
 }
 
-fn reader(path: &Path, separator: char) -> Result<csv::Reader<Lines>, DataError> {
+fn reader(path: &Path, top: &Top, separator: char) -> Result<csv::Reader<Lines>, DataError> {
     let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
     let mut options = csv::ReaderBuilder::new();
     options.has_headers(true).flexible(true).trim(csv::Trim::Headers).delimiter(separator as u8);
-    Ok(options.from_reader(Lines::new(file)))
+    Ok(options.from_reader(Lines { left_out: top.above.iter().chain(&top.units).copied().collect(), ..Lines::new(file) }))
 }
 
 /// The lines under the header.
@@ -226,8 +230,8 @@ impl Rows for CsvRows<'_> {
             return Field::Text(&self.stamp);
         }
         let text = self.record[column + usize::from(has_times)].trim();
-        // Digits alone are the same either way.
-        let may_differ = self.decimal == Decimal::Comma && text.bytes().any(|byte| !byte.is_ascii_digit());
+        // Digits without such signs are the same either way.
+        let may_differ = self.decimal == Decimal::Comma && text.contains(|sign| dialect::SIGNS.contains(&sign));
         if may_differ && (dialect::comma(text).is_some() || number::finite(text).is_some()) {
             Field::Comma(text)
         } else {
@@ -258,6 +262,8 @@ struct Lines {
     foreign: (usize, u64),
     /// What the first line says that separates fields, if it says that and is no header.
     told: Option<char>,
+    /// Numbers of lines that are blank here.
+    left_out: Vec<u64>,
 }
 
 impl Lines {
@@ -272,6 +278,7 @@ impl Lines {
             starts: VecDeque::new(),
             foreign: (0, 0),
             told: None,
+            left_out: Vec::new(),
         }
     }
 
@@ -291,10 +298,11 @@ impl Lines {
                     self.foreign = (self.foreign.0 + chunk.invalid().len(), first);
                 }
             }
-            if self.number > 1 || dialect::told(&self.text).is_none() {
+            let told = if self.number == 1 { dialect::told(&self.text) } else { None };
+            if told.is_none() && !self.left_out.contains(&self.number) {
                 break;
             }
-            self.told = dialect::told(&self.text);
+            self.told = told.or(self.told);
             self.text.clear();
         }
         if let Some(at) = self.text.bytes().position(|byte| !b"\r\n".contains(&byte)) {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// What may stand between fields; of those that a line has as often the first.
 const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
 
-/// What may stand between thousands, beside the sign that does not stand before decimals.
-const BETWEEN_THOUSANDS: [char; 4] = ['\'', ' ', '\u{a0}', '\u{202f}'];
+/// What may stand inside a number: before its decimals, or between thousands.
+pub(crate) const SIGNS: [char; 6] = [',', '.', '\'', ' ', '\u{a0}', '\u{202f}'];
 
 /// What a file of spreadsheets may say of itself above its header.
 const TOLD: &str = "sep=";
@@ -38,7 +38,7 @@ impl Decimal {
 /// A finite number with a decimal comma, `-1.234,5` and `1,5e3`, or without decimals; a point stands between thousands alone.
 pub(crate) fn comma(text: &str) -> Option<f64> {
     let (whole, behind) = text.split_once(',').map_or((text, None), |(whole, behind)| (whole, Some(behind)));
-    let mut groups = whole.split(|sign| sign == '.' || BETWEEN_THOUSANDS.contains(&sign));
+    let mut groups = whole.split(|sign| SIGNS.contains(&sign));
     let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let first = groups.next().unwrap_or_default();
     let mut number = String::from(first);

@@ -25,6 +25,7 @@ mod split;
 mod stamps;
 mod statics;
 mod table;
+mod top;
 mod track;
 mod values;
 

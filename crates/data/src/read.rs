@@ -16,6 +16,7 @@ use crate::{
     stamps::{self, Clock, DAY, Form, STAMP, Style},
     statics,
     table::{self, Field, Header, Table},
+    top::Top,
     track::{Track, bounded, check_stamps, groups, regularise},
     values,
 };
@@ -437,6 +438,13 @@ fn samples(
         let kind = if roles.from == 0 { FindingKind::StampsBehind } else { FindingKind::Numbered };
         let name = Some(header.names[if roles.from == 0 { roles.time } else { 0 }].as_str()).filter(|name| !name.is_empty());
         ledger.add(kind, name, tracks[0].rows, 2);
+    }
+    if let Some(Top { above, units, .. }) = table.top() {
+        for (kind, lines) in [(FindingKind::Preamble, &above[..]), (FindingKind::Units, units.as_slice())] {
+            if let Some(first) = lines.first() {
+                ledger.add(kind, None, lines.len(), *first);
+            }
+        }
     }
     if let Some(times) = table.times() {
         ledger.add(FindingKind::Joined, Some(times), tracks.iter().map(|track| track.rows).sum(), 2);

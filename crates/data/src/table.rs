@@ -3,6 +3,7 @@
 use crate::{
     DataError, Decimal, csv_table, dialect, number, parquet_table,
     stamps::{self, Form, Time},
+    top::Top,
 };
 use std::{borrow::Cow, fs::File, io::Read, path::Path};
 
@@ -171,6 +172,14 @@ impl Table {
     pub fn times(&self) -> Option<&str> {
         match self {
             Self::Csv(csv) => csv.times.as_deref(),
+            Self::Parquet(_) => None,
+        }
+    }
+
+    /// What was left out at the top of the file.
+    pub fn top(&self) -> Option<&Top> {
+        match self {
+            Self::Csv(csv) => Some(&csv.top),
             Self::Parquet(_) => None,
         }
     }

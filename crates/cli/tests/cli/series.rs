@@ -595,7 +595,7 @@ fn decimal_commas_are_kept_for_forecasts_and_streams() {
     std::fs::write(folder.join("run.toml"), SMALL).unwrap();
     std::fs::write(folder.join("plain.toml"), SMALL.replace("data.csv", "plain.csv")).unwrap();
     let told = stdout(&foretoken(&["train", "run.toml", "--out", "out"], folder));
-    assert!(told.contains("numbers with a decimal comma") && told.contains("`load` 900"), "{told}");
+    assert!(told.contains("numbers with a decimal comma") && told.contains("`load` 900, first on line 2"), "{told}");
     assert!(std::fs::read_to_string(folder.join("out/run.toml")).unwrap().contains("decimal = \"comma\""));
     stdout(&foretoken(&["train", "plain.toml", "--out", "plain"], folder));
     let forecast = |run: &str, data: &str| stdout(&foretoken(&["forecast", run, data], folder));

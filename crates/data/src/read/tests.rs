@@ -858,13 +858,12 @@ fn every_fault_is_named_with_its_place() {
         ("t;a;\n1;2;3\n", "", ":2: expected 2 fields, found 3"),
         ("t,,b\n1,2,\n", "", "neither empty nor doubled, found `` as column 2"),
         (
-            "# from, here\nt,a,b\n1,2,3\n",
+            "# from, here\nt,a,b\n1,2\n",
             "",
             "expected a header with column names, and no comment above it, found `# from,here` on line 1",
         ),
-        ("\n# here\nt,a\n1,2\n", "", "found `# here` on line 2"),
-        ("# from, here\nt,a\n1,2\n", "", "found `# from,here` on line 1"),
-        ("# from; here\n# there\nt,a\n1,2\n", "", "found `# from;here` on line 1"),
+        ("\n# here\nt,a\n", "", "found `# here` on line 2"),
+        ("# from; here\n# there\nt,a\n", "", "found `# from;here` on line 1"),
         ("# here\n", "", "found `# here` on line 1"),
         ("t\n1\n", "", "expected a stamp column and at least one value column, found 1 column"),
         ("\u{1f}\u{8b}", "", "at least one value column"),
@@ -999,6 +998,12 @@ fn times_of_day_are_joined_with_their_dates() {
 fn what_says_nothing_at_the_edges_of_a_file_is_left_out() {
     check("t;a;;\n1;2;;\n2;3\n;;;\n3;;\n;;\n", "", "1 2; 2 3; 3 -", "Blank 2 :4; Missing a 1 :5");
     check("t,a\n1,?\n2,3\n", "", "1 -; 2 3", "Missing a 1 :2");
+    check("# from, here\n\nt,a,b\n1,2,3\n2,,4\n", "", "1 2,3; 2 -,4", "Preamble 1 :1; Missing a 1 :5");
+    check("# from; here\n# there\nt,a\n1,2\n2,3\n", "", "1 2; 2 3", "Preamble 2 :1");
+    check("sep=;\nOf 2024\nt;a\n;kW\n1;2,5\n2;3\n", "", "1 2.5; 2 3", "Preamble 1 :2; Units 1 :4; DecimalComma a 1 :5");
+    // A second table is no preamble.
+    let error = read_bytes(b"t,a\n1,2\n2,3\nt,a\n3,4\n", "").expect_err("a header").to_string();
+    assert!(error.contains(":4: column `t`: expected a month"), "{error}");
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(b"t,a\n1,2\n,\n").expect("written");
     let error = crate::read_wide(file.path()).expect_err("strict").to_string();
