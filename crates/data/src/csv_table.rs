@@ -112,8 +112,7 @@ fn has_times(path: &Path, names: &[String], top: &Top, separator: char) -> Resul
         if is_blank(&record) {
             continue;
         }
-        let is_date = !date.contains(':') && date.parse::<f64>().is_err() && dates::is_stamp(date);
-        if !is_date || dates::time_of_day(time).is_none() {
+        if !dates::is_date_alone(date) || dates::time_of_day(time).is_none() {
             return Ok(false);
         }
         repeats |= last == date;

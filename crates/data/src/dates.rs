@@ -178,6 +178,11 @@ pub(crate) fn time_of_day(text: &str) -> Option<Cow<'_, str>> {
     is_time.then_some(time)
 }
 
+/// Whether a text is a date without a time of day, and no number.
+pub(crate) fn is_date_alone(text: &str) -> bool {
+    !text.contains(':') && text.parse::<f64>().is_err() && is_stamp(text)
+}
+
 /// Whether a text is a stamp, the year first or last.
 pub(crate) fn is_stamp(text: &str) -> bool {
     let orders = [DateOrder::DayFirst, DateOrder::MonthFirst];

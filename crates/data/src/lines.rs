@@ -21,8 +21,10 @@ pub struct LineParser {
     /// Numbers that mean a value is missing.
     meaning: Vec<f64>,
     decimal: Option<Decimal>,
-    /// What separates fields, once a line that is not blank shows it.
+    /// What separates fields, once a line that parses shows it.
     separator: Option<char>,
+    /// Date and time of day, where these are two fields.
+    stamp: String,
 }
 
 /// What a line was.
@@ -53,6 +55,7 @@ impl LineParser {
             meaning: Vec::new(),
             decimal: None,
             separator: None,
+            stamp: String::new(),
         }
     }
 
@@ -85,8 +88,8 @@ impl LineParser {
         self.stamped
     }
 
-    /// Parses one line: the values, with a stamp in front on all lines or on none. Fields may be quoted as in a CSV file, and are separated by
-    /// commas, or by the semicolons, tabs or bars of the first line that is not blank. The first line may be a header with the same names, and may begin with a byte order mark.
+    /// Parses one line: the values, with a stamp in front on all lines or on none, which may be two fields, a date and a time of day. Fields may be quoted as in a CSV file, and are
+    /// separated by commas, or by the semicolons, tabs or bars of the first line that parses. The first line may be a header with the same names, and may begin with a byte order mark.
     ///
     /// # Errors
     /// [`DataError::Header`] for a first line that is a header of other names, or of the same in another order: whoever reads should stop there. A wrong number
@@ -96,11 +99,11 @@ impl LineParser {
         let line = line.trim_end_matches(['\r', '\n']);
         let line = if first { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
         let separator = self.separator.unwrap_or_else(|| dialect::separator(line, self.decimal));
-        if !line.trim().is_empty() {
-            self.separator = Some(separator);
-        }
         let fields = Fields::of(line, separator, &mut self.quoted, &mut self.field);
-        let stamped = match is_stamped(fields.count(), self.names.len(), self.stamped, number) {
+        let is_timed = self.stamped != Some(false)
+            && fields.count() == self.names.len() + 2
+            && (fields.has_time() || first && fields.iter().skip(2).eq(&self.names));
+        let stamped = match is_stamped(fields.count() - usize::from(is_timed), self.names.len(), self.stamped, number) {
             Err(_) if first && fields.are_names() => {
                 let stamp = (self.stamped == Some(true)).then(|| "a stamp".to_string());
                 let expected: Vec<String> = stamp.into_iter().chain(self.names.iter().cloned()).collect();
@@ -108,12 +111,16 @@ impl LineParser {
             }
             stamped => stamped?,
         };
-        let stamp = if stamped { fields.iter().next() } else { None };
-        let values = || fields.iter().skip(usize::from(stamped));
+        let mut stamp = if stamped { fields.iter().next() } else { None };
+        if let Some((date, time)) = stamp.zip(fields.iter().nth(1)).filter(|_| is_timed) {
+            self.stamp = format!("{date} {}", dates::time_of_day(time).unwrap_or(time.into()));
+            stamp = Some(&self.stamp);
+        }
+        let values = || fields.iter().skip(usize::from(stamped) + usize::from(is_timed));
         // The names may be numbers, as the values are.
         let named = || stamp.is_none_or(|stamp| !dates::is_stamp(stamp));
         if first && values().zip(&self.names).all(|(field, name)| field == name) && named() {
-            self.stamped = Some(stamped);
+            (self.stamped, self.separator) = (Some(stamped), Some(separator));
             return Ok(Parsed::Header);
         }
         // One word where a stream goes on may as well be a sample that is none.
@@ -141,7 +148,7 @@ impl LineParser {
         }
         // A blank line is a missing sample, and says nothing of stamps.
         if !line.trim().is_empty() {
-            self.stamped = Some(stamped);
+            (self.stamped, self.separator) = (Some(stamped), Some(separator));
         }
         Ok(Parsed::Row { stamp, values: &self.values })
     }
@@ -212,6 +219,13 @@ impl<'a> Fields<'a> {
     fn are_names(self) -> bool {
         self.count() > 1
             && self.iter().all(|field| !is_number(field) && dialect::comma(field).is_none() && stamps::parse(field).is_none())
+    }
+
+    /// Whether they begin with a date and a time of day.
+    fn has_time(self) -> bool {
+        let mut fields = self.iter();
+        let (date, time) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        dates::is_date_alone(date) && dates::time_of_day(time).is_some()
     }
 
     fn iter(self) -> impl Iterator<Item = &'a str> {
@@ -450,6 +464,22 @@ mod tests {
         let mut parser = LineParser::with_missing(&names(2)).decimals(Some(Decimal::Comma));
         let parsed = parser.parse("1,5;NA", 1).expect("a row");
         assert!(matches!(parsed, Parsed::Row { stamp: None, values: [1.5, b] } if b.is_nan()), "{parsed:?}");
+        // Of a date and a time of day, with and without a header.
+        for (header, line) in [("Date;Time;a;b", "01.02.2024;18.00.00;1,5;2"), ("", "01.02.2024;18:00:00;1,5;2")] {
+            let mut parser = LineParser::new(&names(2)).decimals(Some(Decimal::Comma));
+            if !header.is_empty() {
+                assert_eq!(parser.parse(header, 1).expect(header), Parsed::Header);
+            }
+            assert_eq!(parser.parse(line, 2).expect(line), row(Some("01.02.2024 18:00:00"), &[1.5, 2.0]));
+            let error = parser.parse("01.02.2024;late;1,5;2", 3).expect_err("no time").to_string();
+            assert_eq!(error, "line:3: expected 3 fields, found 4");
+        }
+        // A line that does not parse shows nothing.
+        let mut parser = LineParser::new(&names(2));
+        parser.parse("ERR; of 2; x; y", 1).expect_err("a message");
+        assert_eq!(parser.parse("noon,1.5,2", 2).expect("a row"), row(Some("noon"), &[1.5, 2.0]));
+        let mut parser = LineParser::with_missing(&names(2)).decimals(Some(Decimal::Comma));
+        parser.parse("1,5;NA", 1).expect("a row");
         // What the first line shows stays.
         let error = parser.parse("1,2", 2).expect_err("one field").to_string();
         assert_eq!(error, "line:2: expected 2 fields, found 1");
