@@ -64,7 +64,8 @@ impl Csv {
         Ok(CsvRows { csv: self, decimal, reader, record: csv::StringRecord::new(), stamp: String::new(), blank: (0, 0) })
     }
 
-    /// What stands before decimals: a point where that is told; else what the first number says that can be meant in one way alone, what is told where there is none.
+    /// What stands before decimals: a point where that is told; else what the first number says that can be meant in one way alone (where commas separate
+    /// fields one of the first with a point, if there is one), what is told where there is none.
     pub fn decimal(&self) -> Result<Decimal, DataError> {
         if let Some(decimal) = self.decimal.get() {
             return Ok(*decimal);
@@ -73,19 +74,22 @@ impl Csv {
         let has_commas = self.separator == ',';
         if self.told != Some(Decimal::Point) {
             let (mut reader, mut record) = (reader(&self.path, &self.top, self.separator)?, csv::StringRecord::new());
-            // Between quotes a comma before three digits may as well stand between thousands.
+            let is_doubtful = has_commas && self.told.is_none();
+            // Between quotes a comma may as well stand in a text, or before three digits between thousands.
             let tells = |field: &str| {
-                let doubtful =
-                    has_commas && self.told.is_none() && field.split_once(',').is_some_and(|(_, behind)| behind.len() == 3);
-                Decimal::of(field).filter(|_| !doubtful)
+                let is_thousand = is_doubtful && field.split_once(',').is_some_and(|(_, behind)| behind.len() == 3);
+                Decimal::of(field).filter(|_| !is_thousand)
             };
-            let most = if has_commas && self.told.is_none() { MOST_QUOTED } else { usize::MAX };
+            let most = if is_doubtful { MOST_QUOTED } else { usize::MAX };
             // What is wrong with a row is found where it is read.
             for _ in 0..most {
-                if found.is_some() || !matches!(reader.read_record(&mut record), Ok(true)) {
+                let is_settled = found == Some(Decimal::Point) || found.is_some() && !is_doubtful;
+                if is_settled || !matches!(reader.read_record(&mut record), Ok(true)) {
                     break;
                 }
-                found = record.iter().find_map(|field| tells(field.trim()));
+                for told in record.iter().filter_map(|field| tells(field.trim())) {
+                    found = found.filter(|_| !is_doubtful || told == Decimal::Comma).or(Some(told));
+                }
             }
         }
         Ok(*self.decimal.get_or_init(|| found.or(self.told).unwrap_or(Decimal::Point)))
@@ -140,8 +144,7 @@ fn top(path: &Path) -> Result<(Top, char), DataError> {
         texts.push(lines.text.trim_start_matches('\u{feff}').into());
     }
     let top = Top::of(&texts);
-    let first = texts.iter().find(|text| !text.trim().is_empty()).map_or("", String::as_str);
-    let separator = lines.told.or(top.separator).unwrap_or_else(|| dialect::separator(first, None));
+    let separator = lines.told.or(top.separator).unwrap_or_else(|| top::separator(&texts));
     Ok((top, separator))
 }
 

@@ -64,27 +64,41 @@ pub(crate) fn comma(text: &str) -> Option<f64> {
     number.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// What separates the fields of a line: what stands outside of quotes most often, commas between digits left out where those stand before decimals. A comma where
-/// nothing does, or a semicolon then.
-pub(crate) fn separator(line: &str, decimal: Option<Decimal>) -> char {
-    let has_commas = decimal == Some(Decimal::Comma);
+/// How often each separator stands in a line outside of quotes, commas between digits left out where those stand before decimals.
+fn counts(line: &str, decimal: Option<Decimal>) -> [usize; SEPARATORS.len()] {
     let mut counts = [0usize; SEPARATORS.len()];
     let (mut quoted, mut before, mut signs) = (false, ' ', line.chars().peekable());
     while let Some(sign) = signs.next() {
         quoted ^= sign == '"';
-        let is_decimal = before.is_ascii_digit() && signs.peek().is_some_and(char::is_ascii_digit);
+        let is_decimal = decimal == Some(Decimal::Comma)
+            && sign == ','
+            && before.is_ascii_digit()
+            && signs.peek().is_some_and(char::is_ascii_digit);
         if let Some(at) = SEPARATORS.iter().position(|own| *own == sign)
             && !quoted
-            && !(has_commas && sign == ',' && is_decimal)
+            && !is_decimal
         {
             counts[at] += 1;
         }
         before = sign;
     }
+    counts
+}
+
+/// What may separate the fields of a line, what stands in it most often first.
+pub(crate) fn separators(line: &str) -> Vec<char> {
+    let mut there: Vec<(usize, char)> = counts(line, None).into_iter().zip(SEPARATORS).filter(|(count, _)| *count > 0).collect();
+    there.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    there.into_iter().map(|(_, sign)| sign).collect()
+}
+
+/// What separates the fields of a line by itself: what stands in it most often. A comma where nothing does, or a semicolon where that stands before decimals.
+pub(crate) fn separator(line: &str, decimal: Option<Decimal>) -> char {
+    let counts = counts(line, decimal);
     let most = counts.iter().max().copied().unwrap_or(0);
     match counts.iter().position(|count| *count == most) {
         Some(at) if most > 0 => SEPARATORS[at],
-        _ => SEPARATORS[usize::from(has_commas)],
+        _ => SEPARATORS[usize::from(decimal == Some(Decimal::Comma))],
     }
 }
 

@@ -18,8 +18,9 @@ pub(crate) fn finite_or_truth(text: &str) -> Option<f64> {
 
 /// A finite number, or NaN for nothing and for the words that say so, in any case.
 pub(crate) fn finite_or_missing(text: &str) -> Option<f64> {
-    let missing =
-        ["", "na", "nan", "null", "none", "n/a", "#n/a", "<na>", "\\n", "?"].iter().any(|word| text.eq_ignore_ascii_case(word));
+    let missing = ["", "na", "nan", "null", "none", "n/a", "#n/a", "<na>", "\\n", "?", "-"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word));
     if missing { Some(f64::NAN) } else { finite(text) }
 }
 

@@ -219,7 +219,9 @@ impl First {
         };
         let (mut rows, mut dated) = (table.rows(&columns)?, columns[1..].to_vec());
         let (mut last, mut are_numbers, mut are_dates) = (None, true, true);
-        let (mut before, mut are_stamps, mut ways) = (None, true, [false; 2]);
+        // Whether the first column's times are of days long ago, or none; and which ways they go.
+        let (mut before, mut are_stamps, mut are_early, mut ways) = (None, true, true, [false; 2]);
+        let (mut dates, mut go_on): (Vec<String>, bool) = (Vec::new(), true);
         for _ in 0..LOOKED_AT {
             // What is wrong with a row is found where it is read.
             if !matches!(rows.advance(), Ok(Some(_))) {
@@ -241,14 +243,20 @@ impl First {
                 Some(time) => {
                     ways[0] |= before.is_some_and(|before| before < time);
                     ways[1] |= before.is_some_and(|before| before > time);
+                    are_early &= time < i128::from(MOST_NUMBERED) * i128::from(stamps::SECOND);
                     before = Some(time);
                 }
                 None => are_stamps = false,
             }
+            let now: Vec<String> = dated.iter().map(|&column| rows.field(column).text().into_owned()).collect();
+            go_on &= dates != now;
+            dates = now;
         }
+        // What rises beside dates that go on is measured.
+        let is_value = !are_stamps || ways == [true; 2] || are_early && go_on && !are_numbers;
         Ok(match dated[..] {
             [time] if are_numbers && last.is_some() && !are_dates => Self::Numbers(time),
-            [time] if (!are_stamps || ways == [true; 2]) && !is_unnamed => Self::Values(time),
+            [time] if is_value && !is_unnamed => Self::Values(time),
             _ => Self::Stamps,
         })
     }

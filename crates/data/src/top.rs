@@ -23,29 +23,39 @@ impl Top {
         let said: Vec<(u64, &str)> =
             (1..).zip(lines).map(|(number, line)| (number, line.trim())).filter(|(_, line)| !line.is_empty()).collect();
         let fields_of = |at: usize, separator: char| said.get(at).map(|(_, line)| fields(line, separator));
-        for (at, (_, line)) in said.iter().enumerate() {
-            let separator = dialect::separator(line, None);
-            let names = fields(line, separator);
-            let next = |more: usize| fields_of(at + more, separator).filter(|next| next.len() == names.len());
-            if !are_names(&names) {
-                continue;
-            }
-            // A table of one row, as of a place, before that of the rows.
-            let ends = said.get(at + 1).zip(said.get(at + 2)).is_some_and(|((row, _), (later, _))| later - row > 1);
-            if ends && fields_of(at + 2, separator).is_some_and(|names| are_names(&names)) {
-                continue;
-            }
-            let units = match (next(1), next(2)) {
-                (Some(next), _) if has_stamp(&next) => None,
-                (Some(next), Some(later)) if has_stamp(&later) && !next.iter().any(|field| is_value(field)) => {
-                    Some(said[at + 1].0)
+        for at in 0..said.len() {
+            for separator in dialect::separators(said[at].1) {
+                let names = fields(said[at].1, separator);
+                let next = |more: usize| fields_of(at + more, separator).filter(|next| next.len() == names.len());
+                if !are_names(&names) {
+                    continue;
                 }
-                _ => continue,
-            };
-            return Self { separator: Some(separator), above: said[..at].iter().map(|(number, _)| *number).collect(), units };
+                // A table of one row, as of a place, before that of the rows.
+                let ends = said.get(at + 1).zip(said.get(at + 2)).is_some_and(|((row, _), (later, _))| later - row > 1);
+                if ends && fields_of(at + 2, separator).is_some_and(|names| are_names(&names)) {
+                    continue;
+                }
+                let units = match (next(1), next(2)) {
+                    (Some(next), _) if has_stamp(&next) => None,
+                    (Some(next), Some(later)) if has_stamp(&later) && !next.iter().any(|field| is_value(field)) => {
+                        Some(said[at + 1].0)
+                    }
+                    _ => continue,
+                };
+                return Self { separator: Some(separator), above: said[..at].iter().map(|(number, _)| *number).collect(), units };
+            }
         }
         Self::default()
     }
+}
+
+/// What separates the fields of a file without a header that is sure: what its first line has most of, of what gives the second as many fields, if there is such.
+pub(crate) fn separator(lines: &[String]) -> char {
+    let mut said = lines.iter().filter(|line| !line.trim().is_empty());
+    let (first, second) = (said.next().map_or("", String::as_str), said.next().map_or("", String::as_str));
+    let separators = dialect::separators(first);
+    let fits = |separator: &&char| fields(first, **separator).len() == fields(second, **separator).len();
+    separators.iter().find(fits).or(separators.first()).copied().unwrap_or(',')
 }
 
 /// Whether these are names of columns: two at least, and no values.
@@ -75,6 +85,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_second_line_has_as_many_fields() {
+        for (lines, expected) in
+            [(["id,a;b;c", "x,2"], ','), (["id;a", "x;2,5"], ';'), (["id,a;b;c", ""], ';'), (["id", "x"], ',')]
+        {
+            assert_eq!(separator(&lines.map(String::from)), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn a_header_has_names_and_a_stamp_under_it() {
         let top = |text: &str| {
             let Top { separator, above, units } = Top::of(&text.split_inclusive('\n').map(String::from).collect::<Vec<_>>());
@@ -90,6 +109,7 @@ mod tests {
             ("Name,Foo\nHeight,35\nwhen,a\n2024-01-01,2\n", (Some(','), vec![1, 2], None)),
             ("TOA5,7\nTIMESTAMP,a\nTS,V\n2024-01-01 00:00,2\n", (Some(','), vec![1], Some(3))),
             ("a,when\nx,2024-01-01\n", (Some(','), vec![], None)),
+            ("t,a;x,b;y;z\n1,2,3\n", (Some(','), vec![], None)),
             ("t,a\n1,2\n\n2,3\n", (Some(','), vec![], None)),
             ("t,a\n1,2\nt,a\n2,3\n", (Some(','), vec![], None)),
             // Neither is a header without rows, or one of other rows.

@@ -908,6 +908,7 @@ fn fields_and_decimals_are_told_apart_by_the_file() {
         ("t;a;b\n1;\"2,5\";1234,5\n2;-0,5;2e3\n3;;1000000\n", "decimal = \"comma\""),
         ("t,a,b\n1,\"2,5\",\"1.234,5\"\n2,\"-0,5\",2.000\n3,,1000000\n", "decimal = \"comma\""),
         ("t,a,b\n1,\"2,5\",\"1.234,5\"\n2,\"-0,5\",\"2000\"\n3,,\"1.000.000\"\n", ""),
+        ("t,a,b\n1,2.5,1234.5\n2,-0.5,2000\n3,-,1000000\n", ""),
         // What tells of points is not overruled.
         ("t,a,b\n1,2.5,1234.5\n2,-0.5,2000\n3,,1000000\n", "decimal = \"comma\""),
     ] {
@@ -920,6 +921,9 @@ fn fields_and_decimals_are_told_apart_by_the_file() {
         assert_eq!(audit.decimal.is_some(), has_commas, "{text:?}");
         assert_eq!(audit.total(FindingKind::DecimalComma) > 0, has_commas, "{text:?}");
     }
+    // A text with a comma does not count where numbers have points.
+    let (signal, _) = read("t,note,a\n1,\"1,5\",2\n2,\"2,5\",2.5\n", "columns = [\"a\"]");
+    assert_eq!(signal.columns[0][..], [2.0, 2.5]);
     // Lines are those of the file.
     let error = read_bytes(b"sep=;\nt;a\n1;2,5\n2;x\n", "").expect_err("no number").to_string();
     assert!(error.contains(":4: column `a`"), "{error}");
@@ -957,8 +961,18 @@ fn stamps_may_lie_behind_what_is_none() {
         "2024-01-01 1,5; 2024-01-02 2,4; 2024-01-03 3,7",
         "StampsBehind when 3 :2",
     );
-    // Stamps that go one way are stamps, and of two columns of dates neither is taken.
-    check("t,day,y\n0.5,2024-01-01,5\n1.5,2024-01-02,4\n2.5,2024-01-03,7\n", "columns = [\"y\"]", "0.5 5; 1.5 4; 2.5 7", "");
+    // What rises beside dates is measured, unless those stand still; and times since 1970 are times.
+    check(
+        "kWh,day,y\n0.5,2024-01-01,5\n1.5,2024-01-02,4\n2.5,2024-01-03,7\n",
+        "",
+        "2024-01-01 0.5,5; 2024-01-02 1.5,4; 2024-01-03 2.5,7",
+        "StampsBehind day 3 :2",
+    );
+    let run = "t,day,y\n0.5,2024-01-01,5\n1.5,2024-01-01,4\n";
+    check(run, "columns = [\"y\"]", "0.5 5; 1.5 4", "");
+    let since = "t,day,y\n1704067200.5,2024-01-01,5\n1704153600.5,2024-01-02,4\n";
+    check(since, "columns = [\"y\"]", "1704067200.5 5; 1704153600.5 4", "");
+    // Of two columns of dates neither is taken.
     for (text, expected) in [
         (
             "y,from,to\n5,2024-01-01,2024-01-02\n4,2024-01-02,2024-01-03\n5,2024-01-03,2024-01-04\n",
