@@ -139,7 +139,10 @@ fn written(fields: &csv::StringRecord, separator: char) -> String {
 fn top(path: &Path) -> Result<(Top, char), DataError> {
     let io = |source| DataError::Io { path: path.into(), source };
     let (mut lines, mut texts) = (Lines::new(File::open(path).map_err(io)?), Vec::new());
-    while texts.len() < top::LOOKED_AT && lines.next_line().map_err(io)? {
+    // Of long lines fewer will do.
+    while (texts.len() < top::LOOKED_AT && lines.before < top::LONGEST || texts.len() < top::FEWEST)
+        && lines.next_line().map_err(io)?
+    {
         texts.resize(lines.number as usize - 1, String::new());
         texts.push(lines.text.trim_start_matches('\u{feff}').into());
     }

@@ -243,7 +243,7 @@ impl First {
                 Some(time) => {
                     ways[0] |= before.is_some_and(|before| before < time);
                     ways[1] |= before.is_some_and(|before| before > time);
-                    are_early &= time < i128::from(MOST_NUMBERED) * i128::from(stamps::SECOND);
+                    are_early &= time < i128::from(MOST_NUMBERED) * stamps::SECOND;
                     before = Some(time);
                 }
                 None => are_stamps = false,

@@ -2,8 +2,10 @@
 
 use crate::{dates, dialect, number};
 
-/// Lines in which a header is looked for.
+/// Lines in which a header is looked for, those of a mebibyte, though a header, units and two rows.
 pub(crate) const LOOKED_AT: usize = 100;
+pub(crate) const LONGEST: u64 = 1 << 20;
+pub(crate) const FEWEST: usize = 4;
 
 /// The top of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
