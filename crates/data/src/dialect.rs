@@ -51,7 +51,8 @@ pub(crate) fn comma(text: &str) -> Option<f64> {
         number += group;
     }
     let digits = first.trim_start_matches(['+', '-']);
-    if grouped && !((1..=3).contains(&digits.len()) && are_digits(digits)) {
+    // Thousands begin with no zero.
+    if grouped && !((1..=3).contains(&digits.len()) && are_digits(digits) && !digits.starts_with('0')) {
         return None;
     }
     if let Some(behind) = behind {
@@ -133,6 +134,7 @@ mod tests {
         }
         for text in [
             "12.5",
+            "0.123",
             "1.2345",
             "1234.567",
             "1,234.5",
@@ -159,6 +161,7 @@ mod tests {
             ("1,234", Some(Decimal::Comma)),
             ("1.234.567", Some(Decimal::Comma)),
             ("12.5", Some(Decimal::Point)),
+            ("-0.123", Some(Decimal::Point)),
             ("1e-3", None),
             ("1.234", None),
             ("12", None),
