@@ -8,7 +8,7 @@ use crate::{
     run::{Run, read_series},
     say::remark,
 };
-use foretoken_data::{Format, Outliers, ReadOptions, Signal, column_names, numeric_columns};
+use foretoken_data::{Audit, Format, Layout, Names, Outliers, ReadOptions, Signal, layout, numeric_columns};
 use foretoken_eval::{ONE_MISSING_OF, seasons, shows_longer, shows_season, whole_windows};
 use foretoken_model::file::write_atomically;
 use std::{
@@ -58,14 +58,13 @@ const MIXTURE: &str = "[[model.layers]]\ntype = \"mixture\"\nnum_experts = 4\nex
 pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<(PathBuf, bool), CliError> {
     let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = Path::new("runs").join(format!("{name}-{horizon}"));
-    let options = ReadOptions { format: format(data)?, outliers: Outliers::Glitches, ..ReadOptions::default() };
+    let options = ReadOptions { outliers: Outliers::Glitches, ..ReadOptions::default() };
     if folder.join("model.safetensors").exists() {
         check_kept(&folder, data, &options)?;
         remark!("{}: trained before, used again; delete it to train anew", folder.display());
         return Ok((folder, false));
     }
-    let numeric = numeric(data, &options, true)?;
-    let (mut signal, mut audit) = read_series(data, &options, numeric.as_deref())?;
+    let (options, (mut signal, mut audit)) = laid_out(data, &options)?;
     let learned = learnable(&signal, horizon);
     if learned.len() < signal.names.len() {
         let out: Vec<&str> = signal.names.iter().filter(|name| !learned.contains(name)).map(String::as_str).collect();
@@ -110,20 +109,72 @@ pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<(PathBuf, bool
     }
 }
 
-/// The columns with numbers where there are others, of which it is `told`.
-fn numeric(data: &Path, options: &ReadOptions, told: bool) -> Result<Option<Vec<String>>, CliError> {
+/// What a file holds, as a long one where its rows are of more than one series, or where it is refused as a wide one and can be read so.
+fn laid_out(data: &Path, options: &ReadOptions) -> Result<(ReadOptions, (Signal, Audit)), CliError> {
+    let long = |layout: &Layout| ReadOptions {
+        format: Format::Long,
+        id: layout.id.clone(),
+        time: layout.time.clone(),
+        target: layout.target.clone(),
+        ..options.clone()
+    };
+    if let Some(layout) = layout(data, options, false)?.into_iter().next() {
+        let long = long(&layout);
+        let signal = read_series(data, &long, None)?;
+        tell(&layout, &long);
+        return Ok((long, signal));
+    }
+    let wide = numeric(data, options).and_then(|(numeric, others)| {
+        let signal = read_series(data, options, numeric.as_deref())?;
+        tell_left_out("they hold no numbers", &others);
+        Ok(signal)
+    });
+    let error = match wide {
+        Ok(signal) => return Ok((options.clone(), signal)),
+        Err(error) => error,
+    };
+    for layout in layout(data, options, true).unwrap_or_default() {
+        let long = long(&layout);
+        if let Ok(signal) = read_series(data, &long, None) {
+            tell(&layout, &long);
+            return Ok((long, signal));
+        }
+    }
+    Err(error)
+}
+
+/// Tells which columns are what, unless their names do.
+fn tell(layout: &Layout, options: &ReadOptions) {
+    if is_named(options) {
+        return;
+    }
+    let quoted = |names: &Names| names.0.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let (id, target) = (quoted(&layout.id), quoted(&layout.target));
+    remark!("a row a series and stamp: series are told apart by {id}, stamps are `{}`, values {target}", layout.time);
+    tell_left_out("they are the same in all rows of a series or of a stamp, or number the rows", &layout.fixed);
+    tell_left_out("they hold no numbers, or tell no more", &layout.others);
+}
+
+fn tell_left_out(why: &str, names: &[String]) {
+    if !names.is_empty() {
+        remark!("left out, since {why}: {}", names.join(", "));
+    }
+}
+
+/// Whether a long file's columns have the names that they have if none are told.
+fn is_named(options: &ReadOptions) -> bool {
+    let ReadOptions { id, time, target, .. } = ReadOptions::default();
+    (&options.id, &options.time, &options.target) == (&id, &time, &target)
+}
+
+/// The columns with numbers where there are others, and these.
+fn numeric(data: &Path, options: &ReadOptions) -> Result<(Option<Vec<String>>, Vec<String>), CliError> {
     if options.format == Format::Long {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     let (numeric, others) = numeric_columns(data, options)?;
-    if others.is_empty() || numeric.is_empty() {
-        // Where there is no number at all, the first of them is an error.
-        return Ok(None);
-    }
-    if told {
-        remark!("left out, since they hold no numbers: {}", others.join(", "));
-    }
-    Ok(Some(numeric))
+    // Where there is no number at all, the first of them is an error.
+    Ok(if others.is_empty() || numeric.is_empty() { (None, Vec::new()) } else { (Some(numeric), others) })
 }
 
 /// Whether the model in a folder is of this file as it is now; columns that it does not know are told of.
@@ -139,9 +190,9 @@ fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), C
         );
         return Err(CliError::file(&path, problem));
     }
-    let ReadOptions { hours, dates, decimal, .. } = run.data.read;
-    let options = &ReadOptions { hours, dates, decimal, ..options.clone() };
-    let (signal, audit) = read_series(data, options, numeric(data, options, false)?.as_deref())?;
+    let ReadOptions { format, id, time, target, hours, dates, decimal, .. } = run.data.read;
+    let options = &ReadOptions { format, id, time, target, hours, dates, decimal, ..options.clone() };
+    let (signal, audit) = read_series(data, options, numeric(data, options)?.0.as_deref())?;
     let made = std::fs::read_to_string(folder.join(RUN)).unwrap_or_default();
     if let Some(step) = made.lines().next().and_then(|line| line.split_once(EVERY)).map(|(_, step)| step)
         && step != audit.step
@@ -177,14 +228,6 @@ fn learnable(signal: &Signal, horizon: usize) -> Vec<String> {
     let columns = signal.names.iter().zip(&signal.columns);
     // With too few rows to train on there is another error.
     columns.filter(|(_, column)| train < 2 || varies(column)).map(|(name, _)| name.clone()).collect()
-}
-
-/// Long, if the header names what a long file has.
-fn format(data: &Path) -> Result<Format, CliError> {
-    let names = column_names(data)?;
-    let ReadOptions { id, time, target, .. } = ReadOptions::default();
-    let long = [&id, &time, &target].iter().all(|name| names.contains(name));
-    Ok(if long { Format::Long } else { Format::Wide })
 }
 
 /// Samples in a season, 1 if there is none: what the stamps tell if the rows hold a few of it, else what the rows themselves show.
@@ -318,7 +361,15 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         format!("linear = {{ lookback = {lookback}, cuts = {cuts:?}{structural}{correction} }}\n")
     };
     let jumps = !linear.is_empty();
-    let format = if options.format == Format::Long { "format = \"long\", " } else { "" };
+    let mut format = String::new();
+    if options.format == Format::Long {
+        format.push_str("format = \"long\", ");
+    }
+    if options.format == Format::Long && !is_named(options) {
+        let names = |names: &Names| toml::Value::try_from(names).map_or_else(|_| String::new(), |names| names.to_string());
+        let (id, time, target) = (names(&options.id), names(&options.time.as_str().into()), names(&options.target));
+        format.push_str(&format!("id = {id}, time = {time}, target = {target}, "));
+    }
     let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());
     Ok(format!(
         "# Made by `foretoken forecast` for {horizon} steps, {rows} rows of {} series{EVERY}{step}\n\n\

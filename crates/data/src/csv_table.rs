@@ -17,8 +17,8 @@ use std::{
 pub(crate) struct Csv {
     path: PathBuf,
     pub header: Header,
-    /// The name of the column with the times of day to the dates of the first, which are one column here.
-    pub times: Option<String>,
+    /// Where dates stand, and the name of the column behind them with their times of day, which are one column here.
+    pub times: Option<(usize, String)>,
     /// Columns at the end without a name and without values.
     unnamed: usize,
     pub top: Top,
@@ -50,9 +50,10 @@ impl Csv {
         let unnamed = names.len() - named;
         names.truncate(named);
         let mut times = None;
-        if has_times(path, &names, &top, separator)? {
-            times = Some(names.remove(1));
-            names[0] = format!("{} {}", names[0], times.as_deref().unwrap_or_default());
+        if let Some(at) = dates_with_times(path, &names, &top, separator)? {
+            let name = names.remove(at + 1);
+            names[at] = format!("{} {name}", names[at]);
+            times = Some((at, name));
         }
         let header = Header::new(path, names)?;
         Ok(Self { path: path.into(), header, times, unnamed, top, separator, told: decimal, decimal: OnceLock::new() })
@@ -100,29 +101,28 @@ impl Csv {
 const LOOKED_AT: usize = 100;
 const MOST_QUOTED: usize = 1000;
 
-/// Whether the first column has dates and the second times of day, of more than one row a date.
-fn has_times(path: &Path, names: &[String], top: &Top, separator: char) -> Result<bool, DataError> {
+/// The first column with dates, and times of day in the next, of more than one row a date.
+fn dates_with_times(path: &Path, names: &[String], top: &Top, separator: char) -> Result<Option<usize>, DataError> {
     if names.len() < 3 {
-        return Ok(false);
+        return Ok(None);
     }
     let (mut reader, mut record) = (reader(path, top, separator)?, csv::StringRecord::new());
-    let (mut last, mut repeats) = (String::new(), false);
+    let mut open: Vec<usize> = (0..names.len() - 1).collect();
+    let (mut last, mut repeats) = (csv::StringRecord::new(), vec![false; open.len()]);
     // What is wrong with a row is found where it is read.
     for _ in 0..LOOKED_AT {
-        if !matches!(reader.read_record(&mut record), Ok(true)) {
+        if open.is_empty() || !matches!(reader.read_record(&mut record), Ok(true)) {
             break;
         }
-        let [date, time] = [0, 1].map(|at| record.get(at).unwrap_or_default().trim());
         if is_blank(&record) {
             continue;
         }
-        if !dates::is_date_alone(date) || dates::time_of_day(time).is_none() {
-            return Ok(false);
-        }
-        repeats |= last == date;
-        date.clone_into(&mut last);
+        let field = |at: usize| record.get(at).unwrap_or_default().trim();
+        open.retain(|&at| dates::is_date_alone(field(at)) && dates::time_of_day(field(at + 1)).is_some());
+        open.iter().for_each(|&at| repeats[at] |= last.get(at).is_some_and(|last| last.trim() == field(at)));
+        last.clone_from(&record);
     }
-    Ok(repeats)
+    Ok(open.into_iter().find(|&at| repeats[at]))
 }
 
 /// Whether a row has nothing in any field.
@@ -219,10 +219,10 @@ impl Rows for CsvRows<'_> {
             let (source_name, expected) = (path.display().to_string(), expected.to_string());
             return Err(DataError::Ragged { source_name, line, expected, found: self.record.len() });
         }
-        if times.is_some() {
-            let time = self.record[1].trim();
+        if let Some((at, _)) = times {
+            let time = self.record[at + 1].trim();
             self.stamp.clear();
-            self.stamp.push_str(self.record[0].trim());
+            self.stamp.push_str(self.record[*at].trim());
             self.stamp.push(' ');
             self.stamp.push_str(&dates::time_of_day(time).unwrap_or(time.into()));
         }
@@ -230,11 +230,11 @@ impl Rows for CsvRows<'_> {
     }
 
     fn field(&self, column: usize) -> Field<'_> {
-        let has_times = self.csv.times.is_some();
-        if has_times && column == 0 {
+        let times = self.csv.times.as_ref().map(|(at, _)| *at);
+        if times == Some(column) {
             return Field::Text(&self.stamp);
         }
-        let text = self.record[column + usize::from(has_times)].trim();
+        let text = self.record[column + usize::from(times.is_some_and(|at| at < column))].trim();
         // Digits without such signs are the same either way.
         let may_differ = self.decimal == Decimal::Comma && text.contains(|sign| dialect::SIGNS.contains(&sign));
         if may_differ && (dialect::comma(text).is_some() || number::finite(text).is_some()) {

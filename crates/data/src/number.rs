@@ -5,6 +5,9 @@ pub(crate) const NUMBER: &str = "a finite number";
 /// What a number must be where it may be missing.
 pub(crate) const NUMBER_OR_MISSING: &str = "a finite number, or nothing, NA, NaN, null or None";
 
+/// Words for a value that is missing, in any case; Home Assistant has the last two.
+pub(crate) const MISSING: [&str; 13] = ["", "na", "nan", "null", "none", "n/a", "#n/a", "<na>", "\\n", "?", "-", "unavailable", "unknown"];
+
 /// A finite number.
 pub(crate) fn finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|value: &f64| value.is_finite())
@@ -18,9 +21,7 @@ pub(crate) fn finite_or_truth(text: &str) -> Option<f64> {
 
 /// A finite number, or NaN for nothing and for the words that say so, in any case.
 pub(crate) fn finite_or_missing(text: &str) -> Option<f64> {
-    let missing = ["", "na", "nan", "null", "none", "n/a", "#n/a", "<na>", "\\n", "?", "-"]
-        .iter()
-        .any(|word| text.eq_ignore_ascii_case(word));
+    let missing = MISSING.iter().any(|word| text.eq_ignore_ascii_case(word));
     if missing { Some(f64::NAN) } else { finite(text) }
 }
 
@@ -47,6 +48,6 @@ mod tests {
         for text in ["", "5", "-1.5e3", "inf", "a", "A1", "10.0.0.1", "1.2.3", "12:30", "2024-01-02", "-", "%", "1,,2"] {
             assert!(!is_nearly(text), "{text}");
         }
-        assert!(["None", "N/A", "#N/A", "<NA>", "\\N", ""].iter().all(|text| finite_or_missing(text).is_some_and(f64::is_nan)));
+        assert!(["None", "N/A", "#N/A", "<NA>", "\\N", "", "unavailable"].iter().all(|text| finite_or_missing(text).is_some_and(f64::is_nan)));
     }
 }

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 pub struct ReadOptions {
     /// How the file is laid out.
     pub format: Format,
-    /// Column that names the series, in a long file and in the file of statics.
-    pub id: String,
+    /// Column that names the series, in a long file and in the file of statics; of several all fields together do, with `/` between them.
+    pub id: Names,
     /// Column of stamps, in a long file; in a wide one it is the first, or the one of dates behind numbers of the rows.
     pub time: String,
-    /// Column of values, in a long file.
-    pub target: String,
-    /// The series to keep, in order: columns of a wide file, ids of a long one. All if absent.
+    /// Column of values, in a long file. Of several each has a series of its own an id, whose name ends in `/` and the column's.
+    pub target: Names,
+    /// The series to keep, in order: columns of a wide file, names of a long one's. All if absent.
     pub columns: Option<Vec<String>>,
     /// Numbers that mean a value is missing; in single precision, in a column that is kept in it.
     pub missing: Vec<f64>,
@@ -41,6 +41,43 @@ pub struct ReadOptions {
     /// File of what does not change with time: the id column (names of columns, for a wide file) and columns of numbers, one line a
     /// series. The path is used as it is.
     pub statics: Option<PathBuf>,
+}
+
+/// Names of columns, one or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OneOrMore", into = "OneOrMore")]
+pub struct Names(pub Vec<String>);
+
+impl From<&str> for Names {
+    fn from(name: &str) -> Self {
+        Self(vec![name.into()])
+    }
+}
+
+/// A name may stand without brackets.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected the name of a column, or a list of them")]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl From<OneOrMore> for Names {
+    fn from(names: OneOrMore) -> Self {
+        match names {
+            OneOrMore::One(name) => Self(vec![name]),
+            OneOrMore::More(names) => Self(names),
+        }
+    }
+}
+
+impl From<Names> for OneOrMore {
+    fn from(Names(names): Names) -> Self {
+        match <[String; 1]>::try_from(names) {
+            Ok([name]) => Self::One(name),
+            Err(names) => Self::More(names),
+        }
+    }
 }
 
 /// How a file is laid out.
@@ -111,7 +148,7 @@ impl ReadOptions {
         let mut roles: Vec<&String> = self.past.iter().chain(&self.future).collect();
         match self.format {
             Format::Wide => roles.extend(columns.clone()),
-            Format::Long => roles.extend([&self.id, &self.time, &self.target]),
+            Format::Long => roles.extend(self.id.0.iter().chain([&self.time]).chain(&self.target.0)),
         }
         let doubled = |names: &[&String]| {
             names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| format!("`{name}` twice"))
@@ -123,15 +160,21 @@ impl ReadOptions {
         if let Some(found) = doubled(&roles) {
             return Err(DataError::Option { key: "past, future", expected, found });
         }
-        let long = Self::default();
-        let names = [("time", &self.time, &long.time), ("target", &self.target, &long.target)];
-        if let Some((key, found, _)) = names.iter().find(|(_, name, default)| self.format == Format::Wide && name != default) {
-            let expected = "none with a wide file, whose first column has the stamps and whose others are targets";
-            return Err(DataError::Option { key, expected, found: format!("`{found}`") });
+        let (long, is_wide) = (Self::default(), self.format == Format::Wide);
+        let whole = "none with a wide file, whose first column has the stamps and whose others are targets";
+        let quoted = |names: &Names| format!("`{}`", names.0.join("`, `"));
+        for (key, expected, is_other, found) in [
+            ("time", whole, self.time != long.time, format!("`{}`", self.time)),
+            ("target", whole, self.target != long.target, quoted(&self.target)),
+            ("id", "none with a wide file that has no statics", self.statics.is_none() && self.id != long.id, quoted(&self.id)),
+            ("id", "one with a wide file, whose statics have the names of its columns there", self.id.0.len() > 1, quoted(&self.id)),
+        ] {
+            if is_wide && is_other {
+                return Err(DataError::Option { key, expected, found });
+            }
         }
-        if self.format == Format::Wide && self.statics.is_none() && self.id != long.id {
-            let expected = "none with a wide file that has no statics";
-            return Err(DataError::Option { key: "id", expected, found: format!("`{}`", self.id) });
+        if let Some((key, _)) = [("id", &self.id), ("target", &self.target)].iter().find(|(_, names)| names.0.is_empty()) {
+            return Err(DataError::Option { key, expected: "the name of a column, or several", found: "none".into() });
         }
         if let Some(found) = self.missing.iter().find(|number| !number.is_finite()) {
             return Err(DataError::Option { key: "missing", expected: "finite numbers", found: found.to_string() });
@@ -154,14 +197,16 @@ mod tests {
     #[test]
     fn a_file_says_only_what_differs() {
         assert_eq!(toml::from_str::<ReadOptions>("").expect("parses"), ReadOptions::default());
-        let text =
-            "format = \"long\"\nalign = \"end\"\noutliers = \"mask\"\nmemory = \"64 MiB\"\nmissing = [-9999]\npast = [\"wind\"]";
+        let text = "format = \"long\"\nalign = \"end\"\noutliers = \"mask\"\nmemory = \"64 MiB\"\nmissing = [-9999]\npast = [\"wind\"]\n\
+             id = [\"room\", \"meter\"]\ntarget = \"power\"";
         let options: ReadOptions = toml::from_str(text).expect("parses");
         let expected = ReadOptions {
             format: Format::Long,
             align: Align::End,
             outliers: Outliers::Mask,
             missing: vec![-9999.0],
+            id: Names(vec!["room".into(), "meter".into()]),
+            target: "power".into(),
             past: vec!["wind".into()],
             memory: Some(Bytes(64 << 20)),
             ..ReadOptions::default()
@@ -169,6 +214,8 @@ mod tests {
         assert_eq!(options, expected);
         assert_eq!(toml::from_str::<ReadOptions>(&toml::to_string(&options).expect("writes")).expect("parses"), options);
         assert!(toml::from_str::<ReadOptions>("targets = []").is_err());
+        let error = toml::from_str::<ReadOptions>("id = 1").expect_err("a number").to_string();
+        assert!(error.contains("expected the name of a column, or a list of them"), "{error}");
         for (text, outliers) in [("report", Outliers::Report), ("mask", Outliers::Mask), ("glitches", Outliers::Glitches)] {
             let options: ReadOptions = toml::from_str(&format!("outliers = \"{text}\"")).expect(text);
             assert_eq!(options.outliers, outliers);
@@ -188,6 +235,10 @@ mod tests {
             ("format = \"long\"\ncolumns = [\"a\", \"a\"]", "columns: expected each series once, found `a` twice"),
             ("align = \"end\"", "align: expected `stamp` with a wide file, found `end`"),
             ("id = \"a\"", "id: expected none with a wide file that has no statics, found `a`"),
+            ("target = [\"a\", \"b\"]", "whose others are targets, found `a`, `b`"),
+            ("id = [\"a\", \"b\"]\nstatics = \"s.csv\"", "id: expected one with a wide file, whose statics"),
+            ("format = \"long\"\nid = []", "id: expected the name of a column, or several, found none"),
+            ("format = \"long\"\ntarget = [\"a\", \"ds\"]", "found `ds` twice"),
             ("missing = [nan]", "missing: expected finite numbers, found NaN"),
             ("outlier_factor = 0.0", "outlier_factor: expected a number above 0, found 0"),
             ("outlier_factor = nan", "outlier_factor: expected a number above 0, found NaN"),

@@ -1,8 +1,14 @@
 //! Files as they are: gaps, doubled rows and missing values, wide or long, with covariates. What is repaired is counted.
 
+mod first;
+mod layout;
 mod numeric;
+mod series;
 
+pub use layout::{Layout, layout};
 pub use numeric::numeric_columns;
+
+pub(crate) use first::First;
 
 use crate::{
     Align, Audit, Covariate, DataError, DateOrder, FindingKind, Format, ReadOptions, Signal, Stamps, Values,
@@ -13,6 +19,7 @@ use crate::{
     local,
     number::NUMBER_OR_MISSING,
     outliers::EVERYTHING,
+    read::series::{Key, Series},
     stamps::{self, Clock, DAY, Form, STAMP, Style},
     statics,
     table::{self, Field, Header, Table},
@@ -22,7 +29,7 @@ use crate::{
 };
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::BTreeMap,
     path::Path,
 };
 
@@ -65,9 +72,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     let table = Table::open(path, options.decimal)?;
     let roles = Roles::find(path, &table, options)?;
     let series = Series::count(path, &table, &roles, options)?;
-    let width = Track::OWN + roles.measured.len() + roles.known.len();
+    let width = series.width(&roles);
     let budget = options.memory.map_or(u64::MAX, |memory| memory.0);
-    let rows: usize = series.rows.iter().sum();
+    let rows = series.rows();
     let words = rows
         .checked_mul(width)
         .ok_or_else(|| table::fault(path, "values that fit in memory", format!("{rows} rows of {width}")))?;
@@ -79,9 +86,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         }
         error => error,
     })?;
-    let mut tracks = series.tracks(&mut room, width, &roles);
+    let mut tracks = series.tracks(&mut room, &roles);
     let order = dates::order(path, &table, roles.time, options.dates)?;
-    let (style, resolution) = samples(path, &table, &roles, &series.places, &mut tracks, options, order, &mut ledger)?;
+    let (style, resolution) = samples(path, &table, &roles, &series, &mut tracks, options, order, &mut ledger)?;
     if order.is_some() {
         in_order(table.header(), &roles, &tracks, style, resolution)?;
     }
@@ -91,14 +98,19 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     let civil = style.form != Form::Integer;
     let open = open(path, table.header(), &roles, &mut tracks, (style, resolution), options, &mut ledger)?;
     let grids = regularise(path, &mut tracks, options, civil, resolution, open, &mut ledger)?;
+    let wide: Vec<String> = match roles.ids.is_empty() {
+        true => roles.targets.iter().map(|&at| table.header().names[at].clone()).collect(),
+        false => Vec::new(),
+    };
     for track in &mut tracks {
-        let names: Vec<String> = track.name.iter().chain(&roles.targets).chain(&options.past).cloned().collect();
+        let names: Vec<String> = track.name.iter().chain(&wide).chain(&options.past).cloned().collect();
         track.clean(&names, options, &mut ledger);
     }
     let held = if bytes > budget / 2 { 0 } else { bytes };
-    let mut signal = assemble(path, &tracks, &grids, &roles, (style, resolution), options, budget - held, &mut ledger)?;
+    let (names, ids) = if roles.ids.is_empty() { (wide.clone(), wide) } else { (series.names, series.ids) };
+    let mut signal = assemble(path, &tracks, &grids, names, (style, resolution), options, budget - held, &mut ledger)?;
     if let Some(path) = &options.statics {
-        signal.statics = statics::read(path, options.decimal, &options.id, &signal.names)?;
+        signal.statics = statics::read(path, options.decimal, &options.id, &ids)?;
     }
     let step = grids.first().map_or("-".into(), |grid| grid::words(grid.step, resolution));
     let seconds = grids.first().filter(|_| civil).map(|grid| grid::seconds(grid.step, resolution));
@@ -132,14 +144,14 @@ pub fn column_names(path: &Path) -> Result<Vec<String>, DataError> {
 
 /// What the columns of a file are.
 struct Roles {
-    id: Option<usize>,
+    /// Of a long file.
+    ids: Vec<usize>,
     time: usize,
     /// The first column of a wide file that may be a series.
     from: usize,
-    /// Names of the target columns of a wide file.
-    targets: Vec<String>,
-    /// Targets, then covariates of the past.
-    measured: Vec<usize>,
+    targets: Vec<usize>,
+    /// Covariates of the past.
+    past: Vec<usize>,
     known: Vec<usize>,
 }
 
@@ -156,196 +168,23 @@ impl Roles {
         };
         let places = |names: &[String]| names.iter().map(place).collect::<Result<Vec<_>, _>>();
         let (past, known) = (places(&options.past)?, places(&options.future)?);
-        let (id, time, mut measured) = match (&options.columns, wide) {
-            (_, false) => (Some(place(&options.id)?), place(&options.time)?, vec![place(&options.target)?]),
-            (Some(names), true) => (None, time, places(names)?),
+        let (ids, time, targets) = match (&options.columns, wide) {
+            (_, false) => (places(&options.id.0)?, place(&options.time)?, places(&options.target.0)?),
+            (Some(names), true) => (Vec::new(), time, places(names)?),
             (None, true) => {
                 let others = (from..header.names.len()).filter(|at| *at != time && !past.contains(at) && !known.contains(at));
-                (None, time, others.collect())
+                (Vec::new(), time, others.collect())
             }
         };
-        if measured.is_empty() {
-            return Err(table::fault(path, "at least one target column", "none"));
-        }
-        let targets = if wide { measured.iter().map(|&at| header.names[at].clone()).collect() } else { Vec::new() };
-        measured.extend(past);
-        Ok(Self { id, time, from, targets, measured, known })
-    }
-}
-
-/// Rows that are looked at for the column of stamps.
-const LOOKED_AT: usize = 100;
-/// Numbers of rows stay below it, times since 1970 do not.
-const MOST_NUMBERED: i64 = 100_000_000;
-
-/// What the first column of a wide file is.
-pub(crate) enum First {
-    Stamps,
-    /// Numbers of the rows, as indices and keys are, before the column of stamps.
-    Numbers(usize),
-    /// A series like others, as no stamps go forth and back, or a text; the stamps are in another column.
-    Values(usize),
-}
-
-impl First {
-    /// Where stamps lie, and the first column that may be a series.
-    pub fn time_and_from(self) -> (usize, usize) {
-        match self {
-            Self::Stamps => (0, 1),
-            Self::Numbers(time) => (time, 1),
-            Self::Values(time) => (time, 0),
+        match targets.is_empty() {
+            true => Err(table::fault(path, "at least one target column", "none")),
+            false => Ok(Self { ids, time, from, targets, past, known }),
         }
     }
 
-    /// Whether a file has one column of dates in words, or digits with signs, behind a first one that has none: that are the stamps, where the first has integers that rise
-    /// and are no dates, or what is no stamps in order.
-    ///
-    /// # Errors
-    /// An unreadable file.
-    pub fn of(table: &Table) -> Result<Self, DataError> {
-        let columns: Vec<usize> = (0..table.header().names.len()).filter(|&column| table.has_fields(column)).collect();
-        let is_unnamed = table.header().names[0].is_empty();
-        if columns.first() != Some(&0) {
-            return Ok(Self::Stamps);
-        }
-        let number = |field: Field<'_>| match field {
-            Field::Integer(number) => Some(number),
-            Field::Text(text) => text.parse().ok(),
-            _ => None,
-        };
-        let is_date = |field: Field<'_>| match field {
-            Field::Text(text) => text.parse::<f64>().is_err() && dates::is_stamp(text),
-            field => matches!(field, Field::Time(_)),
-        };
-        let (mut rows, mut dated) = (table.rows(&columns)?, columns[1..].to_vec());
-        let (mut last, mut are_numbers, mut are_dates) = (None, true, true);
-        // Whether the first column's times are of days long ago, or none; and which ways they go.
-        let (mut before, mut are_stamps, mut are_early, mut ways) = (None, true, true, [false; 2]);
-        let (mut dates, mut go_on): (Vec<String>, bool) = (Vec::new(), true);
-        for _ in 0..LOOKED_AT {
-            // What is wrong with a row is found where it is read.
-            if !matches!(rows.advance(), Ok(Some(_))) {
-                break;
-            }
-            let field = rows.field(0);
-            dated.retain(|&column| is_date(rows.field(column)));
-            if dated.is_empty() || is_date(field) {
-                return Ok(Self::Stamps);
-            }
-            match number(field) {
-                Some(number) if (0..MOST_NUMBERED).contains(&number) && last.is_none_or(|last| last < number) => {
-                    last = Some(number);
-                    are_dates &= compact::seconds(number).is_some();
-                }
-                _ => are_numbers = false,
-            }
-            match field.time().map(stamps::nanoseconds) {
-                Some(time) => {
-                    ways[0] |= before.is_some_and(|before| before < time);
-                    ways[1] |= before.is_some_and(|before| before > time);
-                    are_early &= time < i128::from(MOST_NUMBERED) * stamps::SECOND;
-                    before = Some(time);
-                }
-                None => are_stamps = false,
-            }
-            let now: Vec<String> = dated.iter().map(|&column| rows.field(column).text().into_owned()).collect();
-            go_on &= dates != now;
-            dates = now;
-        }
-        // What rises beside dates that go on is measured.
-        let is_value = !are_stamps || ways == [true; 2] || are_early && go_on && !are_numbers;
-        Ok(match dated[..] {
-            [time] if are_numbers && last.is_some() && !are_dates => Self::Numbers(time),
-            [time] if is_value && !is_unnamed => Self::Values(time),
-            _ => Self::Stamps,
-        })
-    }
-}
-
-/// The series of a file, and how many rows each has. A wide file is one without a name.
-struct Series {
-    names: Vec<Option<String>>,
-    places: HashMap<String, usize>,
-    rows: Vec<usize>,
-    /// Names of those that are not kept.
-    others: BTreeSet<String>,
-}
-
-impl Series {
-    /// Rows are those of a column that is there, whatever a footer says of them: memory is taken for so many.
-    fn count(path: &Path, table: &Table, roles: &Roles, options: &ReadOptions) -> Result<Self, DataError> {
-        let mut series = Self { names: Vec::new(), places: HashMap::new(), rows: Vec::new(), others: BTreeSet::new() };
-        match roles.id {
-            None => {
-                let names = table.header().names.iter().enumerate().skip(roles.from);
-                let others =
-                    names.filter(|(at, _)| *at != roles.time && !roles.measured.contains(at) && !roles.known.contains(at));
-                series.others.extend(others.map(|(_, name)| name.clone()));
-                series.count_wide(table, roles.time)?;
-            }
-            Some(id) => series.count_long(table, id, options.columns.as_deref())?,
-        }
-        let empty = series.names.iter().zip(&series.rows).find(|(_, rows)| **rows == 0).map(|(name, _)| name);
-        match empty {
-            Some(Some(name)) => Err(table::fault(path, format!("rows of series `{name}`"), "none")),
-            _ if series.rows.iter().all(|rows| *rows == 0) => Err(table::fault(path, "rows under the header", "none")),
-            _ => Ok(series),
-        }
-    }
-
-    fn count_wide(&mut self, table: &Table, time: usize) -> Result<(), DataError> {
-        let (place, mut rows) = (self.add(None), table.rows(&[time])?);
-        while rows.advance()?.is_some() {
-            self.rows[place] += 1;
-        }
-        Ok(())
-    }
-
-    fn count_long(&mut self, table: &Table, id: usize, kept: Option<&[String]>) -> Result<(), DataError> {
-        kept.into_iter().flatten().for_each(|name| _ = self.add(Some(name)));
-        let mut rows = table.rows(&[id])?;
-        let mut last: Option<(String, usize)> = None;
-        while let Some(line) = rows.advance()? {
-            let field = rows.field(id);
-            let name = field.text();
-            if name.is_empty() {
-                return Err(table.header().field(line, id, "the name of a series", field));
-            }
-            let place = match (&last, self.places.get(&*name)) {
-                (Some((before, place)), _) if *before == name => *place,
-                (_, Some(&place)) => place,
-                _ if kept.is_some() => {
-                    if !self.others.contains(&*name) {
-                        self.others.insert(name.into_owned());
-                    }
-                    continue;
-                }
-                _ => self.add(Some(&name)),
-            };
-            self.rows[place] += 1;
-            if last.as_ref().is_none_or(|(before, _)| *before != name) {
-                last = Some((name.into_owned(), place));
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, name: Option<&str>) -> usize {
-        self.places.insert(name.unwrap_or_default().into(), self.names.len());
-        self.names.push(name.map(String::from));
-        self.rows.push(0);
-        self.names.len() - 1
-    }
-
-    /// A track for each, without rows, `width` columns of room for those that were counted.
-    fn tracks<'a>(&self, mut room: &'a mut [f64], width: usize, roles: &Roles) -> Vec<Track<'a>> {
-        let mut tracks = Vec::with_capacity(self.names.len());
-        for (name, rows) in self.names.iter().zip(&self.rows) {
-            let own;
-            (own, room) = room.split_at_mut(rows * width);
-            tracks.push(Track::new(name.clone(), own, roles.targets.len().max(1), roles.measured.len(), roles.known.len()));
-        }
-        tracks
+    /// All columns that are read.
+    fn columns(&self) -> Vec<usize> {
+        [&self.ids[..], &[self.time], &self.targets, &self.past, &self.known].concat()
     }
 }
 
@@ -354,36 +193,28 @@ fn samples(
     path: &Path,
     table: &Table,
     roles: &Roles,
-    places: &HashMap<String, usize>,
+    series: &Series,
     tracks: &mut [Track<'_>],
     options: &ReadOptions,
     order: Option<DateOrder>,
     ledger: &mut Ledger,
 ) -> Result<(Style, u8), DataError> {
     let header = table.header();
-    let columns: Vec<usize> =
-        roles.id.into_iter().chain([roles.time]).chain(roles.measured.iter().chain(&roles.known).copied()).collect();
-    let mut rows = table.rows(&columns)?;
+    let mut rows = table.rows(&roles.columns())?;
     let changed = || table::fault(path, "a file that stays as it is while it is read", "other rows than before");
     let (mut style, mut resolution): (Option<Style>, u8) = (None, 0);
     let (mut at_midnight, mut direction) = (true, None);
-    let mut last: Option<(String, usize)> = None;
+    let (mut key, mut count, mut covariates) = (Key::default(), 0, Vec::new());
     let mut commas: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
     while let Some(line) = rows.advance()? {
-        let name = roles.id.map_or(Field::Text(""), |id| rows.field(id));
-        let name = name.text();
-        let place = match (&last, places.get(&*name)) {
-            (Some((before, place)), _) if *before == name => *place,
-            (_, Some(&place)) => place,
-            _ if options.columns.is_some() => continue,
-            _ => return Err(changed()),
-        };
-        if last.as_ref().is_none_or(|(before, _)| *before != name) {
-            last = Some((name.into_owned(), place));
+        let places = key.places(&*rows, roles, series).ok_or_else(changed)?;
+        if places.iter().all(Option::is_none) {
+            continue;
         }
-        if tracks[place].is_full() {
+        if places.iter().flatten().any(|&place| tracks[place].is_full()) {
             return Err(changed());
         }
+        count += 1;
         let field = rows.field(roles.time);
         let turned = match (order, field) {
             (Some(order), Field::Text(text)) => Some(order.year_first(text)),
@@ -412,40 +243,58 @@ fn samples(
         if let Some(coarser) = style.replace(finest).filter(|style| *style != finest) {
             tracks.iter_mut().for_each(|track| track.keep_texts(resolution, coarser, |ticks| finest.write(ticks, resolution)));
         }
-        let track = &mut tracks[place];
-        let row = track.rows;
-        if roles.id.is_none() && row > 0 {
+        if let ([Some(place)], true) = (places, roles.ids.is_empty())
+            && let Some(row) = tracks[*place].rows.checked_sub(1)
+        {
             // The first two stamps that differ say which way the file goes.
-            let way = ticks.cmp(&track.ticks[row - 1]);
+            let way = ticks.cmp(&tracks[*place].ticks[row]);
             if way.is_ne() && *direction.get_or_insert(way) != way {
                 return Err(header.field(line, roles.time, if way.is_lt() { NOT_BEFORE } else { NOT_AFTER }, stamp));
             }
         }
-        for (&at, column) in roles.measured.iter().zip(&mut track.measured) {
+        let mut field = |at: usize| {
             let field = rows.field(at).meaning(&options.missing);
             if let Field::Comma(_) = field {
                 commas.entry(at).or_insert((0, line)).0 += 1;
             }
-            column[row] = field.finite_or_missing().ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))?;
+            field
+        };
+        let mut measured = |at: usize| {
+            let field = field(at);
+            field.finite_or_missing().ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))
+        };
+        for (own, place) in series.targets(roles).zip(places) {
+            let Some(place) = *place else { continue };
+            let track = &mut tracks[place];
+            for (&at, column) in own.iter().zip(&mut track.measured) {
+                column[track.rows] = measured(at)?;
+            }
         }
-        for (&at, column) in roles.known.iter().zip(&mut track.known) {
-            let field = rows.field(at).meaning(&options.missing);
-            if let Field::Comma(_) = field {
-                commas.entry(at).or_insert((0, line)).0 += 1;
-            }
+        covariates.clear();
+        for &at in &roles.past {
+            covariates.push(measured(at)?);
+        }
+        for &at in &roles.known {
+            let field = field(at);
             let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
-            column[row] = value.ok_or_else(|| header.field(line, at, KNOWN, field))?;
+            covariates.push(value.ok_or_else(|| header.field(line, at, KNOWN, field))?);
         }
         at_midnight &= matches!(stamp, Field::Time(_)) && time.ticks % DAY == 0 && time.nanoseconds == 0;
-        if !finest.is_of(&time) {
-            track.odd.insert(line as i64, stamp.text().into());
+        for &place in places.iter().flatten() {
+            let track = &mut tracks[place];
+            let (targets, row) = (track.targets, track.rows);
+            let columns = track.measured[targets..].iter_mut().chain(&mut track.known);
+            columns.zip(&covariates).for_each(|(column, value)| column[row] = *value);
+            if !finest.is_of(&time) {
+                track.odd.insert(line as i64, stamp.text().into());
+            }
+            track.push(line, ticks);
         }
-        track.push(line, ticks);
     }
-    if roles.id.is_none() && roles.time > 0 {
+    if roles.ids.is_empty() && roles.time > 0 {
         let kind = if roles.from == 0 { FindingKind::StampsBehind } else { FindingKind::Numbered };
         let name = Some(header.names[if roles.from == 0 { roles.time } else { 0 }].as_str()).filter(|name| !name.is_empty());
-        ledger.add(kind, name, tracks[0].rows, 2);
+        ledger.add(kind, name, count, 2);
     }
     if let Some(Top { above, units, .. }) = table.top() {
         for (kind, lines) in [(FindingKind::Preamble, &above[..]), (FindingKind::Units, units.as_slice())] {
@@ -455,7 +304,7 @@ fn samples(
         }
     }
     if let Some(times) = table.times() {
-        ledger.add(FindingKind::Joined, Some(times), tracks.iter().map(|track| track.rows).sum(), 2);
+        ledger.add(FindingKind::Joined, Some(times), count, 2);
     }
     if let Some((count, line)) = rows.blank() {
         ledger.add(FindingKind::Blank, None, count, line);
@@ -584,7 +433,7 @@ fn assemble(
     path: &Path,
     tracks: &[Track<'_>],
     grids: &[Grid],
-    roles: &Roles,
+    names: Vec<String>,
     (style, resolution): (Style, u8),
     options: &ReadOptions,
     budget: u64,
@@ -655,8 +504,6 @@ fn assemble(
     };
     let covariates = options.past.iter().enumerate().map(|named| covariate(named, false));
     let covariates = covariates.chain(options.future.iter().enumerate().map(|(at, name)| covariate((past + at, name), true)));
-    let names =
-        if roles.id.is_none() { roles.targets.clone() } else { tracks.iter().filter_map(|track| track.name.clone()).collect() };
     let stamps = match options.align {
         Align::End => Stamps::counted(length),
         Align::Stamp => Stamps::regular(grids[0].clone(), start, length, (style, resolution), odd(tracks, start, length))

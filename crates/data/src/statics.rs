@@ -1,42 +1,50 @@
 //! What does not change with time, from a file with one line a series.
 
 use crate::{
-    DataError, Decimal, Static, number,
+    DataError, Decimal, Names, Static, number,
     table::{Table, fault},
 };
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
-/// Reads the statics of `series`, in their order. Lines of other series are passed over.
+/// What stands between the fields that name a series together.
+const BETWEEN: &str = "/";
+
+/// The name that fields give; those that are empty say nothing.
+pub(crate) fn joined<'a>(fields: impl Iterator<Item = &'a str>) -> String {
+    fields.filter(|field| !field.is_empty()).collect::<Vec<_>>().join(BETWEEN)
+}
+
+/// Reads the statics of the ids that series have, in their order. Lines of other ids are passed over.
 ///
 /// # Errors
-/// An unreadable file, no column `id`, a series with no line or two, or a field that is not a finite number.
-pub(crate) fn read(path: &Path, decimal: Option<Decimal>, id: &str, series: &[String]) -> Result<Vec<Static>, DataError> {
+/// An unreadable file, no column `id`, an id with no line or two, or a field that is not a finite number.
+pub(crate) fn read(path: &Path, decimal: Option<Decimal>, id: &Names, ids: &[String]) -> Result<Vec<Static>, DataError> {
     let table = Table::open(path, decimal)?;
     let header = table.header();
     header.check_values(path)?;
-    let id = header.place(path, id, 0)?;
-    let columns = || (0..header.names.len()).filter(|&column| column != id);
-    let mut rows: Vec<Option<Vec<f64>>> = vec![None; series.len()];
-    let places: std::collections::HashMap<&str, usize> =
-        series.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let named = id.0.iter().map(|name| header.place(path, name, 0)).collect::<Result<Vec<_>, _>>()?;
+    let columns = || (0..header.names.len()).filter(|column| !named.contains(column));
+    let mut found: HashMap<&str, Option<Vec<f64>>> = ids.iter().map(|id| (id.as_str(), None)).collect();
     let all: Vec<usize> = (0..header.names.len()).collect();
     let mut lines = table.rows(&all)?;
     while let Some(line) = lines.advance()? {
-        let name = lines.field(id);
-        let Some(&place) = places.get(&*name.text()) else { continue };
-        if rows[place].is_some() {
-            return Err(header.field(line, id, "one line a series", name));
+        let fields: Vec<String> = named.iter().map(|&column| lines.field(column).text().into_owned()).collect();
+        let Some(row) = found.get_mut(joined(fields.iter().map(String::as_str)).as_str()) else { continue };
+        if row.is_some() {
+            return Err(header.field(line, named[0], "one line a series", lines.field(named[0])));
         }
         let value = |column| {
             let field = lines.field(column);
             field.finite().ok_or_else(|| header.field(line, column, number::NUMBER, field))
         };
-        rows[place] = Some(columns().map(value).collect::<Result<_, _>>()?);
+        *row = Some(columns().map(value).collect::<Result<_, _>>()?);
     }
-    if let Some((name, _)) = series.iter().zip(&rows).find(|(_, row)| row.is_none()) {
-        return Err(fault(path, format!("a line for series `{name}`"), "none"));
-    }
-    let values = |at: usize| rows.iter().flatten().map(|row| row[at]).collect();
+    let rows = ids.iter().map(|id| {
+        let row = found.get(id.as_str()).and_then(Option::as_ref);
+        row.ok_or_else(|| fault(path, format!("a line for series `{id}`"), "none"))
+    });
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let values = |at: usize| rows.iter().map(|row| row[at]).collect();
     Ok(columns().enumerate().map(|(at, column)| Static { name: header.names[column].clone(), values: values(at) }).collect())
 }
 
@@ -48,7 +56,7 @@ mod tests {
     fn read(text: &str) -> Result<Vec<Static>, DataError> {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("written");
-        super::read(file.path(), None, "unique_id", &["b".into(), "a".into()])
+        super::read(file.path(), None, &"unique_id".into(), &["b".into(), "a".into()])
     }
 
     #[test]

@@ -168,10 +168,10 @@ impl Table {
         }
     }
 
-    /// The name of the column whose times of day are joined with the dates of the first.
+    /// The name of the column whose times of day are joined with the dates before it.
     pub fn times(&self) -> Option<&str> {
         match self {
-            Self::Csv(csv) => csv.times.as_deref(),
+            Self::Csv(csv) => csv.times.as_ref().map(|(_, name)| name.as_str()),
             Self::Parquet(_) => None,
         }
     }

@@ -39,7 +39,12 @@ impl Top {
                 }
                 let units = match (next(1), next(2)) {
                     (Some(next), _) if has_stamp(&next) => None,
-                    (Some(next), Some(later)) if has_stamp(&later) && !next.iter().any(|field| is_value(field)) => {
+                    // Units are those of columns with names.
+                    (Some(next), Some(later))
+                        if has_stamp(&later)
+                            && !next.iter().any(|field| is_value(field))
+                            && !names.iter().zip(&next).skip(1).any(|(name, unit)| name.is_empty() && !unit.is_empty()) =>
+                    {
                         Some(said[at + 1].0)
                     }
                     _ => continue,
@@ -110,6 +115,7 @@ mod tests {
             ("t,a,b\n,kW,K\n1,2,3\n", (Some(','), vec![], Some(2))),
             ("Name,Foo\nHeight,35\nwhen,a\n2024-01-01,2\n", (Some(','), vec![1, 2], None)),
             ("TOA5,7\nTIMESTAMP,a\nTS,V\n2024-01-01 00:00,2\n", (Some(','), vec![1], Some(3))),
+            ("#default,x,,\n,result,when,a\n,,2024-01-01,2\n", (Some(','), vec![1], None)),
             ("a,when\nx,2024-01-01\n", (Some(','), vec![], None)),
             ("t,a;x,b;y;z\n1,2,3\n", (Some(','), vec![], None)),
             ("t,a\n1,2\n\n2,3\n", (Some(','), vec![], None)),

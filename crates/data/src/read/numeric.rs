@@ -8,7 +8,7 @@ use crate::{
 use std::path::Path;
 
 /// The names of the value columns that hold numbers and of those that hold none, as text and truths are none, in the order of the file: a column holds numbers
-/// if a field of it is a finite one, or one to its writer (`1,234.5`, which reading refuses), or all are missing. Of a wide file they are the series; of a long one its column of values. Stamps are not looked at.
+/// if a field of it is a finite one, or one to its writer (`1,234.5`, which reading refuses), or all are missing. Of a wide file they are the series; of a long one its columns of values. Stamps are not looked at.
 ///
 /// # Errors
 /// An unreadable file, a header or options that do not fit it, ragged rows above the one where that is known of all columns.
@@ -16,7 +16,7 @@ pub fn numeric_columns(path: &Path, options: &ReadOptions) -> Result<(Vec<String
     options.check()?;
     let table = Table::open(path, options.decimal)?;
     let roles = Roles::find(path, &table, options)?;
-    let mut values = roles.measured[..roles.targets.len().max(1)].to_vec();
+    let mut values = roles.targets;
     values.sort_unstable();
     // Columns that have fields, but no number; of a column of columns none can be asked for.
     let mut others: Vec<bool> = (0..table.header().names.len()).map(|column| !table.has_fields(column)).collect();

@@ -1,0 +1,331 @@
+//! Which columns of a long file are what, where nothing tells.
+
+use crate::{
+    DataError, Names, ReadOptions, dates,
+    number::MISSING,
+    stamps,
+    table::{Field, Table},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+
+/// What the columns of a long file are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Those that tell series apart.
+    pub id: Names,
+    /// That of stamps.
+    pub time: String,
+    /// Those of values.
+    pub target: Names,
+    /// Those with numbers that are the same in all rows of a series, or of a stamp, or that number the rows.
+    pub fixed: Vec<String>,
+    /// Those without numbers.
+    pub others: Vec<String>,
+}
+
+/// Rows that a series has in the mean, at least.
+const FEWEST_ROWS: usize = 8;
+/// Of so many rows one may share its stamp with another of its series, where numbers tell series apart.
+const ONE_DOUBLED_OF: usize = 100;
+/// Columns of integers that are looked at for ids, and those that tell series apart together, at most.
+const MOST_INTEGERS: usize = 8;
+const MOST_TOGETHER: usize = 3;
+/// Share of all stamps of all series that have a row, where numbers tell series apart.
+const LEAST_FULL: f64 = 0.2;
+/// Words of names of columns with times as numbers.
+const TIMES: [&str; 9] = ["time", "timestamp", "datetime", "date", "ts", "ds", "t", "epoch", "unixtime"];
+/// Words of names of columns that tell more of the time, if they are numbers.
+const PARTS: [&str; 20] = [
+    "year", "month", "week", "weekday", "dow", "doy", "day", "hour", "hr", "he", "minute", "min", "second", "sec", "quarter",
+    "period", "interval", "slot", "season", "time",
+];
+
+/// What the columns of a file are in which rows are of more than one series: that of stamps is the first with dates that are not all alike, or with numbers and a name
+/// that says so; those that tell series apart are the fewest columns of text, or where these do not do, of integers, with which stamps are rows' own; and values are all
+/// other columns of numbers that are neither the same in all rows of a series, or of a stamp, nor rise by every row.
+///
+/// None is found where most rows have a stamp of their own and stamps go one way, unless the file `is_refused` as a wide one; then any columns of text may tell series apart.
+/// The file is read three times.
+///
+/// # Errors
+/// An unreadable file, a bad header, ragged rows.
+pub fn layout(path: &Path, options: &ReadOptions, is_refused: bool) -> Result<Vec<Layout>, DataError> {
+    let table = Table::open(path, options.decimal)?;
+    table.header().check_values(path)?;
+    let names = &table.header().names;
+    let ReadOptions { id, time, target, .. } = ReadOptions::default();
+    if id.0.iter().chain([&time]).chain(&target.0).all(|name| names.contains(name)) {
+        return Ok(vec![Layout { id, time, target, fixed: Vec::new(), others: Vec::new() }]);
+    }
+    let columns = Columns::of(&table)?;
+    let Some(time) = columns.time(names) else { return Ok(Vec::new()) };
+    if !is_refused && !columns.has_more_series(&table, time)? {
+        return Ok(Vec::new());
+    }
+    let codes = Codes::of(&table, &columns, time)?;
+    let mut layouts = Vec::new();
+    for ids in codes.ids(&columns, names, is_refused) {
+        let [targets, fixed] = values(&table, &columns, &codes, &ids)?;
+        if targets.is_empty() {
+            continue;
+        }
+        let is_other = |at: &usize| *at != time && !ids.contains(at) && !targets.contains(at) && !fixed.contains(at);
+        let of = |columns: &[usize]| columns.iter().map(|&at| names[at].clone()).collect::<Vec<_>>();
+        layouts.push(Layout {
+            id: Names(of(&ids)),
+            time: names[time].clone(),
+            target: Names(of(&targets)),
+            fixed: of(&fixed),
+            others: of(&(0..names.len()).filter(is_other).collect::<Vec<_>>()),
+        });
+    }
+    Ok(layouts)
+}
+
+/// Whether a word of a name, as they are written, is one of these.
+fn has_word(name: &str, words: &[&str]) -> bool {
+    let mut own = name.split(|sign: char| !sign.is_alphanumeric());
+    own.any(|own| words.iter().any(|word| own.eq_ignore_ascii_case(word)))
+}
+
+/// What is in the columns of a file.
+struct Columns {
+    rows: usize,
+    /// Of all that is there.
+    dates: Vec<bool>,
+    integers: Vec<bool>,
+    times_of_day: Vec<bool>,
+    /// Of half of it at least.
+    numbers: Vec<bool>,
+    /// More than one.
+    varies: Vec<bool>,
+    /// Integers that rise from row to row.
+    rises: Vec<bool>,
+}
+
+impl Columns {
+    fn of(table: &Table) -> Result<Self, DataError> {
+        let width = table.header().names.len();
+        let all: Vec<usize> = (0..width).filter(|&at| table.has_fields(at)).collect();
+        let mut own = Self {
+            rows: 0,
+            dates: vec![false; width],
+            integers: vec![false; width],
+            times_of_day: vec![false; width],
+            numbers: vec![false; width],
+            varies: vec![false; width],
+            rises: vec![false; width],
+        };
+        for flags in [&mut own.dates, &mut own.integers, &mut own.times_of_day, &mut own.rises] {
+            all.iter().for_each(|&at| flags[at] = true);
+        }
+        let (mut present, mut numbers) = (vec![0usize; width], vec![0usize; width]);
+        let (mut first, mut last): (Vec<String>, Vec<Option<f64>>) = (vec![String::new(); width], vec![None; width]);
+        let mut rows = table.rows(&all)?;
+        while rows.advance()?.is_some() {
+            own.rows += 1;
+            for &at in &all {
+                let field = rows.field(at);
+                let text = field.text();
+                if text.is_empty() || MISSING.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+                    own.rises[at] = false;
+                    continue;
+                }
+                if present[at] == 0 {
+                    first[at] = text.to_string();
+                }
+                present[at] += 1;
+                own.varies[at] |= text != first[at];
+                let number = field.finite();
+                numbers[at] += usize::from(number.is_some());
+                own.integers[at] &= number.is_some_and(|number| number.fract() == 0.0);
+                own.rises[at] &= number.is_some() && last[at].is_none_or(|last| number > Some(last));
+                last[at] = number;
+                // These take longer to tell.
+                let is_word = number.is_none() && !matches!(field, Field::Time(_));
+                own.times_of_day[at] = own.times_of_day[at] && is_word && dates::time_of_day(&text).is_some();
+                own.dates[at] =
+                    own.dates[at] && (matches!(field, Field::Time(_)) || is_word && dates::is_stamp(&text));
+            }
+        }
+        for at in 0..width {
+            let is_there = present[at] > 0;
+            own.dates[at] &= is_there;
+            own.integers[at] &= is_there;
+            own.times_of_day[at] &= is_there;
+            own.rises[at] &= is_there && own.integers[at];
+            own.numbers[at] = is_there && 2 * numbers[at] >= present[at];
+        }
+        Ok(own)
+    }
+
+    /// The column of stamps.
+    fn time(&self, names: &[String]) -> Option<usize> {
+        let columns = || (0..names.len()).filter(|&at| self.varies[at]);
+        columns().find(|&at| self.dates[at]).or_else(|| columns().find(|&at| self.numbers[at] && has_word(&names[at], &TIMES)))
+    }
+
+    /// Whether most rows share their stamp with others, or stamps go both ways.
+    fn has_more_series(&self, table: &Table, time: usize) -> Result<bool, DataError> {
+        let mut counts: HashMap<Box<str>, usize> = HashMap::new();
+        let (mut last, mut ways) = (None, [false; 2]);
+        let mut rows = table.rows(&[time])?;
+        while rows.advance()?.is_some() {
+            let field = rows.field(time);
+            let text = field.text();
+            match counts.get_mut(&*text) {
+                Some(count) => *count += 1,
+                None => _ = counts.insert(text.into(), 1),
+            }
+            if let Some(now) = field.time().map(stamps::nanoseconds) {
+                ways[0] |= last.is_some_and(|last| last < now);
+                ways[1] |= last.is_some_and(|last| last > now);
+                last = Some(now);
+            }
+        }
+        let shared: usize = counts.values().filter(|count| **count > 1).sum();
+        Ok(2 * shared > self.rows || ways == [true; 2])
+    }
+}
+
+/// What rows have in the column of stamps and in those that may tell series apart, by numbers.
+struct Codes {
+    rows: usize,
+    time: Vec<u32>,
+    /// How many stamps differ.
+    stamps: usize,
+    columns: Vec<(usize, Vec<u32>)>,
+}
+
+impl Codes {
+    fn of(table: &Table, columns: &Columns, time: usize) -> Result<Self, DataError> {
+        let names = &table.header().names;
+        let may_be = |at: &usize| {
+            let is_text = !columns.numbers[*at] && !columns.dates[*at] && !columns.times_of_day[*at];
+            let is_key = columns.integers[*at] && !columns.rises[*at] && !has_word(&names[*at], &PARTS);
+            *at != time && table.has_fields(*at) && (is_text || is_key)
+        };
+        let mut open: Vec<usize> = (0..names.len()).filter(may_be).collect();
+        let most = columns.rows / FEWEST_ROWS;
+        let asked: Vec<usize> = open.iter().copied().chain([time]).collect();
+        let mut own = Self { rows: columns.rows, time: Vec::with_capacity(columns.rows), stamps: 0, columns: Vec::new() };
+        let mut codes: Vec<Vec<u32>> = vec![Vec::new(); names.len()];
+        let mut known: Vec<HashMap<Box<str>, u32>> = vec![HashMap::new(); names.len()];
+        let mut code = |at: usize, text: &str| {
+            let next = known[at].len() as u32;
+            known[at].get(text).copied().unwrap_or_else(|| {
+                known[at].insert(text.into(), next);
+                next
+            })
+        };
+        let mut rows = table.rows(&asked)?;
+        while rows.advance()?.is_some() {
+            own.time.push(code(time, &rows.field(time).text()));
+            // A column with too many is no id.
+            open.retain(|&at| {
+                let code = code(at, &rows.field(at).text());
+                codes[at].push(code);
+                (code as usize) < most
+            });
+        }
+        own.stamps = known[time].len();
+        own.columns = open.into_iter().map(|at| (at, std::mem::take(&mut codes[at]))).collect();
+        Ok(own)
+    }
+
+    /// The group of every row by these columns, and how many there are.
+    fn groups(&self, ids: &[usize]) -> (Vec<u32>, usize) {
+        let mut groups = vec![0; self.rows];
+        let mut count = 1;
+        for (_, codes) in self.columns.iter().filter(|(at, _)| ids.contains(at)) {
+            let mut known: HashMap<(u32, u32), u32> = HashMap::new();
+            for (group, code) in groups.iter_mut().zip(codes) {
+                let next = known.len() as u32;
+                *group = *known.entry((*group, *code)).or_insert(next);
+            }
+            count = known.len();
+        }
+        (groups, count)
+    }
+
+    /// Rows whose stamp another of their group had before, and how many groups there are.
+    fn doubled(&self, ids: &[usize]) -> (usize, usize) {
+        let (groups, count) = self.groups(ids);
+        let own: HashSet<(u32, u32)> = groups.into_iter().zip(self.time.iter().copied()).collect();
+        (self.rows - own.len(), count)
+    }
+
+    /// Columns that may tell series apart together, the best first.
+    fn ids(&self, columns: &Columns, names: &[String], is_refused: bool) -> Vec<Vec<usize>> {
+        let of = |numbers: bool| self.columns.iter().map(|(at, _)| *at).filter(move |&at| columns.numbers[at] == numbers);
+        let texts: Vec<usize> = of(false).collect();
+        let varying: Vec<usize> = texts.iter().copied().filter(|&at| columns.varies[at]).collect();
+        if is_refused {
+            let alone = varying.iter().map(|&at| vec![at]);
+            let all = std::iter::once(self.fewest(&varying));
+            let constant = texts.iter().filter(|at| !columns.varies[**at]).map(|&at| vec![at]);
+            return alone.chain(all).chain(constant).filter(|ids| !ids.is_empty()).collect();
+        }
+        let (doubled, groups) = self.doubled(&varying);
+        if groups > 1 && ONE_DOUBLED_OF * doubled <= self.rows {
+            return vec![self.fewest(&varying)];
+        }
+        let mut integers: Vec<usize> = of(true).filter(|&at| columns.varies[at] && !has_word(&names[at], &PARTS)).collect();
+        integers.truncate(MOST_INTEGERS);
+        let mut best: Option<(f64, Vec<usize>)> = None;
+        for chosen in (1u32..1 << integers.len()).filter(|chosen| chosen.count_ones() as usize <= MOST_TOGETHER) {
+            let own = integers.iter().enumerate().filter(|(index, _)| chosen >> index & 1 == 1).map(|(_, &at)| at);
+            let ids: Vec<usize> = varying.iter().copied().chain(own).collect();
+            let (doubled, groups) = self.doubled(&ids);
+            let full = self.rows as f64 / (groups * self.stamps) as f64;
+            let is_better = best.as_ref().is_none_or(|(most, _)| full > *most);
+            if ONE_DOUBLED_OF * doubled <= self.rows && full >= LEAST_FULL && is_better {
+                best = Some((full, ids));
+            }
+        }
+        best.into_iter().map(|(_, ids)| self.fewest(&ids)).collect()
+    }
+
+    /// These without those that the others make needless, the last first.
+    fn fewest(&self, ids: &[usize]) -> Vec<usize> {
+        let mut kept = ids.to_vec();
+        let (doubled, _) = self.doubled(&kept);
+        for at in ids.iter().rev() {
+            let without: Vec<usize> = kept.iter().copied().filter(|kept| kept != at).collect();
+            if !without.is_empty() && self.doubled(&without).0 <= doubled {
+                kept = without;
+            }
+        }
+        kept.sort_unstable();
+        kept
+    }
+}
+
+/// The columns of numbers that change with series and time, and those that do not.
+fn values(table: &Table, columns: &Columns, codes: &Codes, ids: &[usize]) -> Result<[Vec<usize>; 2], DataError> {
+    let is_value = |at: &usize| columns.numbers[*at] && !ids.contains(at) && !columns.dates[*at] && table.has_fields(*at);
+    let all: Vec<usize> = (0..table.header().names.len()).filter(is_value).collect();
+    let (groups, count) = codes.groups(ids);
+    // By column, what the last row of a group and of a stamp had, and whether others had other values.
+    let none = || vec![f64::NAN; codes.stamps.max(count)];
+    let mut lasts: Vec<[(Vec<f64>, bool); 2]> = all.iter().map(|_| [(none(), false), (none(), count == 1)]).collect();
+    let mut rows = table.rows(&all)?;
+    let mut row = 0;
+    while row < codes.rows && rows.advance()?.is_some() {
+        for (&at, own) in all.iter().zip(&mut lasts) {
+            let Some(value) = rows.field(at).finite() else { continue };
+            for ((last, varies), place) in own.iter_mut().zip([groups[row], codes.time[row]]) {
+                let last = &mut last[place as usize];
+                *varies |= !last.is_nan() && *last != value;
+                *last = value;
+            }
+        }
+        row += 1;
+    }
+    let varies = |index: usize| lasts[index].iter().all(|(_, varies)| *varies) && !columns.rises[all[index]];
+    let (own, fixed): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&index| varies(index));
+    Ok([own, fixed].map(|columns| columns.into_iter().map(|index| all[index]).collect()))
+}
