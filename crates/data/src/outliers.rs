@@ -21,7 +21,9 @@ pub(crate) fn bounds(values: impl Iterator<Item = f64>, factor: f64) -> (f64, f6
         let (below, part) = (place as usize, place.fract());
         let (low, high) = (sorted.get(below).copied(), sorted.get(below + 1).copied());
         let low = low.unwrap_or(f64::NAN);
-        low * (1.0 - part) + high.unwrap_or(low) * part
+        let high = high.unwrap_or(low);
+        // Between two that are the same there is nothing else, as rounding may say.
+        if low == high { low } else { low * (1.0 - part) + high * part }
     };
     let (median, quartiles) = (quantile(0.5), quantile(0.75) - quantile(0.25));
     let mut scale = (quartiles / QUARTILES).max((quantile(0.99) - quantile(0.01)) / PERCENTILES);
@@ -55,6 +57,15 @@ pub(crate) fn limits((low, high): (f64, f64), stayed: impl Iterator<Item = f64>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_that_stands_still_has_no_outliers() {
+        for count in 1..300 {
+            for value in [0.1, 18.01, -2.7e9, 1.0 / 3.0] {
+                assert_eq!(bounds(std::iter::repeat_n(value, count), 20.0), EVERYTHING, "{count} of {value}");
+            }
+        }
+    }
 
     #[test]
     fn glitches_are_few_or_one_number_or_scattered() {

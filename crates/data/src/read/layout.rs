@@ -33,10 +33,10 @@ const ONE_DOUBLED_OF: usize = 100;
 /// Columns of integers that are looked at for ids, and those that tell series apart together, at most.
 const MOST_INTEGERS: usize = 8;
 const MOST_TOGETHER: usize = 3;
-/// Share of all stamps of all series that have a row, where numbers tell series apart.
+/// Share of all stamps of all series that have a row, where numbers tell series apart, or the time.
 const LEAST_FULL: f64 = 0.2;
 /// Words of names of columns with times as numbers.
-const TIMES: [&str; 9] = ["time", "timestamp", "datetime", "date", "ts", "ds", "t", "epoch", "unixtime"];
+const TIMES: [&str; 10] = ["time", "timestamp", "datetime", "date", "ts", "ds", "t", "epoch", "unixtime", "year"];
 /// Words of names of columns that tell more of the time, if they are numbers.
 const PARTS: [&str; 20] = [
     "year", "month", "week", "weekday", "dow", "doy", "day", "hour", "hr", "he", "minute", "min", "second", "sec", "quarter",
@@ -62,13 +62,18 @@ pub fn layout(path: &Path, options: &ReadOptions, is_refused: bool) -> Result<Ve
     }
     let columns = Columns::of(&table)?;
     let Some(time) = columns.time(names) else { return Ok(Vec::new()) };
-    if !is_refused && !columns.has_more_series(&table, time)? {
+    let (is_shared, goes_back) = if is_refused { (true, true) } else { columns.stamps(&table, time)? };
+    if !is_shared && !goes_back {
         return Ok(Vec::new());
     }
     let codes = Codes::of(&table, &columns, time)?;
     let mut layouts = Vec::new();
     for ids in codes.ids(&columns, names, is_refused) {
-        let [targets, fixed] = values(&table, &columns, &codes, &ids)?;
+        // One series whose rows are in no order is none.
+        if !is_shared && codes.go_back(&table, &ids)? {
+            continue;
+        }
+        let [targets, fixed] = values(&table, &columns, &codes, time, &ids)?;
         if targets.is_empty() {
             continue;
         }
@@ -168,10 +173,10 @@ impl Columns {
         columns().find(|&at| self.dates[at]).or_else(|| columns().find(|&at| self.numbers[at] && has_word(&names[at], &TIMES)))
     }
 
-    /// Whether most rows share their stamp with others, or stamps go both ways.
-    fn has_more_series(&self, table: &Table, time: usize) -> Result<bool, DataError> {
+    /// Whether most rows share their stamp with others, and whether stamps go both ways.
+    fn stamps(&self, table: &Table, time: usize) -> Result<(bool, bool), DataError> {
         let mut counts: HashMap<Box<str>, usize> = HashMap::new();
-        let (mut last, mut ways) = (None, [false; 2]);
+        let mut ways = Ways::default();
         let mut rows = table.rows(&[time])?;
         while rows.advance()?.is_some() {
             let field = rows.field(time);
@@ -180,20 +185,41 @@ impl Columns {
                 Some(count) => *count += 1,
                 None => _ = counts.insert(text.into(), 1),
             }
-            if let Some(now) = field.time().map(stamps::nanoseconds) {
-                ways[0] |= last.is_some_and(|last| last < now);
-                ways[1] |= last.is_some_and(|last| last > now);
-                last = Some(now);
-            }
+            ways.go_on(field);
         }
         let shared: usize = counts.values().filter(|count| **count > 1).sum();
-        Ok(2 * shared > self.rows || ways == [true; 2])
+        Ok((2 * shared > self.rows, ways.are_both()))
+    }
+}
+
+/// Which ways stamps go.
+#[derive(Clone, Default)]
+struct Ways {
+    last: Option<i128>,
+    forward: bool,
+    back: bool,
+}
+
+impl Ways {
+    /// What is no stamp goes nowhere.
+    fn go_on(&mut self, field: Field<'_>) {
+        if let Some(now) = field.time().map(stamps::nanoseconds) {
+            self.forward |= self.last.is_some_and(|last| last < now);
+            self.back |= self.last.is_some_and(|last| last > now);
+            self.last = Some(now);
+        }
+    }
+
+    fn are_both(&self) -> bool {
+        self.forward && self.back
     }
 }
 
 /// What rows have in the column of stamps and in those that may tell series apart, by numbers.
 struct Codes {
     rows: usize,
+    /// The column of stamps.
+    at: usize,
     time: Vec<u32>,
     /// How many stamps differ.
     stamps: usize,
@@ -211,7 +237,7 @@ impl Codes {
         let mut open: Vec<usize> = (0..names.len()).filter(may_be).collect();
         let most = columns.rows / FEWEST_ROWS;
         let asked: Vec<usize> = open.iter().copied().chain([time]).collect();
-        let mut own = Self { rows: columns.rows, time: Vec::with_capacity(columns.rows), stamps: 0, columns: Vec::new() };
+        let mut own = Self { rows: columns.rows, at: time, time: Vec::with_capacity(columns.rows), stamps: 0, columns: Vec::new() };
         let mut codes: Vec<Vec<u32>> = vec![Vec::new(); names.len()];
         let mut known: Vec<HashMap<Box<str>, u32>> = vec![HashMap::new(); names.len()];
         let mut code = |at: usize, text: &str| {
@@ -251,6 +277,20 @@ impl Codes {
         (groups, count)
     }
 
+    /// Whether stamps go both ways in a series.
+    fn go_back(&self, table: &Table, ids: &[usize]) -> Result<bool, DataError> {
+        let (groups, count) = self.groups(ids);
+        let mut ways = vec![Ways::default(); count];
+        let mut rows = table.rows(&[self.at])?;
+        for group in groups {
+            if rows.advance()?.is_none() {
+                break;
+            }
+            ways[group as usize].go_on(rows.field(self.at));
+        }
+        Ok(ways.iter().any(Ways::are_both))
+    }
+
     /// Rows whose stamp another of their group had before, and how many groups there are.
     fn doubled(&self, ids: &[usize]) -> (usize, usize) {
         let (groups, count) = self.groups(ids);
@@ -269,9 +309,15 @@ impl Codes {
             let constant = texts.iter().filter(|at| !columns.varies[**at]).map(|&at| vec![at]);
             return alone.chain(all).chain(constant).filter(|ids| !ids.is_empty()).collect();
         }
-        let (doubled, groups) = self.doubled(&varying);
-        if groups > 1 && ONE_DOUBLED_OF * doubled <= self.rows {
-            return vec![self.fewest(&varying)];
+        let full = |groups: usize| self.rows as f64 / (groups * self.stamps) as f64;
+        let (doubled, _) = self.doubled(&varying);
+        if ONE_DOUBLED_OF * doubled <= self.rows {
+            let ids = self.fewest(&varying);
+            let (_, groups) = self.groups(&ids);
+            let is_told = columns.dates[self.at] || full(groups) >= LEAST_FULL;
+            if groups > 1 {
+                return Vec::from_iter(is_told.then_some(ids));
+            }
         }
         let mut integers: Vec<usize> = of(true).filter(|&at| columns.varies[at] && !has_word(&names[at], &PARTS)).collect();
         integers.truncate(MOST_INTEGERS);
@@ -280,7 +326,7 @@ impl Codes {
             let own = integers.iter().enumerate().filter(|(index, _)| chosen >> index & 1 == 1).map(|(_, &at)| at);
             let ids: Vec<usize> = varying.iter().copied().chain(own).collect();
             let (doubled, groups) = self.doubled(&ids);
-            let full = self.rows as f64 / (groups * self.stamps) as f64;
+            let full = full(groups);
             let is_better = best.as_ref().is_none_or(|(most, _)| full > *most);
             if ONE_DOUBLED_OF * doubled <= self.rows && full >= LEAST_FULL && is_better {
                 best = Some((full, ids));
@@ -305,27 +351,178 @@ impl Codes {
 }
 
 /// The columns of numbers that change with series and time, and those that do not.
-fn values(table: &Table, columns: &Columns, codes: &Codes, ids: &[usize]) -> Result<[Vec<usize>; 2], DataError> {
-    let is_value = |at: &usize| columns.numbers[*at] && !ids.contains(at) && !columns.dates[*at] && table.has_fields(*at);
+fn values(table: &Table, columns: &Columns, codes: &Codes, time: usize, ids: &[usize]) -> Result<[Vec<usize>; 2], DataError> {
+    let is_value = |at: &usize| {
+        columns.numbers[*at] && *at != time && !ids.contains(at) && !columns.dates[*at] && table.has_fields(*at)
+    };
     let all: Vec<usize> = (0..table.header().names.len()).filter(is_value).collect();
     let (groups, count) = codes.groups(ids);
-    // By column, what the last row of a group and of a stamp had, and whether others had other values.
-    let none = || vec![f64::NAN; codes.stamps.max(count)];
-    let mut lasts: Vec<[(Vec<f64>, bool); 2]> = all.iter().map(|_| [(none(), false), (none(), count == 1)]).collect();
+    let places = [groups, codes.time.clone()];
+    // By column, what the last row of a group and of a stamp had, how often the next had the same, and whether it had another.
+    let none = || (vec![f64::NAN; codes.stamps.max(count)], 0, false);
+    let mut lasts: Vec<[(Vec<f64>, usize, bool); 2]> = all.iter().map(|_| [none(), none()]).collect();
     let mut rows = table.rows(&all)?;
     let mut row = 0;
     while row < codes.rows && rows.advance()?.is_some() {
         for (&at, own) in all.iter().zip(&mut lasts) {
             let Some(value) = rows.field(at).finite() else { continue };
-            for ((last, varies), place) in own.iter_mut().zip([groups[row], codes.time[row]]) {
-                let last = &mut last[place as usize];
+            for ((last, same, varies), places) in own.iter_mut().zip(&places) {
+                let last = &mut last[places[row] as usize];
+                *same += usize::from(*last == value);
                 *varies |= !last.is_nan() && *last != value;
                 *last = value;
             }
         }
         row += 1;
     }
-    let varies = |index: usize| lasts[index].iter().all(|(_, varies)| *varies) && !columns.rises[all[index]];
+    let varies = |index: usize| {
+        let [(_, _, by_row), (_, same, by_series)] = &lasts[index];
+        // Stamps that are rows' own say nothing of it.
+        let is_of_stamps = count > 1 && !by_series && 2 * same >= codes.rows;
+        *by_row && !is_of_stamps && !columns.rises[all[index]]
+    };
     let (own, fixed): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&index| varies(index));
     Ok([own, fixed].map(|columns| columns.into_iter().map(|index| all[index]).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const ROWS: usize = 40;
+
+    /// A file with a row of two series an hour, or the rows of one after those of the other.
+    fn file(header: &str, is_sorted: bool, row: impl Fn(usize, usize) -> String) -> tempfile::NamedTempFile {
+        let mut rows: Vec<(usize, usize)> = (0..2 * ROWS).map(|at| (at / 2, at % 2)).collect();
+        if is_sorted {
+            rows.sort_by_key(|(_, series)| *series);
+        }
+        let lines: String = rows.into_iter().map(|(at, series)| row(at, series) + "\n").collect();
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(format!("{header}\n{lines}").as_bytes()).expect("written");
+        file
+    }
+
+    fn hour(at: usize) -> String {
+        format!("2024-01-{:02} {:02}:00", 1 + at / 24, at % 24)
+    }
+
+    /// The layouts of a file: ids, time, targets, what is fixed, and others, by blanks.
+    fn found(file: &tempfile::NamedTempFile, is_refused: bool) -> Vec<String> {
+        let layouts = layout(file.path(), &ReadOptions::default(), is_refused).expect("reads");
+        let words = |layout: Layout| {
+            let parts = [layout.id.0, vec![layout.time], layout.target.0, layout.fixed, layout.others];
+            parts.map(|names| names.join(" ")).join("; ")
+        };
+        layouts.into_iter().map(words).collect()
+    }
+
+    #[test]
+    fn columns_of_long_files_are_told_by_what_they_hold() {
+        let name = |series: usize| ["north", "south"][series];
+        // Neither changes with the other.
+        let value = |at: usize, series: usize| at * 7 % 13 + 20 * series;
+        type Row<'a> = &'a dyn Fn(usize, usize) -> String;
+        let cases: [(&str, Row<'_>, &str); 9] = [
+            ("unique_id,ds,y", &|at, series| format!("{},{at},{}", name(series), value(at, series)), "unique_id; ds; y; ; "),
+            (
+                "time,sensor,value",
+                &|at, series| format!("{},{},{}", hour(at), name(series), value(at, series)),
+                "sensor; time; value; ; ",
+            ),
+            // Times as numbers, by their name; a missing word is no text.
+            (
+                "value,ts,sensor",
+                &|at, series| format!("{},{},{}", if at == 7 { "NA".into() } else { value(at, series).to_string() }, 60 * at, name(series)),
+                "sensor; ts; value; ; ",
+            ),
+            // Several values; a state and a place are none.
+            (
+                "when,state,id,t,h,lat",
+                &|at, series| {
+                    let (state, h) = (["ok", "late"][usize::from(at % 9 == 4)], value(at, 1 - series));
+                    format!("{},{state},{},{},{h},4{series}.5", hour(at), name(series), value(at, series))
+                },
+                "id; when; t h; lat; state",
+            ),
+            // What all series share at a time is none of one.
+            (
+                "when,id,y,common,until",
+                &|at, series| format!("{},{},{},{},{}", hour(at), name(series), value(at, series), at % 5, hour(at + 1)),
+                "id; when; y; common; until",
+            ),
+            // The first stamps stand still.
+            (
+                "start,stop,time,y,host",
+                &|at, series| format!("{},{},{},{},{}", hour(0), hour(ROWS), hour(at), value(at, series), name(series)),
+                "host; time; y; ; start stop",
+            ),
+            (
+                "station,date,y",
+                &|at, series| format!("{},{},{}", 101 + series, hour(at), value(at, series)),
+                "station; date; y; ; ",
+            ),
+            // Of two columns that say the same the first; years alone.
+            (
+                "code,country,year,y",
+                &|at, series| format!("{series}c,{},{},{}", name(series), 1950 + at, value(at, series)),
+                "code; year; y; ; country",
+            ),
+            ("day,hour,y", &|at, series| format!("{},{series},{}", hour(24 * (at % 25)), value(at, series)), ""),
+        ];
+        for (header, row, expected) in cases {
+            for is_sorted in [false, true] {
+                let found = found(&file(header, is_sorted, row), false);
+                assert_eq!(found.first().map_or("", String::as_str), expected, "{header}, sorted: {is_sorted}");
+            }
+        }
+        // Numbers of the rows are no values.
+        let row = |at: usize, series: usize| format!("{},{},{},{}", 2 * at + series, hour(at), name(series), value(at, series));
+        assert_eq!(found(&file("row,when,id,y", false, row), false), ["id; when; y; row; "]);
+        // Rows with stamps of their own are of one series, unless they begin anew.
+        let row = |at: usize, series: usize| format!("{},{},{}", hour(2 * at + series), name(series), value(at, series));
+        assert!(found(&file("when,state,y", false, row), false).is_empty());
+        assert_eq!(found(&file("when,id,y", true, row), false), ["id; when; y; ; "]);
+    }
+
+    #[test]
+    fn several_columns_may_tell_series_apart() {
+        // Two rooms with two meters each, by name or by number.
+        for (names, header, expected) in [
+            (["attic", "cellar", "heat", "light"], "time,room,meter,y", "room meter; time; y; ; "),
+            (["1", "2", "7", "8"], "time,room,meter,y", "room meter; time; y; ; "),
+            // Of a state beside them that seldom changes nothing hangs.
+            (["1", "2", "7", "8"], "time,state,room,meter,y", "room meter; time; y; ; state"),
+        ] {
+            let row = |at: usize, room: usize| {
+                let line = |meter: usize| {
+                    let state = if header.contains("state") { ["ok,", "late,"][usize::from(at == 5)] } else { "" };
+                    format!("{},{state}{},{},{}", hour(at), names[room], names[2 + meter], at * 7 % 13 + 20 * room + 100 * meter)
+                };
+                format!("{}\n{}", line(0), line(1))
+            };
+            assert_eq!(found(&file(header, false, row), false), [expected], "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_refused_may_have_a_series_a_text() {
+        // Polled in turn, a second apart.
+        let row = |at: usize, series: usize| format!("2024-01-01 00:{at:02}:0{series},room{series},{}", at * 7 % 13);
+        let polled = file("time,topic,payload", false, row);
+        assert!(found(&polled, false).is_empty());
+        assert_eq!(found(&polled, true), ["topic; time; payload; ; "; 2]);
+        // All of one, whose stamps stand behind others that stand still.
+        let one = file("result,start,time,y", false, |at, series| format!("r,{},{},{at}.5", hour(0), hour(2 * at + series)));
+        assert_eq!(found(&one, true), ["result; time; y; ; start"]);
+        let wide = file("time,y", false, |at, series| format!("{},{at}.5", hour(2 * at + series)));
+        assert!(found(&wide, true).is_empty());
+    }
+
+    #[test]
+    fn rows_in_no_order_are_no_series() {
+        let row = |at: usize, series: usize| format!("{},{},{at}", hour((7 * (2 * at + series)) % 80), ["ok", "late"][series]);
+        assert!(found(&file("time,state,y", false, row), false).is_empty());
+    }
 }

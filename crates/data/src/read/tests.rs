@@ -760,6 +760,41 @@ fn long_series_without_a_clock_share_their_end() {
 }
 
 #[test]
+fn several_columns_may_name_a_series_and_have_its_values() {
+    let text = "ds,room,meter,kW,V,x\n1,a,1,5,230,0\n1,b,1,6,,1\n2,a,1,7,231,2\n2,b,1,8,232,3\n1,,2,9,233,4\n";
+    let options = "format = \"long\"\nid = [\"room\", \"meter\"]\ntarget = [\"kW\", \"V\"]\n";
+    let names = |options: &str| read_bytes(text.as_bytes(), options).expect("reads").0.names;
+    assert_eq!(names(options), ["a/1/kW", "a/1/V", "b/1/kW", "b/1/V", "2/kW", "2/V"]);
+    check(text, options, "1 5,230,6,-,9,233; 2 7,231,8,232,-,-", "Missing b/1/V 1 :3");
+    let kept = format!("{options}columns = [\"b/1/V\", \"a/1/kW\"]\npast = [\"x\"]");
+    assert_eq!(names(&kept), ["b/1/V", "a/1/kW"]);
+    check(text, &kept, "1 -,5,1,0; 2 232,7,3,2", "Missing b/1/V 1 :3");
+    let (_, audit) = read_bytes(text.as_bytes(), &kept).expect("reads");
+    assert_eq!(audit.others, ["2/V", "2/kW", "a/1/V", "b/1/kW"]);
+    // What is not kept may hold anything.
+    let worse = text.replace("231", "high");
+    check(&worse, &kept, "1 -,5,1,0; 2 232,7,3,2", "Missing b/1/V 1 :3");
+    for (text, options, expected) in [
+        (worse.as_str(), options, ":4: column `V`: expected a finite number, or nothing, NA, NaN, null or None, found `high`"),
+        (
+            "ds,room,meter,kW,V\n1,a,1,5,230\n1,a/1,,6,231\n",
+            options,
+            ":3: column `room`: expected ids that tell series apart, one alone `a/1/kW`, found `a/1`",
+        ),
+        ("ds,room,meter,kW,V\n1,,,5,230\n", options, ":2: column `room`: expected the name of a series, found ``"),
+        (text, &format!("{options}columns = [\"a/1\"]"), "expected rows of series `a/1`, found none"),
+    ] {
+        let error = read_bytes(text.as_bytes(), options).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{text:?}: {error}");
+    }
+    // Each id has its statics, whatever it measures.
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(b"area,meter,room\n7,1,b\n8,1,a\n9,2,\n").expect("written");
+    let (signal, _) = read_bytes(text.as_bytes(), &format!("statics = {:?}\n{options}", file.path())).expect("reads");
+    assert_eq!(signal.statics, [crate::Static { name: "area".into(), values: vec![8.0, 8.0, 7.0, 7.0, 9.0, 9.0] }]);
+}
+
+#[test]
 fn packed_files_are_named() {
     for (bytes, expected) in [
         (&b"\x1f\x8b\x08\x00\x00\x00"[..], "expected CSV or Parquet that is unpacked, found a gzip file"),
@@ -996,6 +1031,16 @@ fn times_of_day_are_joined_with_their_dates() {
     ] {
         check(text, "", rows, &format!("Joined Time 3 :2{more}"));
     }
+    // Behind other columns, too.
+    check(
+        "no,Date,Time,y\n1,2024-01-01,22:00,1\n2,2024-01-01,23:00,2\n3,2024-01-02,00:00,3\n",
+        "",
+        "2024-01-01 22:00 1; 2024-01-01 23:00 2; 2024-01-02 00:00 3",
+        "Numbered no 3 :2; Joined Time 3 :2",
+    );
+    let long = "format = \"long\"\nid = \"room\"\ntime = \"Date Time\"";
+    let text = "room,Date,Time,y\na,2024-01-01,22:00,1\na,2024-01-01,23:00,2\nb,2024-01-01,23:00,3\n";
+    check(text, long, "2024-01-01 22:00 1,-; 2024-01-01 23:00 2,3", "Joined Time 3 :2");
     // Of one row a date the second column is a series, and what is no time of day is no stamp.
     let error = read_bytes(b"Date,Sunrise,y\n2024-01-01,08:11,1\n2024-01-02,08:10,2\n", "").expect_err("a time").to_string();
     assert!(error.contains(":2: column `Sunrise`: expected a finite number"), "{error}");
@@ -1012,6 +1057,7 @@ fn times_of_day_are_joined_with_their_dates() {
 fn what_says_nothing_at_the_edges_of_a_file_is_left_out() {
     check("t;a;;\n1;2;;\n2;3\n;;;\n3;;\n;;\n", "", "1 2; 2 3; 3 -", "Blank 2 :4; Missing a 1 :5");
     check("t,a\n1,?\n2,3\n", "", "1 -; 2 3", "Missing a 1 :2");
+    check("t,a\n1,unavailable\n2,3\n3,Unknown\n", "", "1 -; 2 3; 3 -", "Missing a 2 :2");
     check("# from, here\n\nt,a,b\n1,2,3\n2,,4\n", "", "1 2,3; 2 -,4", "Preamble 1 :1; Missing a 1 :5");
     check("# from; here\n# there\nt,a\n1,2\n2,3\n", "", "1 2; 2 3", "Preamble 2 :1");
     check("sep=;\nOf 2024\nt;a\n;kW\n1;2,5\n2;3\n", "", "1 2.5; 2 3", "Preamble 1 :2; Units 1 :4; DecimalComma a 1 :5");
