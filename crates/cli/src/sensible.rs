@@ -65,8 +65,12 @@ pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<(PathBuf, bool
         return Ok((folder, false));
     }
     let (options, (mut signal, mut audit)) = laid_out(data, &options)?;
-    let learned = learnable(&signal, horizon);
-    if learned.len() < signal.names.len() {
+    // Without a column there may be fewer rows, and other training rows.
+    loop {
+        let learned = learnable(&signal, horizon);
+        if learned.len() == signal.names.len() {
+            break;
+        }
         let out: Vec<&str> = signal.names.iter().filter(|name| !learned.contains(name)).map(String::as_str).collect();
         if learned.is_empty() {
             let problem = format!("expected a column whose values vary over the training rows, found {}", out.join(", "));

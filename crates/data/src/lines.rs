@@ -17,10 +17,7 @@ pub struct LineParser {
     started: bool,
     /// Whether lines have stamps, once that is settled.
     stamped: Option<bool>,
-    missing: bool,
-    /// Numbers that mean a value is missing.
-    meaning: Vec<f64>,
-    decimal: Option<Decimal>,
+    reading: Reading,
     /// What separates fields, once a line that parses shows it.
     separator: Option<char>,
     /// Date and time of day, where these are two fields.
@@ -51,9 +48,7 @@ impl LineParser {
             field: String::new(),
             started: false,
             stamped: None,
-            missing: false,
-            meaning: Vec::new(),
-            decimal: None,
+            reading: Reading::default(),
             separator: None,
             stamp: String::new(),
         }
@@ -61,20 +56,19 @@ impl LineParser {
 
     /// The same, where nothing, `NA`, `NaN` and `null` are missing values and parse as NaN.
     pub fn with_missing(names: &[String]) -> Self {
-        Self { missing: true, ..Self::new(names) }
+        Self { reading: Reading { missing: true, ..Reading::default() }, ..Self::new(names) }
     }
 
     /// The same, where these numbers mean that a value is missing, as in [`crate::ReadOptions::missing`].
     #[must_use]
     pub fn meaning(self, missing: &[f64]) -> Self {
-        // As they are, and as single precision has them.
-        Self { meaning: missing.iter().flat_map(|&value| [value, f64::from(value as f32)]).collect(), ..self }
+        Self { reading: Reading { meaning: meaning(missing), ..self.reading }, ..self }
     }
 
     /// The same, where numbers have these decimals, as in [`crate::ReadOptions::decimal`]; points if none are told.
     #[must_use]
     pub fn decimals(self, decimal: Option<Decimal>) -> Self {
-        Self { decimal, ..self }
+        Self { reading: Reading { decimal, ..self.reading }, ..self }
     }
 
     /// The same, where it is settled before whether lines have stamps.
@@ -98,7 +92,7 @@ impl LineParser {
         let first = !std::mem::replace(&mut self.started, true);
         let line = line.trim_end_matches(['\r', '\n']);
         let line = if first { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
-        let separator = self.separator.unwrap_or_else(|| dialect::separator(line, self.decimal));
+        let separator = self.separator.unwrap_or_else(|| dialect::separator(line, self.reading.decimal));
         let fields = Fields::of(line, separator, &mut self.quoted, &mut self.field);
         let is_timed = self.stamped != Some(false)
             && fields.count() == self.names.len() + 2
@@ -129,22 +123,7 @@ impl LineParser {
             return Err(other_header(&self.names, values(), number));
         }
         for ((text, name), slot) in values().zip(&self.names).zip(&mut self.values) {
-            let comma = self.decimal == Some(Decimal::Comma);
-            let own = if comma { dialect::comma(text) } else { finite(text) };
-            let missing = || finite_or_missing(text).filter(|value| value.is_nan());
-            let (value, expected) = if self.missing { (own.or_else(missing), NUMBER_OR_MISSING) } else { (own, NUMBER) };
-            let means_missing = value.is_some_and(|value| self.meaning.contains(&value));
-            let (value, expected) = if means_missing && !self.missing { (None, PRESENT) } else { (value, expected) };
-            *slot = value.ok_or_else(|| DataError::Field {
-                source_name: "line".into(),
-                line: number,
-                column: name.clone(),
-                expected: if comma { format!("{expected}, with a decimal comma").into() } else { expected.into() },
-                found: text.into(),
-            })?;
-            if means_missing {
-                *slot = f64::NAN;
-            }
+            *slot = self.reading.value(text, name, number)?;
         }
         // A blank line is a missing sample, and says nothing of stamps.
         if !line.trim().is_empty() {
@@ -155,6 +134,41 @@ impl LineParser {
 }
 
 const PRESENT: &str = "a number that does not mean a missing value";
+
+/// How the numbers of lines are read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    /// Whether one may be missing.
+    pub missing: bool,
+    /// Numbers that mean a value is missing.
+    pub meaning: Vec<f64>,
+    pub decimal: Option<Decimal>,
+}
+
+/// Numbers that mean a value is missing, as they are, and as single precision has them.
+pub(crate) fn meaning(missing: &[f64]) -> Vec<f64> {
+    missing.iter().flat_map(|&value| [value, f64::from(value as f32)]).collect()
+}
+
+impl Reading {
+    /// The value of a field, NaN if it is missing and may be.
+    pub fn value(&self, text: &str, column: &str, line: u64) -> Result<f64, DataError> {
+        let comma = self.decimal == Some(Decimal::Comma);
+        let own = if comma { dialect::comma(text) } else { finite(text) };
+        let missing = || finite_or_missing(text).filter(|value| value.is_nan());
+        let (value, expected) = if self.missing { (own.or_else(missing), NUMBER_OR_MISSING) } else { (own, NUMBER) };
+        let means_missing = value.is_some_and(|value| self.meaning.contains(&value));
+        let (value, expected) = if means_missing && !self.missing { (None, PRESENT) } else { (value, expected) };
+        let value = value.ok_or_else(|| DataError::Field {
+            source_name: "line".into(),
+            line,
+            column: column.into(),
+            expected: if comma { format!("{expected}, with a decimal comma").into() } else { expected.into() },
+            found: text.into(),
+        })?;
+        Ok(if means_missing { f64::NAN } else { value })
+    }
+}
 
 /// What is wrong with a header of these fields.
 fn other_header<'a>(names: &[String], fields: impl Iterator<Item = &'a str>, line: u64) -> DataError {
@@ -184,14 +198,14 @@ fn is_stamped(fields: usize, values: usize, settled: Option<bool>, line: u64) ->
 
 /// The fields of a line, without spaces around them.
 #[derive(Clone, Copy)]
-enum Fields<'a> {
+pub(crate) enum Fields<'a> {
     Plain(&'a str, char),
     Quoted(&'a csv::StringRecord),
 }
 
 impl<'a> Fields<'a> {
     /// Those of a line; where there are quotes, `record` and `field` are room for them.
-    fn of(line: &'a str, separator: char, record: &'a mut csv::StringRecord, field: &mut String) -> Self {
+    pub fn of(line: &'a str, separator: char, record: &'a mut csv::StringRecord, field: &mut String) -> Self {
         if !line.contains('"') {
             return Self::Plain(line, separator);
         }
@@ -208,7 +222,7 @@ impl<'a> Fields<'a> {
         Self::Quoted(record)
     }
 
-    fn count(self) -> usize {
+    pub fn count(self) -> usize {
         match self {
             Self::Plain(line, separator) => line.split(separator).count(),
             Self::Quoted(record) => record.len(),
@@ -228,7 +242,7 @@ impl<'a> Fields<'a> {
         dates::is_date_alone(date) && dates::time_of_day(time).is_some()
     }
 
-    fn iter(self) -> impl Iterator<Item = &'a str> {
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
         let (plain, quoted) = match self {
             Self::Plain(line, separator) => (Some(line.split(separator).map(str::trim)), None),
             Self::Quoted(record) => (None, Some(record.iter())),

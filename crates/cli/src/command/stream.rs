@@ -9,11 +9,11 @@ use crate::{
     table::{count, limits},
 };
 use foretoken_data::{
-    CalendarFeature, Clock, DataError, DateOrder, LONGEST_GAP, LineParser, Outliers, PARQUET, Parsed, ReadOptions, difference,
-    is_stamp, known_columns, read_known,
+    Align, CalendarFeature, Clock, DataError, DateOrder, Format, Gathered, LONGEST_GAP, LineParser, LongLines, Outliers, PARQUET,
+    Parsed, ReadOptions, difference, is_stamp, known_columns, read_known,
 };
 use foretoken_model::{
-    Beside, Bounds, Forecast, Glitches, ModelError, Predictor, Snapshot, file::write_atomically, glitches::Beyond,
+    Beside, Bounds, Forecast, Forecaster, Glitches, ModelError, Predictor, Snapshot, file::write_atomically, glitches::Beyond,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -35,6 +35,8 @@ use std::{
 /// before and another number. Before its first sample a column's prediction is NaN.
 ///
 /// Behind the columns come the model's past covariates, one value each for all columns; what is known ahead comes from the file `--known`.
+///
+/// Of a model of a long file lines may be as there, of a series each, under a header with the columns of ids, stamps and values: there is a forecast where the last series of a stamp has come.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  head -2000 examples/data/ETTh1.csv | foretoken stream runs/etth1 | tail -1")]
 pub struct Arguments {
@@ -345,18 +347,17 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> Resul
     Ok(read > 0)
 }
 
-/// What ends a line without a forecast.
+/// What ends a sample without a forecast.
 enum Refused {
-    /// Nothing but the line is lost.
+    /// Nothing but the sample is lost.
     Line(String),
     /// There is no next sample.
     Stream(CliError),
 }
 
-/// Where lines come from and forecasts go to.
-struct Lines<'a> {
+/// What forecasts are said of samples.
+struct Forecasts<'a> {
     arguments: &'a Arguments,
-    parser: LineParser,
     /// Of the columns, then of the past covariates.
     names: Vec<String>,
     dates: Option<DateOrder>,
@@ -371,18 +372,10 @@ struct Lines<'a> {
     glitches: usize,
 }
 
-impl Lines<'_> {
-    /// Takes a line; whether there is a forecast, in `text`.
-    fn take(&mut self, live: &mut Live, line: &[u8], number: u64) -> Result<bool, Refused> {
+impl Forecasts<'_> {
+    /// Takes a sample, of the line of this number; its forecast is `text` then.
+    fn take(&mut self, live: &mut Live, number: u64, stamp: Option<&str>, values: &[f64]) -> Result<(), Refused> {
         let refused = |problem: &dyn std::fmt::Display| Refused::Line(format!("line:{number}: {problem}"));
-        let line = std::str::from_utf8(line).map_err(|_| refused(&"expected UTF-8, found other bytes"))?;
-        let (stamp, values) = match self.parser.parse(line, number) {
-            Ok(Parsed::Header) => return Ok(false),
-            Ok(Parsed::Row { stamp, values }) => (stamp, values),
-            // All lines after it would be of other columns.
-            Err(error @ DataError::Header { .. }) => return Err(Refused::Stream(error.into())),
-            Err(error) => return Err(Refused::Line(error.to_string())),
-        };
         let stamp = stamp.map(|stamp| self.dates.map_or(Cow::Borrowed(stamp), |dates| dates.year_first(stamp)));
         let stamp = stamp.as_deref();
         if let Some(found) = stamp.filter(|stamp| self.dates.is_some() && !stamp.trim().is_empty() && !is_stamp(stamp)) {
@@ -412,7 +405,6 @@ impl Lines<'_> {
                 remark!("line:{number}: column `{name}`: {value} is a glitch, beyond {limits}, and counts as missing{more}");
             }
         }
-        place.stamped = self.parser.stamped();
         let newest = predictor.samples().saturating_sub(1);
         for (index, column) in predictor.forecaster().columns().iter().enumerate() {
             // It is told with the sample that makes sure.
@@ -442,7 +434,7 @@ impl Lines<'_> {
             points(forecaster, forecast, steps, &mut self.text);
         }
         *unwritten = Some(number);
-        Ok(true)
+        Ok(())
     }
 
     fn tell_gap(&mut self, number: u64, taken: &Taken) {
@@ -484,10 +476,25 @@ fn follow(
     let mut names = super::forecast::names(&forecaster);
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
-    let parser = parser.settled(stamped).meaning(&options.missing).decimals(options.decimal);
+    let mut parser = parser.settled(stamped).meaning(&options.missing).decimals(options.decimal);
+    let mut rows: Option<LongLines> = None;
     let (dates, most) = (options.dates, LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1));
-    let mut lines = Lines { arguments, parser, names, dates, forecast, steps, step, text: String::new(), gaps: 0, glitches: 0 };
+    let mut forecasts = Forecasts { arguments, names, dates, forecast, steps, step, text: String::new(), gaps: 0, glitches: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let mut forecast = |number: u64, stamp: Option<&str>, values: &[f64]| {
+        let taken = forecasts.take(&mut lock(), number, stamp, values);
+        // Nobody waits for a slow reader but the next line.
+        match taken {
+            Ok(()) => {
+                output.write_all(forecasts.text.as_bytes())?;
+                output.flush()?;
+                lock().unwritten = None;
+            }
+            Err(Refused::Line(problem)) => remark!("{problem}"),
+            Err(Refused::Stream(error)) => return Err(error),
+        }
+        Ok(())
+    };
     let (mut line, mut number) = (Vec::new(), 0);
     while read_line(&mut input, &mut line, most)? {
         number += 1;
@@ -498,17 +505,83 @@ fn follow(
             remark!("line:{number}: expected at most {most} bytes, found more");
             continue;
         }
-        let taken = lines.take(&mut lock(), &line, number);
-        // Nobody waits for a slow reader but the next line.
-        match taken {
-            Ok(true) => {
-                output.write_all(lines.text.as_bytes())?;
-                output.flush()?;
-                lock().unwritten = None;
+        let Ok(line) = std::str::from_utf8(&line) else {
+            remark!("line:{number}: expected UTF-8, found other bytes");
+            continue;
+        };
+        if number == 1 {
+            rows = long_lines(line, arguments, options, &forecaster, step)?;
+        } else if let Some(rows) = &mut rows {
+            match rows.push(line, number) {
+                Ok(None) => {}
+                Ok(Some(other)) => remark!("line:{number}: series `{other}` is none of the model's, and its lines are passed over"),
+                Err(error) => remark!("{error}"),
             }
-            Ok(false) => {}
-            Err(Refused::Line(problem)) => remark!("{problem}"),
-            Err(Refused::Stream(error)) => return Err(error),
+        }
+        if let Some(rows) = &mut rows {
+            written(rows, &mut forecast)?;
+            continue;
+        }
+        match parser.parse(line, number) {
+            Ok(Parsed::Header) => {}
+            Ok(Parsed::Row { stamp, values }) => {
+                // A blank line is a missing sample, and says nothing of stamps.
+                if !line.trim().is_empty() {
+                    lock().place.stamped = Some(stamp.is_some());
+                }
+                forecast(number, stamp, values)?;
+            }
+            // All lines after it would be of other columns.
+            Err(error @ DataError::Header { .. }) => return Err(error.into()),
+            Err(error) => remark!("{error}"),
+        }
+    }
+    if let Some(rows) = &mut rows {
+        rows.end();
+        written(rows, &mut forecast)?;
+    }
+    Ok(())
+}
+
+/// What gathers the lines of a model of a long file, if their first is a header with the columns of that.
+///
+/// # Errors
+/// Series without a common clock, which have no rows, or past covariates, which a stream has in common.
+fn long_lines(
+    header: &str,
+    arguments: &Arguments,
+    options: &ReadOptions,
+    forecaster: &Forecaster,
+    step: Option<f64>,
+) -> Result<Option<LongLines>, CliError> {
+    if options.format != Format::Long {
+        return Ok(None);
+    }
+    let names = super::forecast::names(forecaster);
+    let rows = LongLines::under(header, options, &names, step, arguments.missing);
+    let refused = match (options.align, forecaster.covariates().past.is_empty()) {
+        (Align::End, _) => "series have no common clock",
+        (_, false) => "its past covariates are one value of all series here",
+        (Align::Stamp, true) => return Ok(rows),
+    };
+    match rows {
+        Some(_) => {
+            let problem = format!("expected lines with a value of every series, as {refused}, found a header of a series a line");
+            Err(CliError::file(&arguments.model, problem))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Forecasts after every row that is whole; of others it is told what they lack.
+fn written(
+    rows: &mut LongLines,
+    forecast: &mut impl FnMut(u64, Option<&str>, &[f64]) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    for row in rows {
+        match row {
+            Ok(Gathered { line, stamp, values }) => forecast(line, Some(&stamp), &values)?,
+            Err(error) => remark!("{error}"),
         }
     }
     Ok(())

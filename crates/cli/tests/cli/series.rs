@@ -611,3 +611,62 @@ fn decimal_commas_are_kept_for_forecasts_and_streams() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains("line:2: column `load`: expected a finite number, with a decimal comma, found `2.5`"), "{errors}");
 }
+
+#[test]
+fn rows_of_several_series_are_read_forecast_and_streamed_whatever_their_columns_are_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let stamp = |hour: usize, late: usize| format!("2024-{:02}-{:02} {:02}:00:0{late}", 1 + hour / 672, 1 + hour / 24 % 28, hour % 24);
+    let value = |hour: usize, series: usize| (hour as f64 * 0.26 + series as f64).sin() * 3.0 + uniform(2 * hour + series) + 20.0;
+    // As a line of sensors says it that are asked in turn, one after the other a second later.
+    let polled = |hours: std::ops::Range<usize>| {
+        let lines = hours.flat_map(|hour| ["attic", "cellar"].into_iter().enumerate().map(move |(at, room)| (hour, at, room)));
+        lines.map(|(hour, at, room)| format!("{},ok,{room},{:.2}\n", stamp(hour, at), value(hour, at))).collect::<String>()
+    };
+    let wide = |hours: std::ops::Range<usize>| {
+        hours.map(|hour| format!("{},{:.2},{:.2}\n", stamp(hour, 0), value(hour, 0), value(hour, 1))).collect::<String>()
+    };
+    std::fs::write(folder.join("polled.csv"), format!("time,state,sensor,payload\n{}", polled(0..700))).unwrap();
+    std::fs::write(folder.join("wide.csv"), format!("ds,attic,cellar\n{}", wide(0..700))).unwrap();
+    let forecast = |data: &str| {
+        let output = foretoken(&["forecast", data, "--horizon", "6", "--minutes", "0"], folder);
+        (stdout(&output), String::from_utf8(output.stderr).unwrap())
+    };
+    let (expected, _) = forecast("wide.csv");
+    let (points_said, told) = forecast("polled.csv");
+    let said = "a row a series and stamp: series are told apart by `sensor`, stamps are `time`, values `payload`";
+    assert!(told.contains(said) && told.contains("left out, since they hold no numbers, or tell no more: state"), "{told}");
+    assert_eq!(points_said, expected);
+    let (again, told) = forecast("polled.csv");
+    assert!(again == expected && told.contains("trained before, used again"), "{told}");
+    let stream = |lines: &str, more: &[&str]| {
+        let output = with_input(&[&["stream", "runs/polled-6"], more].concat(), folder, lines.as_bytes());
+        (stdout(&output), String::from_utf8(output.stderr).unwrap())
+    };
+    let (expected, _) = stream(&wide(0..700), &[]);
+    let header = "state,sensor,payload,time\n";
+    let turned = |hours| {
+        let turn = |line: &str| {
+            let fields: Vec<&str> = line.split(',').collect();
+            format!("{},{},{},{}\n", fields[1], fields[2], fields[3], fields[0])
+        };
+        polled(hours).lines().map(turn).collect::<String>()
+    };
+    assert_eq!(stream(&(header.to_string() + &turned(0..700)), &[]).0, expected);
+    // A series that is not known, one that is absent, and a line too many.
+    let lines: Vec<String> = turned(0..3).lines().map(String::from).collect();
+    let odd = [&lines[0], "ok,loft,5,2024-01-01 00:00:01", &lines[1], &lines[1], &lines[2], &lines[4], &lines[5]].join("\n");
+    let (out, told) = stream(&(header.to_string() + &odd + "\n"), &["--json"]);
+    for expected in [
+        "line:3: series `loft` is none of the model's, and its lines are passed over",
+        "line:5: column `stamp`: expected a stamp after 2024-01-01 00:00:00, whose row is taken, found `2024-01-01 00:00:01`",
+        "line:6: column `cellar`: expected a line of it for the row of 2024-01-01 01:00:00, as of others, found `none`",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    let of: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of: Vec<_> = of.iter().map(|said| (said["line"].as_u64().unwrap(), said["ds"].as_str().unwrap().to_string())).collect();
+    assert_eq!(of, [(4, stamp(0, 0)), (8, stamp(2, 0))]);
+    let (out, told) = stream(&(header.to_string() + &odd + "\n"), &["--missing"]);
+    assert!(out.lines().count() == 3 && !told.contains("cellar"), "{told}");
+}

@@ -35,8 +35,9 @@ const MOST_INTEGERS: usize = 8;
 const MOST_TOGETHER: usize = 3;
 /// Share of all stamps of all series that have a row, where numbers tell series apart, or the time.
 const LEAST_FULL: f64 = 0.2;
-/// Words of names of columns with times as numbers.
-const TIMES: [&str; 10] = ["time", "timestamp", "datetime", "date", "ts", "ds", "t", "epoch", "unixtime", "year"];
+/// Words of names of columns with times as numbers, and what is one where there is no other.
+const TIMES: [&str; 9] = ["time", "timestamp", "datetime", "date", "ts", "ds", "t", "epoch", "unixtime"];
+const YEAR: [&str; 1] = ["year"];
 /// Words of names of columns that tell more of the time, if they are numbers.
 const PARTS: [&str; 20] = [
     "year", "month", "week", "weekday", "dow", "doy", "day", "hour", "hr", "he", "minute", "min", "second", "sec", "quarter",
@@ -170,7 +171,8 @@ impl Columns {
     /// The column of stamps.
     fn time(&self, names: &[String]) -> Option<usize> {
         let columns = || (0..names.len()).filter(|&at| self.varies[at]);
-        columns().find(|&at| self.dates[at]).or_else(|| columns().find(|&at| self.numbers[at] && has_word(&names[at], &TIMES)))
+        let named = |words: &[&str]| columns().find(|&at| self.numbers[at] && has_word(&names[at], words));
+        columns().find(|&at| self.dates[at]).or_else(|| named(&TIMES)).or_else(|| named(&YEAR))
     }
 
     /// Whether most rows share their stamp with others, and whether stamps go both ways.
