@@ -8,7 +8,7 @@ use crate::{
     run::{Run, read_series},
     say::remark,
 };
-use foretoken_data::{Audit, Format, Layout, Names, Outliers, ReadOptions, Signal, layout, numeric_columns};
+use foretoken_data::{Audit, DataError, Format, Layout, Names, Outliers, ReadOptions, Signal, layout, numeric_columns};
 use foretoken_eval::{ONE_MISSING_OF, seasons, shows_longer, shows_season, whole_windows};
 use foretoken_model::file::write_atomically;
 use std::{
@@ -113,38 +113,53 @@ pub fn model(data: &Path, horizon: usize, minutes: f64) -> Result<(PathBuf, bool
     }
 }
 
-/// What a file holds, as a long one where its rows are of more than one series, or where it is refused as a wide one and can be read so.
-fn laid_out(data: &Path, options: &ReadOptions) -> Result<(ReadOptions, (Signal, Audit)), CliError> {
-    let long = |layout: &Layout| ReadOptions {
-        format: Format::Long,
-        id: layout.id.clone(),
-        time: layout.time.clone(),
-        target: layout.target.clone(),
-        ..options.clone()
+/// How a file is read, and what it holds.
+type Read = (ReadOptions, (Signal, Audit));
+
+/// What a file holds, as a long one where its rows are of more than one series, or where it is refused as a wide one and can be read so. Rows on no grid are averaged.
+fn laid_out(data: &Path, options: &ReadOptions) -> Result<Read, CliError> {
+    let long = |layout: &Layout| {
+        let Layout { id, time, target, .. } = layout.clone();
+        let (own, signal) = averaged(data, &ReadOptions { format: Format::Long, id, time, target, ..options.clone() }, None)?;
+        tell(layout, &own);
+        Ok((own, signal))
     };
-    if let Some(layout) = layout(data, options, false)?.into_iter().next() {
-        let long = long(&layout);
-        let signal = read_series(data, &long, None)?;
-        tell(&layout, &long);
-        return Ok((long, signal));
+    if let Some(layout) = layout(data, options, false)?.first() {
+        return long(layout);
     }
-    let wide = numeric(data, options).and_then(|(numeric, others)| {
-        let signal = read_series(data, options, numeric.as_deref())?;
-        tell_left_out("they hold no numbers", &others);
-        Ok(signal)
-    });
-    let error = match wide {
-        Ok(signal) => return Ok((options.clone(), signal)),
+    let (numeric, others) = match numeric(data, options) {
+        Ok(columns) => columns,
+        Err(error) => return layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok()).ok_or(error),
+    };
+    let refused = match read_series(data, options, numeric.as_deref()) {
+        Ok(signal) => {
+            tell_left_out("they hold no numbers", &others);
+            return Ok((options.clone(), signal));
+        }
         Err(error) => error,
     };
-    for layout in layout(data, options, true).unwrap_or_default() {
-        let long = long(&layout);
-        if let Ok(signal) = read_series(data, &long, None) {
-            tell(&layout, &long);
-            return Ok((long, signal));
-        }
+    if let Some(read) = layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok()) {
+        return Ok(read);
     }
-    Err(error)
+    if let CliError::Data(DataError::Irregular { every: Some(_), .. }) = refused {
+        let read = averaged(data, options, numeric.as_deref())?;
+        tell_left_out("they hold no numbers", &others);
+        return Ok(read);
+    }
+    Err(refused)
+}
+
+/// What a file holds, rows averaged over a step that most of have rows where they are on no grid.
+fn averaged(data: &Path, options: &ReadOptions, columns: Option<&[String]>) -> Result<Read, CliError> {
+    match read_series(data, options, columns) {
+        Err(CliError::Data(DataError::Irregular { every: Some(every), .. })) => {
+            let options = ReadOptions { every: Some(every), ..options.clone() };
+            let signal = read_series(data, &options, columns)?;
+            remark!("stamps are on no grid: rows are means of what comes within every {every}");
+            Ok((options, signal))
+        }
+        read => Ok((options.clone(), read?)),
+    }
 }
 
 /// Tells which columns are what, unless their names do.
@@ -194,8 +209,8 @@ fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), C
         );
         return Err(CliError::file(&path, problem));
     }
-    let ReadOptions { format, id, time, target, hours, dates, decimal, .. } = run.data.read;
-    let options = &ReadOptions { format, id, time, target, hours, dates, decimal, ..options.clone() };
+    let ReadOptions { format, id, time, target, hours, every, dates, decimal, .. } = run.data.read;
+    let options = &ReadOptions { format, id, time, target, hours, every, dates, decimal, ..options.clone() };
     let (signal, audit) = read_series(data, options, numeric(data, options)?.0.as_deref())?;
     let made = std::fs::read_to_string(folder.join(RUN)).unwrap_or_default();
     if let Some(step) = made.lines().next().and_then(|line| line.split_once(EVERY)).map(|(_, step)| step)
@@ -364,7 +379,6 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         let correction = correction(signal, known, lookback, horizon);
         format!("linear = {{ lookback = {lookback}, cuts = {cuts:?}{structural}{correction} }}\n")
     };
-    let jumps = !linear.is_empty();
     let mut format = String::new();
     if options.format == Format::Long {
         format.push_str("format = \"long\", ");
@@ -374,6 +388,10 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         let (id, time, target) = (names(&options.id), names(&options.time.as_str().into()), names(&options.target));
         format.push_str(&format!("id = {id}, time = {time}, target = {target}, "));
     }
+    if let Some(every) = options.every {
+        format.push_str(&format!("every = \"{every}\", "));
+    }
+    let jumps = !linear.is_empty();
     let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());
     Ok(format!(
         "# Made by `foretoken forecast` for {horizon} steps, {rows} rows of {} series{EVERY}{step}\n\n\

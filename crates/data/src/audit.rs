@@ -68,6 +68,8 @@ pub enum FindingKind {
     DecimalComma,
     /// Rows earlier than one before them: of a long file, or all but the first of a wide one that has the newest first.
     Reordered,
+    /// Rows that are one with others of their step.
+    Averaged,
     /// Rows that are not within the hours that rows are of.
     Outside,
     /// Stamps off the regular grid.
@@ -107,6 +109,7 @@ impl FindingKind {
             Self::MonthFirst => ["dates with the year last", "read with the month first"],
             Self::DecimalComma => ["numbers with a decimal comma", "read with a point"],
             Self::Reordered => ["rows out of order", "sorted"],
+            Self::Averaged => ["rows beside others of their step", "averaged"],
             Self::Outside => ["rows outside of the hours", "left out"],
             Self::Snapped => ["stamps off the grid", "moved to a regular step"],
             Self::Duplicate => ["repeated rows", "merged"],

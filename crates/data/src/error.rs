@@ -1,6 +1,12 @@
 //! What can be wrong with data, said with its place.
 
+use crate::Every;
 use std::{borrow::Cow, path::PathBuf};
+
+/// How to read such a file.
+fn told(every: Option<Every>) -> String {
+    every.map_or_else(String::new, |every| format!("; with `every = \"{every}\"` in `data.read` rows are means of what each of these steps has"))
+}
 
 /// An error of this crate: one line that names file, line and column, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +28,18 @@ pub enum DataError {
         expected: String,
         /// What it is.
         found: String,
+    },
+    /// Stamps that are on no grid.
+    #[error("{}: expected {expected}, found {found}{}", path.display(), told(*every))]
+    Irregular {
+        /// The file.
+        path: PathBuf,
+        /// What would have been accepted.
+        expected: String,
+        /// What they are.
+        found: String,
+        /// A step that most of have rows, by which they may be averaged.
+        every: Option<Every>,
     },
     /// A line with the wrong number of fields.
     #[error("{source_name}:{line}: expected {expected} fields, found {found}")]

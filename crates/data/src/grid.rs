@@ -6,7 +6,7 @@
 
 mod fit;
 
-pub(crate) use fit::{Fit, fit};
+pub(crate) use fit::{Fit, fit, round_sizes};
 
 use crate::{
     hours::{self, Hours, Open},

@@ -1,22 +1,16 @@
 //! Lines of a series and a stamp each, gathered into rows of all series.
 
 use crate::{
-    DataError, DateOrder, ReadOptions, dates, dialect,
+    DataError, Gather, ReadOptions, dates, dialect,
     lines::{Fields, Reading, meaning},
-    stamps,
     statics::joined,
 };
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 /// Names that are none of the series, of which it is told.
 const MOST_OTHERS: usize = 1000;
-/// Nanoseconds of a second.
-const SECOND: f64 = 1e9;
 
 /// Gathers lines that have a series and a stamp each, as the rows of a long file, into rows of all series.
-///
-/// A row is whole with its last series, or when a line of a later stamp comes, or no more. Lines belong to one row whose stamps are less than half a step apart, as
-/// those of sensors that are asked in turn, or the same.
 #[derive(Debug)]
 pub struct LongLines {
     separator: char,
@@ -26,16 +20,10 @@ pub struct LongLines {
     targets: Vec<(usize, String)>,
     names: Vec<String>,
     reading: Reading,
-    dates: Option<DateOrder>,
-    /// Nanoseconds between rows, 0 where that is not known.
-    step: i128,
     /// Series by the fields of ids, by target.
     known: HashMap<String, Vec<Option<usize>>>,
     others: HashSet<String>,
-    row: Option<Row>,
-    /// The stamp of the row before.
-    last: Option<String>,
-    ready: VecDeque<Result<Gathered, DataError>>,
+    rows: Gather,
     quoted: csv::StringRecord,
     field: String,
 }
@@ -46,24 +34,6 @@ enum Stamp {
     At(usize),
     /// Dates here, times of day in the next column.
     WithTimes(usize),
-}
-
-#[derive(Debug)]
-struct Row {
-    line: u64,
-    stamp: String,
-    values: Vec<Option<f64>>,
-}
-
-/// A row of all series.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gathered {
-    /// The number of its last line.
-    pub line: u64,
-    /// The stamp of its first.
-    pub stamp: String,
-    /// One a series, NaN where it is missing.
-    pub values: Vec<f64>,
 }
 
 impl LongLines {
@@ -87,13 +57,9 @@ impl LongLines {
             targets: options.target.0.iter().map(|name| Some((place(name)?, name.clone()))).collect::<Option<_>>()?,
             names: names.to_vec(),
             reading: Reading { missing, meaning: meaning(&options.missing), decimal: options.decimal },
-            dates: options.dates,
-            step: (step.unwrap_or(0.0) * SECOND) as i128,
             known: HashMap::new(),
             others: HashSet::new(),
-            row: None,
-            last: None,
-            ready: VecDeque::new(),
+            rows: Gather::of(options, names, step, missing),
             quoted,
             field,
         })
@@ -111,13 +77,6 @@ impl LongLines {
             let expected = self.width.to_string();
             return Err(DataError::Ragged { source_name: "line".into(), line: number, expected, found: all.len() });
         }
-        let fault = |column: &str, expected: String, found: &str| DataError::Field {
-            source_name: "line".into(),
-            line: number,
-            column: column.into(),
-            expected: expected.into(),
-            found: found.into(),
-        };
         let id = joined(self.ids.iter().map(|&at| all[at]));
         let (names, targets) = (&self.names, &self.targets);
         let places = self.known.entry(id.clone()).or_insert_with(|| {
@@ -130,81 +89,32 @@ impl LongLines {
             let is_new = self.others.len() < MOST_OTHERS && self.others.insert(id.clone());
             return Ok(is_new.then_some(id));
         }
-        let mut stamp = match self.time {
+        let stamp = match self.time {
             Stamp::At(at) => all[at].to_string(),
             Stamp::WithTimes(at) => {
                 format!("{} {}", all[at], dates::time_of_day(all[at + 1]).unwrap_or_else(|| all[at + 1].into()))
             }
         };
-        if let Some(order) = self.dates {
-            stamp = order.year_first(&stamp).into_owned();
-        }
         let mut told: Vec<(usize, f64)> = Vec::with_capacity(self.targets.len());
         for ((at, name), place) in self.targets.iter().zip(&*places) {
             if let Some(place) = place {
                 told.push((*place, self.reading.value(all[*at], name, number)?));
             }
         }
-        // Nanoseconds after a row; those of its own are 0.
-        let after = |row: &str| {
-            let since = stamps::difference(&stamp, row);
-            since.map(|since| if 2 * since.abs() < self.step { 0 } else { since })
-        };
-        if let Some(before) = self.last.as_ref().filter(|last| after(last).is_some_and(|since| since <= 0)) {
-            return Err(fault("stamp", format!("a stamp after {before}, whose row is taken"), &stamp));
-        }
-        let since = self.row.as_ref().map(|row| after(&row.stamp));
-        if let (Some(row), Some(Some(..0))) = (&self.row, since) {
-            return Err(fault("stamp", format!("a stamp not before {}, whose row has begun", row.stamp), &stamp));
-        }
-        if since == Some(Some(0)) {
-            let doubled = |row: &&Row| told.iter().any(|(place, _)| row.values[*place].is_some());
-            if let Some(row) = self.row.as_ref().filter(doubled) {
-                return Err(fault("stamp", format!("one line of `{id}` for the row of {}", row.stamp), &stamp));
-            }
-        } else {
-            self.end();
-        }
-        let count = self.names.len();
-        let row = self.row.get_or_insert_with(|| Row { line: number, stamp, values: vec![None; count] });
-        row.line = number;
-        told.into_iter().for_each(|(place, value)| row.values[place] = Some(value));
-        if row.values.iter().all(Option::is_some) {
-            self.end();
-        }
+        self.rows.add(number, &stamp, &told, &id)?;
         Ok(None)
     }
 
-    /// Ends the row that has begun: no more lines come, or those of the next.
-    pub fn end(&mut self) {
-        let Some(Row { line, stamp, values }) = self.row.take() else { return };
-        self.last = Some(stamp.clone());
-        let absent = values.iter().position(Option::is_none).filter(|_| !self.reading.missing);
-        self.ready.push_back(match absent {
-            Some(at) => Err(DataError::Field {
-                source_name: "line".into(),
-                line,
-                column: self.names[at].clone(),
-                expected: format!("a line of it for the row of {stamp}, as of others").into(),
-                found: "none".into(),
-            }),
-            None => Ok(Gathered { line, stamp, values: values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect() }),
-        });
-    }
-}
-
-/// Rows that are whole, or what they lack.
-impl Iterator for LongLines {
-    type Item = Result<Gathered, DataError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.ready.pop_front()
+    /// The rows that come of the lines.
+    pub fn rows(&mut self) -> &mut Gather {
+        &mut self.rows
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Gathered;
 
     /// What comes of lines under a header, one a line and at the end: errors of lines, and rows.
     fn gathered(header: &str, lines: &[&str], options: &str, step: Option<f64>, missing: bool) -> Vec<String> {
@@ -222,10 +132,10 @@ mod tests {
                 Ok(Some(other)) => all.push(format!("not `{other}`")),
                 Err(error) => all.push(error.to_string()),
             }
-            all.extend(rows.by_ref().map(shown));
+            all.extend(rows.rows().map(shown));
         }
-        rows.end();
-        all.extend(rows.map(shown));
+        rows.rows().end();
+        all.extend(rows.rows().map(shown));
         all
     }
 
@@ -275,9 +185,9 @@ mod tests {
         for (line, number) in ["2024-01-01 00:00:59,a,high,1", "2024-01-01 00:01:01,b,-9,low", "2024-01-01 00:01:59,b,3,4"].iter().zip(2..) {
             rows.push(line, number).expect(line);
         }
-        let row = rows.next().expect("a row").expect("whole");
+        let row = rows.rows().next().expect("a row").expect("whole");
         assert_eq!((row.line, row.stamp.as_str(), row.values[0]), (3, "2024-01-01 00:00:59", 1.0));
-        assert!(row.values[1].is_nan() && rows.next().is_none());
+        assert!(row.values[1].is_nan() && rows.rows().next().is_none());
     }
 
     #[test]

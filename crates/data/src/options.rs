@@ -1,6 +1,6 @@
 //! How a file is to be read.
 
-use crate::{Bytes, DataError, DateOrder, Decimal, Hours};
+use crate::{Bytes, DataError, DateOrder, Decimal, Every, Hours};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -28,6 +28,8 @@ pub struct ReadOptions {
     pub align: Align,
     /// Hours of the week that rows are of; found in the file if absent.
     pub hours: Option<Hours>,
+    /// Step that rows are averaged over, those of a series alone, where stamps are on no grid: each row is the means of what its step has.
+    pub every: Option<Every>,
     /// The order of dates with the year last; found in the file if absent.
     pub dates: Option<DateOrder>,
     /// What stands before the decimals of numbers in CSV. The file's numbers tell, unless `point` is told; `comma` is for numbers that do not, such as `1.234`. Parquet has none.
@@ -130,6 +132,7 @@ impl Default for ReadOptions {
             outlier_factor: 20.0,
             align: Align::default(),
             hours: None,
+            every: None,
             dates: None,
             decimal: None,
             past: Vec::new(),

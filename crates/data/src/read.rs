@@ -11,7 +11,7 @@ pub use numeric::numeric_columns;
 pub(crate) use first::First;
 
 use crate::{
-    Align, Audit, Covariate, DataError, DateOrder, FindingKind, Format, ReadOptions, Signal, Stamps, Values,
+    Align, Audit, Covariate, DataError, DateOrder, Every, FindingKind, Format, ReadOptions, Signal, Stamps, Values,
     audit::Ledger,
     compact, dates,
     grid::{self, Grid},
@@ -93,8 +93,14 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         in_order(table.header(), &roles, &tracks, style, resolution)?;
     }
     tracks.iter_mut().for_each(|track| track.sort(&mut ledger));
-    check_stamps(path, &tracks)?;
+    if options.every.is_none() {
+        check_stamps(path, &tracks)?;
+    }
     let style = settle(&mut tracks, style, resolution, options);
+    let (style, resolution) = match options.every {
+        Some(every) => average(path, &mut tracks, every, (style, resolution), options, &mut ledger)?,
+        None => (style, resolution),
+    };
     let civil = style.form != Form::Integer;
     let open = open(path, table.header(), &roles, &mut tracks, (style, resolution), options, &mut ledger)?;
     let grids = regularise(path, &mut tracks, options, civil, resolution, open, &mut ledger)?;
@@ -344,6 +350,33 @@ fn settle(tracks: &mut [Track<'_>], style: Style, resolution: u8, options: &Read
     Style { form, ..style }
 }
 
+/// One row a step and series, and how stamps are written then. Tracks are sorted.
+///
+/// # Errors
+/// A step of time where stamps are numbers, one of numbers where they are times, or one that is no whole number of ticks.
+fn average(
+    path: &Path,
+    tracks: &mut [Track<'_>],
+    every: Every,
+    (style, resolution): (Style, u8),
+    options: &ReadOptions,
+    ledger: &mut Ledger,
+) -> Result<(Style, u8), DataError> {
+    let size = every.ticks(resolution).filter(|_| every.is_of(style.form.clock())).ok_or_else(|| {
+        let kind = if style.form == Form::Integer { "numbers" } else { "times" };
+        let expected = format!("`every` as a step of stamps that are {kind}, no finer than they are written");
+        table::fault(path, expected, format!("`{every}`"))
+    })?;
+    tracks.iter_mut().for_each(|track| track.average(size, &options.missing, ledger));
+    // Whole steps have no fractions.
+    let parts = 10i64.pow(resolution.into());
+    if resolution == 0 || size % parts != 0 {
+        return Ok((style, resolution));
+    }
+    tracks.iter_mut().for_each(|track| track.coarsen(parts));
+    Ok((Style { digits: 0, trimmed: false, ..style }, 0))
+}
+
 /// Whether the dates of each series go one way. With the year last those that do not may have day and month exchanged.
 fn in_order(header: &Header, roles: &Roles, tracks: &[Track<'_>], style: Style, resolution: u8) -> Result<(), DataError> {
     for track in tracks {
@@ -383,6 +416,7 @@ fn open(
     let mut open = if is_dated { hours::open(&groups(tracks, options.align), options.hours) } else { None };
     // Hours are those of the stamps' own clock.
     open = open.filter(|_| !elsewhere || !local::has_offsets(tracks, style.form));
+    open = open.filter(|open| options.every.is_none_or(|every| every.ticks(0) == Some(open.step)));
     let Some(open) = open else {
         let differ = tracks.iter().any(|track| track.ticks[..track.rows].windows(2).any(|pair| pair[0] < pair[1]));
         return match told.filter(|_| differ || !is_dated) {

@@ -1,7 +1,7 @@
 //! The rows of one clock: all of a wide file, or one series of a long one.
 
 use crate::{
-    Align, DataError, FindingKind, Outliers, ReadOptions,
+    Align, DataError, Every, FindingKind, Outliers, ReadOptions,
     audit::Ledger,
     grid::{self, Fit, Grid},
     hours::Open,
@@ -127,6 +127,32 @@ impl<'a> Track<'a> {
             *ticks = ticks.checked_mul(parts).filter(|ticks| ticks.unsigned_abs() < LARGEST)?;
         }
         Some(())
+    }
+
+    /// Makes the rows of each step of so many ticks one, with the means of their values but for the numbers `missing`. They are sorted.
+    pub fn average(&mut self, size: i64, missing: &[f64], ledger: &mut Ledger) {
+        let all = self.rows;
+        let (mut from, mut kept) = (0, 0);
+        while from < all {
+            let begin = self.ticks[from].div_euclid(size) * size;
+            let count = self.ticks[from..all].iter().take_while(|ticks| **ticks - begin < size).count();
+            let name = self.name.as_deref();
+            (from + 1..from + count).for_each(|row| ledger.add(FindingKind::Averaged, name, 1, self.lines[row].unsigned_abs()));
+            for column in self.measured.iter_mut().chain(&mut self.known) {
+                let present = column[from..from + count].iter().filter(|value| !value.is_nan() && !missing.contains(value));
+                let (sum, count) = present.fold((0.0, 0usize), |(sum, count), value| (sum + value, count + 1));
+                column[kept] = if count == 0 { f64::NAN } else { sum / count as f64 };
+            }
+            (self.ticks[kept], self.lines[kept]) = (begin, self.lines[from]);
+            (from, kept) = (from + count, kept + 1);
+        }
+        self.rows = kept;
+        self.odd.clear();
+    }
+
+    /// Counts ticks in wholes of so many, which all of them are.
+    pub fn coarsen(&mut self, parts: i64) {
+        self.ticks[..self.rows].iter_mut().for_each(|ticks| *ticks = ticks.div_euclid(parts));
     }
 
     /// Leaves out the rows that are not within the hours that rows are of. They are sorted.
@@ -307,7 +333,10 @@ pub(crate) fn regularise(
     open: Option<Open>,
     ledger: &mut Ledger,
 ) -> Result<Vec<Grid>, DataError> {
-    let fit = grid::fit(&groups(tracks, options.align), civil, resolution, open);
+    let fit = match options.every.and_then(|every| every.ticks(resolution)) {
+        Some(size) if open.is_none() => Fit::told(tracks.len(), size, civil),
+        _ => grid::fit(&groups(tracks, options.align), civil, resolution, open),
+    };
     let (grids, count) = (&fit.grids, fit.far);
     let all = tracks.iter().map(|track| track.rows).sum::<usize>();
     let words = grids.first().map_or(String::new(), |grid| grid::words(grid.step, resolution));
@@ -317,7 +346,8 @@ pub(crate) fn regularise(
         };
         let line = tracks.iter().zip(grids).filter_map(off).min().unwrap_or(0);
         let found = format!("{count} of {all} off the grid of {words}, the first on line {line}");
-        return Err(table::fault(path, "stamps with a regular step", found));
+        let every = options.every.map_or_else(|| fitting(tracks, civil, resolution), |_| None);
+        return Err(DataError::Irregular { path: path.into(), expected: "stamps with a regular step".into(), found, every });
     }
     for (sequence, track) in tracks.iter_mut().enumerate() {
         track.place(&fit, sequence, ledger);
@@ -328,8 +358,40 @@ pub(crate) fn regularise(
         kept += track.rows as i64;
         inserted = inserted.saturating_add(track.gaps(&options.future, ledger));
     }
-    bounded(path, &words, kept, inserted)?;
+    match bounded(path, &words, kept, inserted) {
+        Err(DataError::Irregular { path, expected, found, .. }) if options.every.is_none() => {
+            for (track, grid) in tracks.iter_mut().zip(grids) {
+                let rows = track.rows;
+                track.ticks[..rows].iter_mut().for_each(|ticks| *ticks = grid.ticks(*ticks).unwrap_or(*ticks));
+            }
+            Err(DataError::Irregular { path, expected, found, every: fitting(tracks, civil, resolution) })
+        }
+        bounded => bounded,
+    }?;
     Ok(fit.grids)
+}
+
+/// Share of the steps of all series that have rows, where rows may be averaged over them, and steps that there are then.
+const FULL: f64 = 0.75;
+const FEWEST_STEPS: i64 = 100;
+
+/// The shortest round step that most of have rows, of twice what lies between rows and more.
+fn fitting(tracks: &[Track<'_>], civil: bool, resolution: u8) -> Option<Every> {
+    let ticks = || tracks.iter().map(|track| &track.ticks[..track.rows]);
+    let mut apart: Vec<i64> = ticks().flat_map(|ticks| ticks.windows(2)).map(|pair| pair[1] - pair[0]).filter(|apart| *apart > 0).collect();
+    let middle = apart.len() / 2;
+    let median = if apart.is_empty() { return None } else { *apart.select_nth_unstable(middle).1 };
+    let is_full = |size: &i64| {
+        let (mut steps, mut full) = (0, 0);
+        for ticks in ticks().filter(|ticks| !ticks.is_empty()) {
+            let step = |row: usize| ticks[row].div_euclid(*size);
+            steps += step(ticks.len() - 1) - step(0) + 1;
+            full += 1 + (1..ticks.len()).filter(|&row| step(row) != step(row - 1)).count() as i64;
+        }
+        full >= FEWEST_STEPS && full as f64 >= FULL * steps as f64
+    };
+    let size = grid::round_sizes(civil, resolution).filter(|size| *size >= 2 * median).find(is_full)?;
+    Every::of_ticks(size, resolution, civil)
 }
 
 /// Whether so few rows may be so many with the gaps filled.
@@ -338,5 +400,6 @@ pub(crate) fn bounded(path: &Path, step: &str, rows: i64, inserted: i64) -> Resu
         return Ok(());
     }
     let found = format!("{rows} rows and {inserted} missing between them");
-    Err(table::fault(path, format!("rows on at least a third of the grid of {step}"), found))
+    let expected = format!("rows on at least a third of the grid of {step}");
+    Err(DataError::Irregular { path: path.into(), expected, found, every: None })
 }

@@ -9,7 +9,7 @@ use crate::{
     table::{count, limits},
 };
 use foretoken_data::{
-    Align, CalendarFeature, Clock, DataError, DateOrder, Format, Gathered, LONGEST_GAP, LineParser, LongLines, Outliers, PARQUET,
+    Align, CalendarFeature, Clock, DataError, DateOrder, Format, Gather, Gathered, LONGEST_GAP, LineParser, LongLines, Outliers, PARQUET,
     Parsed, ReadOptions, difference, is_stamp, known_columns, read_known,
 };
 use foretoken_model::{
@@ -478,6 +478,7 @@ fn follow(
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let mut parser = parser.settled(stamped).meaning(&options.missing).decimals(options.decimal);
     let mut rows: Option<LongLines> = None;
+    let mut averaged = options.every.map(|_| Gather::of(options, &names, step, arguments.missing));
     let (dates, most) = (options.dates, LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1));
     let mut forecasts = Forecasts { arguments, names, dates, forecast, steps, step, text: String::new(), gaps: 0, glitches: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
@@ -519,7 +520,7 @@ fn follow(
             }
         }
         if let Some(rows) = &mut rows {
-            written(rows, &mut forecast)?;
+            written(rows.rows(), &mut forecast)?;
             continue;
         }
         match parser.parse(line, number) {
@@ -529,14 +530,20 @@ fn follow(
                 if !line.trim().is_empty() {
                     lock().place.stamped = Some(stamp.is_some());
                 }
-                forecast(number, stamp, values)?;
+                let Some(steps) = &mut averaged else {
+                    forecast(number, stamp, values)?;
+                    continue;
+                };
+                let told: Vec<(usize, f64)> = values.iter().copied().enumerate().collect();
+                steps.add(number, stamp.unwrap_or_default(), &told, "").unwrap_or_else(|error| remark!("{error}"));
+                written(steps, &mut forecast)?;
             }
             // All lines after it would be of other columns.
             Err(error @ DataError::Header { .. }) => return Err(error.into()),
             Err(error) => remark!("{error}"),
         }
     }
-    if let Some(rows) = &mut rows {
+    for rows in rows.iter_mut().map(LongLines::rows).chain(&mut averaged) {
         rows.end();
         written(rows, &mut forecast)?;
     }
@@ -575,7 +582,7 @@ fn long_lines(
 
 /// Forecasts after every row that is whole; of others it is told what they lack.
 fn written(
-    rows: &mut LongLines,
+    rows: &mut Gather,
     forecast: &mut impl FnMut(u64, Option<&str>, &[f64]) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     for row in rows {

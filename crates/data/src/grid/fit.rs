@@ -39,6 +39,12 @@ pub(crate) struct Fit {
 }
 
 impl Fit {
+    /// So many times the grid of a step of ticks that all are on.
+    pub fn told(count: usize, size: i64, civil: bool) -> Self {
+        let step = Step { unit: if civil { Unit::Second } else { Unit::Count }, size, parts: 1 };
+        Self { grids: vec![Grid { step, phase: 0, anchor: (1, 0) }; count], far: 0, counted: None }
+    }
+
     /// Whether the stamp of a row of a sequence may be a late one of the position before its own.
     pub fn may_be_late(&self, sequence: usize, ticks: i64) -> bool {
         self.counted.is_none() && self.grids[sequence].is_early(ticks)
@@ -210,6 +216,14 @@ fn slope(groups: &[Vec<&[i64]>], unit: Unit, median: i64, step: f64) -> Option<f
 fn largest(groups: &[Vec<&[i64]>]) -> u64 {
     let ends = groups.iter().flatten().filter_map(|ticks| Some([*ticks.first()?, *ticks.last()?]));
     ends.flatten().map(i64::unsigned_abs).max().unwrap_or(0)
+}
+
+/// Round steps in ticks, of which a second, or a count, has 10 to the power of `resolution`; the shortest first.
+pub(crate) fn round_sizes(civil: bool, resolution: u8) -> impl Iterator<Item = i64> {
+    let second = 10i64.pow(resolution.into());
+    let clocks = CLOCKS.iter().rev().filter(move |_| civil).filter_map(move |seconds| seconds.checked_mul(second));
+    let decimals = (0..18).flat_map(|digits| [1, 2, 5].map(|of| of * 10i64.pow(digits)));
+    decimals.filter(move |&size| !civil || size <= second).chain(clocks)
 }
 
 /// Steps near the usual one, the roundest first, then in ever smaller parts of ticks.

@@ -43,6 +43,8 @@ const PARTS: [&str; 20] = [
     "year", "month", "week", "weekday", "dow", "doy", "day", "hour", "hr", "he", "minute", "min", "second", "sec", "quarter",
     "period", "interval", "slot", "season", "time",
 ];
+/// Words of names of columns that say something of a value.
+const STATES: [&str; 10] = ["status", "quality", "flag", "qc", "unit", "units", "severity", "comment", "note", "message"];
 
 /// What the columns of a file are in which rows are of more than one series: that of stamps is the first with dates that are not all alike, or with numbers and a name
 /// that says so; those that tell series apart are the fewest columns of text, or where these do not do, of integers, with which stamps are rows' own; and values are all
@@ -306,9 +308,11 @@ impl Codes {
         let texts: Vec<usize> = of(false).collect();
         let varying: Vec<usize> = texts.iter().copied().filter(|&at| columns.varies[at]).collect();
         if is_refused {
+            let says = |at: &usize| !has_word(&names[*at], &STATES);
+            let (texts, varying) = (texts.into_iter().filter(says), varying.into_iter().filter(says).collect::<Vec<_>>());
             let alone = varying.iter().map(|&at| vec![at]);
             let all = std::iter::once(self.fewest(&varying));
-            let constant = texts.iter().filter(|at| !columns.varies[**at]).map(|&at| vec![at]);
+            let constant = texts.filter(|at| !columns.varies[*at]).map(|at| vec![at]);
             return alone.chain(all).chain(constant).filter(|ids| !ids.is_empty()).collect();
         }
         let full = |groups: usize| self.rows as f64 / (groups * self.stamps) as f64;
