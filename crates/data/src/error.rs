@@ -5,7 +5,9 @@ use std::{borrow::Cow, path::PathBuf};
 
 /// How to read such a file.
 fn told(every: Option<Every>) -> String {
-    every.map_or_else(String::new, |every| format!("; with `every = \"{every}\"` in `data.read` rows are means of what each of these steps has"))
+    every.map_or_else(String::new, |every| {
+        format!("; with `every = \"{every}\"` in `data.read` rows are means of what each of these steps has")
+    })
 }
 
 /// An error of this crate: one line that names file, line and column, what was expected and what was found.

@@ -43,7 +43,8 @@ impl std::str::FromStr for Every {
         let bad = || format!("expected a step above 0 as `10 min`, `1 h` or, of stamps that are numbers, `60`, found `{text}`");
         let end = text.find(|sign: char| sign.is_ascii_alphabetic() && sign != 'e').unwrap_or(text.len());
         let (number, unit) = (text[..end].trim(), &text[end..]);
-        let size = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, size)| *size).or(unit.is_empty().then_some(SECOND as i64));
+        let size =
+            UNITS.iter().find(|(name, _)| *name == unit).map(|(_, size)| *size).or(unit.is_empty().then_some(SECOND as i64));
         let nanoseconds = number.parse::<f64>().ok().zip(size).map(|(number, size)| (number * size as f64).round());
         let nanoseconds = nanoseconds.filter(|all| (1.0..(1u64 << 62) as f64).contains(all)).ok_or_else(bad)?;
         Ok(Self { nanoseconds: nanoseconds as i64, is_time: !unit.is_empty() })

@@ -161,7 +161,10 @@ mod tests {
         assert_eq!(row, Gathered { line: 4, stamp: "2024-01-01 00:00:00".into(), values: vec![3.0, 5.0] });
         assert!(rows.next().is_none());
         for (stamp, expected) in [
-            ("2024-01-01 00:09:00", "expected a stamp after 2024-01-01 00:00:00, whose row is taken, found `2024-01-01 00:09:00`"),
+            (
+                "2024-01-01 00:09:00",
+                "expected a stamp after 2024-01-01 00:00:00, whose row is taken, found `2024-01-01 00:09:00`",
+            ),
             ("2024-01-01 00:29:00", "expected a stamp not before 2024-01-01 00:30:00, whose row has begun"),
             ("7", "expected a stamp that has a step of 10 min, found `7`"),
         ] {
@@ -176,6 +179,9 @@ mod tests {
         rows.add(2, "2024-01-01 00:01:10", &[(0, 1.0)], "a").expect("a stamp");
         rows.end();
         let error = rows.next().expect("a row").expect_err("no b").to_string();
-        assert_eq!(error, "line:2: column `b`: expected a line of it for the row of 2024-01-01 00:00:00, as of others, found `none`");
+        assert_eq!(
+            error,
+            "line:2: column `b`: expected a line of it for the row of 2024-01-01 00:00:00, as of others, found `none`"
+        );
     }
 }

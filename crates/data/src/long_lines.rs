@@ -44,8 +44,7 @@ impl LongLines {
         let header = header.strip_prefix('\u{feff}').unwrap_or(header);
         let separator = dialect::separator(header, options.decimal);
         let (mut quoted, mut field) = (csv::StringRecord::new(), String::new());
-        let columns: Vec<String> =
-            Fields::of(header, separator, &mut quoted, &mut field).iter().map(String::from).collect();
+        let columns: Vec<String> = Fields::of(header, separator, &mut quoted, &mut field).iter().map(String::from).collect();
         let place = |name: &String| columns.iter().position(|column| column == name);
         let with_times = || columns.windows(2).position(|pair| format!("{} {}", pair[0], pair[1]) == options.time);
         let time = place(&options.time).map(Stamp::At).or_else(|| with_times().map(Stamp::WithTimes))?;
@@ -173,7 +172,8 @@ mod tests {
 
     #[test]
     fn columns_stand_where_the_header_says() {
-        let options = "id = [\"room\", \"meter\"]\ntime = \"Date Time\"\ntarget = \"kW\"\ndates = \"day-first\"\ndecimal = \"comma\"";
+        let options =
+            "id = [\"room\", \"meter\"]\ntime = \"Date Time\"\ntarget = \"kW\"\ndates = \"day-first\"\ndecimal = \"comma\"";
         let lines = ["1;01.02.2024;18.00.00;b;;2,5", "1;01.02.2024;18.00.00;;a;\"1,5\""];
         let expected = ["3: 2024-02-01 18:00:00 [1.5, 2.5]"];
         assert_eq!(gathered("state;Date;Time;meter;room;kW", &lines, options, None, false), expected);
@@ -182,7 +182,9 @@ mod tests {
         let options = toml::from_str(&format!("format = \"long\"\n{options}")).expect("options");
         let names = ["a/y".to_string(), "b/x".into()];
         let mut rows = LongLines::under("t,id,x,y", &options, &names, Some(60.0), true).expect("a header");
-        for (line, number) in ["2024-01-01 00:00:59,a,high,1", "2024-01-01 00:01:01,b,-9,low", "2024-01-01 00:01:59,b,3,4"].iter().zip(2..) {
+        for (line, number) in
+            ["2024-01-01 00:00:59,a,high,1", "2024-01-01 00:01:01,b,-9,low", "2024-01-01 00:01:59,b,3,4"].iter().zip(2..)
+        {
             rows.push(line, number).expect(line);
         }
         let row = rows.rows().next().expect("a row").expect("whole");

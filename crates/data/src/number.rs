@@ -6,7 +6,8 @@ pub(crate) const NUMBER: &str = "a finite number";
 pub(crate) const NUMBER_OR_MISSING: &str = "a finite number, or nothing, NA, NaN, null or None";
 
 /// Words for a value that is missing, in any case; Home Assistant has the last two.
-pub(crate) const MISSING: [&str; 13] = ["", "na", "nan", "null", "none", "n/a", "#n/a", "<na>", "\\n", "?", "-", "unavailable", "unknown"];
+pub(crate) const MISSING: [&str; 13] =
+    ["", "na", "nan", "null", "none", "n/a", "#n/a", "<na>", "\\n", "?", "-", "unavailable", "unknown"];
 
 /// A finite number.
 pub(crate) fn finite(text: &str) -> Option<f64> {
@@ -48,6 +49,10 @@ mod tests {
         for text in ["", "5", "-1.5e3", "inf", "a", "A1", "10.0.0.1", "1.2.3", "12:30", "2024-01-02", "-", "%", "1,,2"] {
             assert!(!is_nearly(text), "{text}");
         }
-        assert!(["None", "N/A", "#N/A", "<NA>", "\\N", "", "unavailable"].iter().all(|text| finite_or_missing(text).is_some_and(f64::is_nan)));
+        assert!(
+            ["None", "N/A", "#N/A", "<NA>", "\\N", "", "unavailable"]
+                .iter()
+                .all(|text| finite_or_missing(text).is_some_and(f64::is_nan))
+        );
     }
 }

@@ -170,7 +170,12 @@ impl ReadOptions {
             ("time", whole, self.time != long.time, format!("`{}`", self.time)),
             ("target", whole, self.target != long.target, quoted(&self.target)),
             ("id", "none with a wide file that has no statics", self.statics.is_none() && self.id != long.id, quoted(&self.id)),
-            ("id", "one with a wide file, whose statics have the names of its columns there", self.id.0.len() > 1, quoted(&self.id)),
+            (
+                "id",
+                "one with a wide file, whose statics have the names of its columns there",
+                self.id.0.len() > 1,
+                quoted(&self.id),
+            ),
         ] {
             if is_wide && is_other {
                 return Err(DataError::Option { key, expected, found });

@@ -27,11 +27,7 @@ use crate::{
     track::{Track, bounded, check_stamps, groups, regularise},
     values,
 };
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    path::Path,
-};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 /// Values of a signal in memory at most, 2 GiB: long series with little in common would fill any memory with missing values.
 const CELLS: u64 = 1 << 28;

@@ -374,11 +374,14 @@ pub(crate) fn regularise(
 /// Share of the steps of all series that have rows, where rows may be averaged over them, and steps that there are then.
 const FULL: f64 = 0.75;
 const FEWEST_STEPS: i64 = 100;
+/// Seconds since 1970 are more, from 1973 on.
+const SINCE_1970: u64 = 100_000_000;
 
 /// The shortest round step that most of have rows, of twice what lies between rows and more.
 fn fitting(tracks: &[Track<'_>], civil: bool, resolution: u8) -> Option<Every> {
     let ticks = || tracks.iter().map(|track| &track.ticks[..track.rows]);
-    let mut apart: Vec<i64> = ticks().flat_map(|ticks| ticks.windows(2)).map(|pair| pair[1] - pair[0]).filter(|apart| *apart > 0).collect();
+    let mut apart: Vec<i64> =
+        ticks().flat_map(|ticks| ticks.windows(2)).map(|pair| pair[1] - pair[0]).filter(|apart| *apart > 0).collect();
     let middle = apart.len() / 2;
     let median = if apart.is_empty() { return None } else { *apart.select_nth_unstable(middle).1 };
     let is_full = |size: &i64| {
@@ -390,7 +393,16 @@ fn fitting(tracks: &[Track<'_>], civil: bool, resolution: u8) -> Option<Every> {
         }
         full >= FEWEST_STEPS && full as f64 >= FULL * steps as f64
     };
-    let size = grid::round_sizes(civil, resolution).filter(|size| *size >= 2 * median).find(is_full)?;
+    // Numbers as large as times since 1970 are such, of seconds or parts of them.
+    let (second, largest) =
+        (10i64.pow(resolution.into()), ticks().flatten().map(|ticks| ticks.unsigned_abs()).max().unwrap_or(0));
+    let since = |digits: &u32| (SINCE_1970 * second as u64 * 10u64.pow(*digits)..).contains(&largest);
+    let second = if civil {
+        Some(second)
+    } else {
+        [9, 6, 3, 0].iter().find(|digits| since(digits)).map(|digits| second * 10i64.pow(*digits))
+    };
+    let size = grid::round_sizes(second).filter(|size| *size >= 2 * median).find(is_full)?;
     Every::of_ticks(size, resolution, civil)
 }
 

@@ -9,8 +9,8 @@ use crate::{
     table::{count, limits},
 };
 use foretoken_data::{
-    Align, CalendarFeature, Clock, DataError, DateOrder, Format, Gather, Gathered, LONGEST_GAP, LineParser, LongLines, Outliers, PARQUET,
-    Parsed, ReadOptions, difference, is_stamp, known_columns, read_known,
+    Align, CalendarFeature, Clock, DataError, DateOrder, Format, Gather, Gathered, LONGEST_GAP, LineParser, LongLines, Outliers,
+    PARQUET, Parsed, ReadOptions, difference, is_stamp, known_columns, read_known,
 };
 use foretoken_model::{
     Beside, Bounds, Forecast, Forecaster, Glitches, ModelError, Predictor, Snapshot, file::write_atomically, glitches::Beyond,
@@ -515,7 +515,9 @@ fn follow(
         } else if let Some(rows) = &mut rows {
             match rows.push(line, number) {
                 Ok(None) => {}
-                Ok(Some(other)) => remark!("line:{number}: series `{other}` is none of the model's, and its lines are passed over"),
+                Ok(Some(other)) => {
+                    remark!("line:{number}: series `{other}` is none of the model's, and its lines are passed over")
+                }
                 Err(error) => remark!("{error}"),
             }
         }

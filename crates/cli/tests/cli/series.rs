@@ -616,7 +616,8 @@ fn decimal_commas_are_kept_for_forecasts_and_streams() {
 fn rows_of_several_series_are_read_forecast_and_streamed_whatever_their_columns_are_called() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let stamp = |hour: usize, late: usize| format!("2024-{:02}-{:02} {:02}:00:0{late}", 1 + hour / 672, 1 + hour / 24 % 28, hour % 24);
+    let stamp =
+        |hour: usize, late: usize| format!("2024-{:02}-{:02} {:02}:00:0{late}", 1 + hour / 672, 1 + hour / 24 % 28, hour % 24);
     let value = |hour: usize, series: usize| (hour as f64 * 0.26 + series as f64).sin() * 3.0 + uniform(2 * hour + series) + 20.0;
     // As a line of sensors says it that are asked in turn, one after the other a second later.
     let polled = |hours: std::ops::Range<usize>| {
@@ -669,4 +670,67 @@ fn rows_of_several_series_are_read_forecast_and_streamed_whatever_their_columns_
     assert_eq!(of, [(4, stamp(0, 0)), (8, stamp(2, 0))]);
     let (out, told) = stream(&(header.to_string() + &odd + "\n"), &["--missing"]);
     assert!(out.lines().count() == 3 && !told.contains("cellar"), "{told}");
+}
+
+#[test]
+fn samples_on_no_grid_are_averaged_in_files_and_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // One to seven minutes apart.
+    let mut at = 0;
+    let samples: Vec<(u64, f64)> = (0..4000)
+        .map(|row| {
+            at += 60 + row as u64 * 7919 % 361;
+            (at, (at as f64 / 3600.0 * 0.26).sin() * 3.0 + uniform(row) + 20.0)
+        })
+        .collect();
+    let stamp = |at: u64| format!("2024-01-{:02} {:02}:{:02}:{:02}", 1 + at / 86_400, at / 3600 % 24, at / 60 % 60, at % 60);
+    let lines =
+        |samples: &[(u64, f64)]| samples.iter().map(|(at, value)| format!("{},{value}\n", stamp(*at))).collect::<String>();
+    std::fs::write(folder.join("events.csv"), format!("time,level\n{}", lines(&samples))).unwrap();
+    let step = |at: u64| at / 600 * 600;
+    let mut steps: Vec<(u64, f64, f64)> = Vec::new();
+    for (at, value) in &samples {
+        match steps.last_mut().filter(|last| last.0 == step(*at)) {
+            Some(last) => (last.1, last.2) = (last.1 + value, last.2 + 1.0),
+            None => steps.push((step(*at), *value, 1.0)),
+        }
+    }
+    let means: Vec<(u64, f64)> = steps.iter().map(|(at, sum, count)| (*at, sum / count)).collect();
+    std::fs::write(folder.join("means.csv"), format!("time,level\n{}", lines(&means))).unwrap();
+    let forecast = |data: &str| {
+        let output = foretoken(&["forecast", data, "--horizon", "6", "--minutes", "0"], folder);
+        (stdout(&output), String::from_utf8(output.stderr).unwrap())
+    };
+    let (expected, _) = forecast("means.csv");
+    let (said, told) = forecast("events.csv");
+    assert!(told.contains("stamps are on no grid: rows are means of what comes within every 10 min"), "{told}");
+    assert!(told.contains("rows beside others of their step"), "{told}");
+    assert_eq!(said, expected);
+    assert!(std::fs::read_to_string(folder.join("runs/events-6/run.toml")).unwrap().contains("every = \"10 min\""));
+    let (again, told) = forecast("events.csv");
+    assert!(again == expected && told.contains("trained before, used again"), "{told}");
+    // A step is over where the next begins, and the last with the lines.
+    let live = |run: &str, lines: &str| with_input(&["stream", run, "--missing"], folder, lines.as_bytes());
+    let expected = stdout(&live("runs/means-6", &lines(&means)));
+    let output = live("runs/events-6", &format!("time,level\n{}", lines(&samples)));
+    assert_eq!(stdout(&output), expected);
+    let early = live("runs/events-6", &lines(&samples[..3]));
+    let late = format!("{}{}", lines(&samples[..3]), "1,2\n2024-01-01 00:00:00,7\n");
+    let output = live("runs/events-6", &late);
+    let errors = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(
+        errors.contains("line:4: column `stamp`: expected a stamp that has a step of 10 min, found `1`")
+            && errors.contains("line:5: column `stamp`: expected a stamp "),
+        "{errors}"
+    );
+    assert_eq!(stdout(&output), stdout(&early));
+    // A run of one's own is told how.
+    std::fs::write(folder.join("run.toml"), SMALL.replace("data.csv", "events.csv")).unwrap();
+    let output = foretoken(&["train", "run.toml", "--out", "out"], folder);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("with `every = \"10 min\"` in `data.read` rows are means of what each of these steps has"),
+        "{errors}"
+    );
 }

@@ -218,12 +218,11 @@ fn largest(groups: &[Vec<&[i64]>]) -> u64 {
     ends.flatten().map(i64::unsigned_abs).max().unwrap_or(0)
 }
 
-/// Round steps in ticks, of which a second, or a count, has 10 to the power of `resolution`; the shortest first.
-pub(crate) fn round_sizes(civil: bool, resolution: u8) -> impl Iterator<Item = i64> {
-    let second = 10i64.pow(resolution.into());
-    let clocks = CLOCKS.iter().rev().filter(move |_| civil).filter_map(move |seconds| seconds.checked_mul(second));
+/// Round steps in ticks, the shortest first; those of clocks, where a second has so many.
+pub(crate) fn round_sizes(second: Option<i64>) -> impl Iterator<Item = i64> {
+    let clocks = CLOCKS.iter().rev().filter_map(move |seconds| seconds.checked_mul(second?));
     let decimals = (0..18).flat_map(|digits| [1, 2, 5].map(|of| of * 10i64.pow(digits)));
-    decimals.filter(move |&size| !civil || size <= second).chain(clocks)
+    decimals.filter(move |&size| second.is_none_or(|second| size <= second)).chain(clocks)
 }
 
 /// Steps near the usual one, the roundest first, then in ever smaller parts of ticks.

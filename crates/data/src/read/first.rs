@@ -1,8 +1,7 @@
 //! What the first column of a wide file is.
 
 use crate::{
-    DataError, compact, dates,
-    stamps,
+    DataError, compact, dates, stamps,
     table::{Field, Table},
 };
 

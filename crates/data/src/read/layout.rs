@@ -155,8 +155,7 @@ impl Columns {
                 // These take longer to tell.
                 let is_word = number.is_none() && !matches!(field, Field::Time(_));
                 own.times_of_day[at] = own.times_of_day[at] && is_word && dates::time_of_day(&text).is_some();
-                own.dates[at] =
-                    own.dates[at] && (matches!(field, Field::Time(_)) || is_word && dates::is_stamp(&text));
+                own.dates[at] = own.dates[at] && (matches!(field, Field::Time(_)) || is_word && dates::is_stamp(&text));
             }
         }
         for at in 0..width {
@@ -241,7 +240,8 @@ impl Codes {
         let mut open: Vec<usize> = (0..names.len()).filter(may_be).collect();
         let most = columns.rows / FEWEST_ROWS;
         let asked: Vec<usize> = open.iter().copied().chain([time]).collect();
-        let mut own = Self { rows: columns.rows, at: time, time: Vec::with_capacity(columns.rows), stamps: 0, columns: Vec::new() };
+        let mut own =
+            Self { rows: columns.rows, at: time, time: Vec::with_capacity(columns.rows), stamps: 0, columns: Vec::new() };
         let mut codes: Vec<Vec<u32>> = vec![Vec::new(); names.len()];
         let mut known: Vec<HashMap<Box<str>, u32>> = vec![HashMap::new(); names.len()];
         let mut code = |at: usize, text: &str| {
@@ -358,9 +358,8 @@ impl Codes {
 
 /// The columns of numbers that change with series and time, and those that do not.
 fn values(table: &Table, columns: &Columns, codes: &Codes, time: usize, ids: &[usize]) -> Result<[Vec<usize>; 2], DataError> {
-    let is_value = |at: &usize| {
-        columns.numbers[*at] && *at != time && !ids.contains(at) && !columns.dates[*at] && table.has_fields(*at)
-    };
+    let is_value =
+        |at: &usize| columns.numbers[*at] && *at != time && !ids.contains(at) && !columns.dates[*at] && table.has_fields(*at);
     let all: Vec<usize> = (0..table.header().names.len()).filter(is_value).collect();
     let (groups, count) = codes.groups(ids);
     let places = [groups, codes.time.clone()];
@@ -440,7 +439,9 @@ mod tests {
             // Times as numbers, by their name; a missing word is no text.
             (
                 "value,ts,sensor",
-                &|at, series| format!("{},{},{}", if at == 7 { "NA".into() } else { value(at, series).to_string() }, 60 * at, name(series)),
+                &|at, series| {
+                    format!("{},{},{}", if at == 7 { "NA".into() } else { value(at, series).to_string() }, 60 * at, name(series))
+                },
                 "sensor; ts; value; ; ",
             ),
             // Several values; a state and a place are none.

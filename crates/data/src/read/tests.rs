@@ -795,6 +795,71 @@ fn several_columns_may_name_a_series_and_have_its_values() {
 }
 
 #[test]
+fn rows_on_no_grid_are_means_of_steps() {
+    check(
+        "t,a,b,f\n2024-01-01 00:00:10.5,1,5,0\n2024-01-01 00:04:59.25,2,,1\n2024-01-01 00:05:00,-9,7,4\n2024-01-01 00:19:00,4,8,9\n",
+        "every = \"5 min\"\nmissing = [-9]\nfuture = [\"f\"]",
+        "2024-01-01 00:00:00 1.5,5,0.5; 2024-01-01 00:05:00 -,7,4; 2024-01-01 00:10:00 -,-,4; 2024-01-01 00:15:00 4,8,9",
+        "Averaged 1 :3; Gap 1 :5; Inserted 1 :5; Repeated f 1 :5; Missing a 1 :4",
+    );
+    check(
+        "unique_id,ds,y\na,7,1\nb,12,5\na,9,2\na,11,4\nb,28,6\n",
+        "format = \"long\"\nevery = 10",
+        "0 1.5,-; 10 4,5; 20 -,6",
+        "Averaged a 1 :4",
+    );
+    for (text, options, expected) in [
+        (
+            "t,a\n2024-01-01,1\n2024-01-02,2\n",
+            "every = 60",
+            "expected `every` as a step of stamps that are times, no finer than they are written, found `60`",
+        ),
+        ("t,a\n1,1\n2,2\n", "every = \"1 h\"", "stamps that are numbers, no finer than they are written, found `1 h`"),
+        ("t,a\n2024-01-01 00:00:00,1\n2024-01-01 00:00:01,2\n", "every = \"250 ms\"", "found `250 ms`"),
+        (
+            "t,a\n1,1\n2,2\n900,2\n",
+            "every = 1",
+            "expected rows on at least a third of the grid of 1, found 3 rows and 897 missing between them",
+        ),
+    ] {
+        let error = read_bytes(text.as_bytes(), options).expect_err(text).to_string();
+        assert!(error.contains(expected), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn what_is_on_no_grid_is_told_with_a_step_that_has_most_rows() {
+    // What lies between two is drawn from 1 to 7 minutes, or as few of what stamps count.
+    let rows = |stamp: &dyn Fn(u64) -> String| {
+        let mut at = 0;
+        let row = |row: u64| {
+            at += 60 + row * 7919 % 361;
+            format!("{},{}\n", stamp(at), row % 13)
+        };
+        format!("t,a\n{}", (0..600).map(row).collect::<String>())
+    };
+    let date = |at: u64| format!("2024-01-{:02} {:02}:{:02}:{:02}", 1 + at / 86_400, at / 3600 % 24, at / 60 % 60, at % 60);
+    for (text, every, step) in [
+        (rows(&date), "10 min", "10 min"),
+        (rows(&|at| format!("{}.{:03}", date(at), at * 37 % 1000)), "10 min", "10 min"),
+        (rows(&|at| (1_700_000_000 + at).to_string()), "600", "600"),
+        (rows(&|at| (1_700_000_000_000 + 1000 * at + 37 * at % 1000).to_string()), "600000", "600000"),
+        (rows(&|at| at.to_string()), "500", "500"),
+    ] {
+        let error = read_bytes(text.as_bytes(), "").expect_err("no grid");
+        let told = format!("; with `every = \"{every}\"` in `data.read` rows are means of what each of these steps has");
+        assert!(error.to_string().ends_with(&told), "{error}");
+        assert!(matches!(error, DataError::Irregular { every: Some(found), .. } if found.to_string() == every));
+        let (_, audit) = read_bytes(text.as_bytes(), &format!("every = \"{every}\"")).expect("reads");
+        assert!(audit.step == step && audit.total(FindingKind::Averaged) > 200, "{audit:?}");
+    }
+    // Most steps of a few far from one another have none.
+    let few = (0..40u64).map(|row| format!("{},1\n", row * row * row)).collect::<String>();
+    let error = read_bytes(format!("t,a\n{few}").as_bytes(), "").expect_err("no grid");
+    assert!(matches!(error, DataError::Irregular { every: None, .. }), "{error}");
+}
+
+#[test]
 fn packed_files_are_named() {
     for (bytes, expected) in [
         (&b"\x1f\x8b\x08\x00\x00\x00"[..], "expected CSV or Parquet that is unpacked, found a gzip file"),
