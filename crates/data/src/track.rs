@@ -396,12 +396,9 @@ fn fitting(tracks: &[Track<'_>], civil: bool, resolution: u8) -> Option<Every> {
     // Numbers as large as times since 1970 are such, of seconds or parts of them.
     let (second, largest) =
         (10i64.pow(resolution.into()), ticks().flatten().map(|ticks| ticks.unsigned_abs()).max().unwrap_or(0));
-    let since = |digits: &u32| (SINCE_1970 * second as u64 * 10u64.pow(*digits)..).contains(&largest);
-    let second = if civil {
-        Some(second)
-    } else {
-        [9, 6, 3, 0].iter().find(|digits| since(digits)).map(|digits| second * 10i64.pow(*digits))
-    };
+    let parts = [9, 6, 3, 0].into_iter().filter_map(|digits| second.checked_mul(10i64.pow(digits)));
+    let since_1970 = |parts: &i64| u128::from(SINCE_1970) * u128::from(parts.unsigned_abs()) <= u128::from(largest);
+    let second = if civil { Some(second) } else { parts.clone().find(since_1970) };
     let size = grid::round_sizes(second).filter(|size| *size >= 2 * median).find(is_full)?;
     Every::of_ticks(size, resolution, civil)
 }
