@@ -8,8 +8,10 @@ use crate::{
     run::{Run, read_series},
     say::remark,
 };
-use foretoken_data::{Audit, DataError, Format, Layout, Names, Outliers, ReadOptions, Signal, layout, numeric_columns};
-use foretoken_eval::{ONE_MISSING_OF, seasons, shows_longer, shows_season, whole_windows};
+use foretoken_data::{
+    Audit, DataError, Format, Layout, Names, Outliers, ReadOptions, Signal, Standardiser, Values, layout, numeric_columns,
+};
+use foretoken_eval::{Inputs, ONE_MISSING_OF, Ridge, seasons, shows_longer, shows_season, whole_windows};
 use foretoken_model::file::write_atomically;
 use std::{
     ops::Range,
@@ -33,6 +35,9 @@ const WHOLE: f64 = 0.25;
 const FEWEST_WINDOWS: usize = 8;
 /// Validation rows for strengths by step: with a few dozen those of the first step are chance (LOG.md).
 const FEWEST_FOR_CUTS: usize = 96;
+/// Validation rows for a longer look-back, and how much less a ridge with it errs on them (LOG.md).
+const FEWEST_FOR_LONGER: usize = 60;
+const LONGER_PAYS: f64 = 0.1;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
 const LONGEST_MAP: usize = 720;
@@ -325,6 +330,37 @@ fn missing(signal: &Signal, rows: usize) -> f64 {
     begun().filter(|value| value.is_nan()).count() as f64 / begun().count().max(1) as f64
 }
 
+/// The longer of two look-backs where a ridge with it errs so much less on the validation rows, else the shorter.
+fn longer_if_it_pays(
+    signal: &Signal,
+    train: usize,
+    held_back: usize,
+    [shorter, longer]: [usize; 2],
+    horizon: usize,
+    season: usize,
+) -> Result<usize, CliError> {
+    let scale = Standardiser::fit(signal, 0..train)?;
+    let of =
+        |(column, (mean, deviation)): (&Values, (&f64, &f64))| column.iter().map(|value| (value - mean) / deviation).collect();
+    let scales = scale.means.iter().zip(&scale.deviations);
+    let columns: Vec<Vec<f64>> = signal.columns.iter().zip(scales).map(of).collect();
+    let (rows, validation) = (0..train, train..train + held_back);
+    let error = |lookback: usize| {
+        let inputs = Inputs { season: Some(season).filter(|season| *season > 1), ..Inputs::samples(lookback) };
+        let ridge = Ridge::fit(&columns, columns.len(), &rows, &validation, inputs, &[horizon], 0).ok()?;
+        ridge.mean_square(&columns, validation.start..validation.end - horizon + 1, &(0..horizon))
+    };
+    let Some((short, long)) = error(shorter).zip(error(longer)) else { return Ok(shorter) };
+    let gain = 1.0 - long / short;
+    if gain > LONGER_PAYS {
+        remark!(
+            "a look-back of {longer} instead of {shorter} samples: a ridge with it errs {:.0}% less on the validation rows",
+            100.0 * gain
+        );
+    }
+    Ok(if gain > LONGER_PAYS { longer } else { shorter })
+}
+
 fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon: usize) -> Result<String, CliError> {
     let rows = signal.observed_len();
     let held_back = held_back(rows, horizon);
@@ -349,7 +385,14 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         [day, week] if day + week <= LONGEST_MAP && shows_longer(&signal.slice(0..train), day, week) => day + week,
         _ => 0,
     };
-    let lookback = (known / 4).max(2 * season).min((2 * season).max(512)).max(week).min(most);
+    let bounded = |samples: usize| samples.max(2 * season).min((2 * season).max(512)).max(week).min(most);
+    let (quarter, series) = (bounded(known / 4), signal.names.len());
+    // Several columns have more windows to learn from.
+    let longer = bounded((known * series / (series + 3)).min(known / 2));
+    let lookback = match longer > quarter && held_back >= FEWEST_FOR_LONGER {
+        true => longer_if_it_pays(signal, train, held_back, [quarter, longer], horizon, season)?,
+        false => quarter,
+    };
     let taps = lookback.min(MOST_TAPS);
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
@@ -457,6 +500,28 @@ mod tests {
             let linear = structural(&signal, &seasons_of(&signal, signal.len()).1, lines.lines().count() * 7 / 10 / 4, 8);
             assert_eq!(structural(&signal, &seasons_of(&signal, signal.len()).1, 512, 1 << 20), "", "more weights than that");
             assert_eq!(linear.split_once("structural = { ").map(|(_, maps)| maps), expected, "{linear}");
+        }
+    }
+
+    #[test]
+    fn several_columns_have_a_longer_look_back_where_it_pays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        // Numbers that come again after 200 rows, or never.
+        let uniform = |at: usize| (at * 7919 % 1009 * (at + 7) % 1009) as f64 / 1009.0;
+        let hour = |row: usize| format!("2024-01-{:02} {:02}:00:00", 1 + row / 24, row % 24);
+        for (columns, every, expected) in [(6, 200, 261), (6, 1000, 130), (1, 200, 130), (2, 200, 208)] {
+            let row = |row: usize| {
+                let value =
+                    |column: usize| format!(",{:.3}", uniform(row % every + 1009 * column) + uniform(row + 31 * column) / 9.0);
+                format!("{}{}\n", hour(row), (0..columns).map(value).collect::<String>())
+            };
+            let names: String = (0..columns).map(|column| format!(",c{column}")).collect();
+            std::fs::write(&path, format!("ds{names}\n{}", (0..744).map(row).collect::<String>())).unwrap();
+            let options = ReadOptions::default();
+            let (signal, _) = read_series(&path, &options, None).unwrap();
+            let run = run(&path, &options, &signal, "1 h", 12).unwrap();
+            assert!(run.contains(&format!("linear = {{ lookback = {expected},")), "{columns} {every}: {run}");
         }
     }
 

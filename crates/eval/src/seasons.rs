@@ -32,9 +32,6 @@ const BROAD: usize = 10;
 const MULTIPLES: RangeInclusive<usize> = 2..=13;
 const APART: usize = 3;
 const HIGHER: f64 = 0.05;
-/// By so much more a column is alike after a longer season where it shows that on its own, as one of so many have to (LOG.md).
-const CLEARLY: f64 = 0.1;
-const ONE_OF: usize = 6;
 /// What a straight line leaves beside its slope, of squares.
 const ROUNDING: f64 = 1e-18;
 
@@ -81,8 +78,7 @@ pub fn shows_season(columns: &[&[f64]], season: usize) -> bool {
     season < fewest && mean_autocorrelation(&columns, &[season])[0] >= LEAST_KNOWN.max(ERRORS_KNOWN / (fewest as f64).sqrt())
 }
 
-/// Whether these columns, two and a half of the longer of two seasons at least, are more alike after it than after the shorter: in the mean, or one in six of
-/// them clearly, for which a map that all share has to look so far back.
+/// Whether these columns, two and a half of the longer of two seasons at least, are more alike after it than after the shorter.
 #[must_use]
 pub fn shows_longer(columns: &[&[f64]], season: usize, longer: usize) -> bool {
     let columns = moving(columns, MOST_SAMPLES.max(longer.saturating_mul(FEWEST)));
@@ -90,15 +86,9 @@ pub fn shows_longer(columns: &[&[f64]], season: usize, longer: usize) -> bool {
     if 2 * fewest < 5 * longer {
         return false;
     }
-    let each: Vec<Vec<f64>> = columns.par_iter().map(|column| autocorrelation(column, &[season, longer])).collect();
-    let least = LEAST.max(ERRORS / (fewest as f64).sqrt());
-    let is_higher = |shorter: f64, later: f64, by: f64| {
-        let [shorter, later] = [(shorter, season), (later, longer)].map(|(r, lag)| r * fewest as f64 / (fewest - lag) as f64);
-        later >= least.max(shorter + by)
-    };
-    let mean = |at: usize| each.iter().map(|r| r[at]).sum::<f64>() / each.len() as f64;
-    let clearly = each.iter().filter(|r| is_higher(r[0], r[1], CLEARLY)).count();
-    is_higher(mean(0), mean(1), HIGHER) || ONE_OF * clearly >= each.len()
+    let r = mean_autocorrelation(&columns, &[season, longer]);
+    let [shorter, longer] = [(r[0], season), (r[1], longer)].map(|(r, lag)| r * fewest as f64 / (fewest - lag) as f64);
+    longer >= LEAST.max(ERRORS / (fewest as f64).sqrt()).max(shorter + HIGHER)
 }
 
 /// Differences of some of the columns over at most so many samples, of those that move and do not begin late.
@@ -206,12 +196,6 @@ mod tests {
             assert_eq!(shows_longer(&[&wandering(rows, 24, week)], 24, 168), expected, "{rows} {week}");
         }
         assert!(!shows_longer(&[], 24, 168));
-        // One of six columns is enough, one of seven is not.
-        let (with, without) = (wandering(600, 24, true), wandering(600, 24, false));
-        for (others, expected) in [(5, true), (6, false)] {
-            let columns: Vec<&[f64]> = std::iter::once(&with[..]).chain(std::iter::repeat_n(&without[..], others)).collect();
-            assert_eq!(shows_longer(&columns, 24, 168), expected, "{others}");
-        }
     }
 
     #[test]
