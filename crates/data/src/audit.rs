@@ -66,6 +66,8 @@ pub enum FindingKind {
     MonthFirst,
     /// Numbers with a decimal comma, or points between thousands.
     DecimalComma,
+    /// Numbers with signs between their thousands.
+    Thousands,
     /// Rows earlier than one before them: of a long file, or all but the first of a wide one that has the newest first.
     Reordered,
     /// Rows that are one with others of their step.
@@ -108,6 +110,7 @@ impl FindingKind {
             Self::DayFirst => ["dates with the year last", "read with the day first"],
             Self::MonthFirst => ["dates with the year last", "read with the month first"],
             Self::DecimalComma => ["numbers with a decimal comma", "read with a point"],
+            Self::Thousands => ["numbers with signs between thousands", "read without"],
             Self::Reordered => ["rows out of order", "sorted"],
             Self::Averaged => ["rows beside others of their step", "averaged"],
             Self::Outside => ["rows outside of the hours", "left out"],

@@ -24,8 +24,8 @@ pub(crate) struct Csv {
     pub top: Top,
     separator: char,
     told: Option<Decimal>,
-    /// As the rows tell, once they are asked.
-    decimal: OnceLock<Decimal>,
+    /// As the rows tell, once they are asked, or an option; and whether one of them does.
+    decimal: OnceLock<(Decimal, bool)>,
 }
 
 impl Csv {
@@ -65,10 +65,15 @@ impl Csv {
         Ok(CsvRows { csv: self, decimal, reader, record: csv::StringRecord::new(), stamp: String::new(), blank: (0, 0) })
     }
 
+    /// Whether a number of the file, or what is told, says that decimals have a point; none where they have commas.
+    pub fn tells_points(&self) -> Option<bool> {
+        self.decimal.get().filter(|(decimal, _)| *decimal == Decimal::Point).map(|(_, is_told)| *is_told)
+    }
+
     /// What stands before decimals: a point where that is told; else what the first number says that can be meant in one way alone (where commas separate
     /// fields one of the first with a point, if there is one), what is told where there is none.
     pub fn decimal(&self) -> Result<Decimal, DataError> {
-        if let Some(decimal) = self.decimal.get() {
+        if let Some((decimal, _)) = self.decimal.get() {
             return Ok(*decimal);
         }
         let mut found = None;
@@ -93,7 +98,8 @@ impl Csv {
                 }
             }
         }
-        Ok(*self.decimal.get_or_init(|| found.or(self.told).unwrap_or(Decimal::Point)))
+        let told = found.or(self.told);
+        Ok(self.decimal.get_or_init(|| (told.unwrap_or(Decimal::Point), told.is_some())).0)
     }
 }
 
@@ -238,10 +244,9 @@ impl Rows for CsvRows<'_> {
         // Digits without such signs are the same either way.
         let may_differ = self.decimal == Decimal::Comma && text.contains(|sign| dialect::SIGNS.contains(&sign));
         if may_differ && (dialect::comma(text).is_some() || number::finite(text).is_some()) {
-            Field::Comma(text)
-        } else {
-            Field::Text(text)
+            return Field::Comma(text);
         }
+        Field::Text(text)
     }
 
     fn blank(&self) -> Option<(usize, u64)> {

@@ -29,7 +29,9 @@ impl Decimal {
             Some(_) if text.contains(',') => Some(Self::Comma),
             // More than one point stands between thousands.
             Some(_) if text.matches('.').count() > 1 => Some(Self::Comma),
-            None if pointed() => Some(Self::Point),
+            None if pointed() || grouped(text).is_some_and(|(_, sign, is_sure)| sign == ',' && is_sure || text.contains('.')) => {
+                Some(Self::Point)
+            }
             _ => None,
         }
     }
@@ -63,6 +65,27 @@ pub(crate) fn comma(text: &str) -> Option<f64> {
         number += behind;
     }
     number.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// What may stand between thousands where decimals have a point.
+const BETWEEN_THOUSANDS: [char; 6] = [',', '\'', '’', ' ', '\u{a0}', '\u{202f}'];
+
+/// A finite number with one sign between its thousands, and decimals behind a point or none: `-1,234.5` and `1'234`; that sign, and whether it can be meant in no
+/// other way, as `1,234` can.
+pub(crate) fn grouped(text: &str) -> Option<(f64, char, bool)> {
+    let (whole, decimals) = text.split_once('.').map_or((text, None), |(whole, decimals)| (whole, Some(decimals)));
+    let digits = whole.trim_start_matches(['+', '-']);
+    let sign = digits.chars().find(|sign| BETWEEN_THOUSANDS.contains(sign))?;
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let groups: Vec<&str> = digits.split(sign).collect();
+    let fits = whole.len() - digits.len() < 2
+        && groups[0].len() <= 3
+        && !groups[0].starts_with('0')
+        && groups[1..].iter().all(|group| group.len() == 3)
+        && groups.iter().all(|group| are_digits(group))
+        && decimals.is_none_or(are_digits);
+    let number: f64 = if fits { text.replace(sign, "").parse().ok()? } else { return None };
+    Some((number, sign, sign != ',' || decimals.is_some() || groups.len() > 2))
 }
 
 /// How often each separator stands in a line outside of quotes, commas between digits left out where those stand before decimals.
@@ -158,6 +181,10 @@ mod tests {
     fn what_can_be_meant_in_one_way_tells() {
         for (text, expected) in [
             ("20,13", Some(Decimal::Comma)),
+            ("1,234.5", Some(Decimal::Point)),
+            ("1'234.5", Some(Decimal::Point)),
+            ("1,234,567", Some(Decimal::Point)),
+            ("1'234", None),
             ("1,234", Some(Decimal::Comma)),
             ("1.234.567", Some(Decimal::Comma)),
             ("12.5", Some(Decimal::Point)),

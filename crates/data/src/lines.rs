@@ -154,7 +154,8 @@ impl Reading {
     /// The value of a field, NaN if it is missing and may be.
     pub fn value(&self, text: &str, column: &str, line: u64) -> Result<f64, DataError> {
         let comma = self.decimal == Some(Decimal::Comma);
-        let own = if comma { dialect::comma(text) } else { finite(text) };
+        let grouped = || dialect::grouped(text).filter(|(_, _, is_sure)| *is_sure).map(|(number, ..)| number);
+        let own = if comma { dialect::comma(text) } else { finite(text).or_else(grouped) };
         let missing = || finite_or_missing(text).filter(|value| value.is_nan());
         let (value, expected) = if self.missing { (own.or_else(missing), NUMBER_OR_MISSING) } else { (own, NUMBER) };
         let means_missing = value.is_some_and(|value| self.meaning.contains(&value));
@@ -458,6 +459,7 @@ mod tests {
         for (decimal, header, line, expected) in [
             (None, "t;a;b", "noon;1.5;2", row(Some("noon"), &[1.5, 2.0])),
             (None, "", "noon\t1.5\t2", row(Some("noon"), &[1.5, 2.0])),
+            (None, "t;a;b", "noon;1'234.5;-1,234,567", row(Some("noon"), &[1234.5, -1_234_567.0])),
             (Some(Decimal::Point), "a|b", "1.5|2", row(None, &[1.5, 2.0])),
             (Some(Decimal::Comma), "t;a;b", "01.02.2024;1,5;1.234", row(Some("01.02.2024"), &[1.5, 1234.0])),
             (Some(Decimal::Comma), "", "noon;1,5;2,5", row(Some("noon"), &[1.5, 2.5])),

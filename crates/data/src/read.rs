@@ -207,7 +207,7 @@ fn samples(
     let (mut style, mut resolution): (Option<Style>, u8) = (None, 0);
     let (mut at_midnight, mut direction) = (true, None);
     let (mut key, mut count, mut covariates) = (Key::default(), 0, Vec::new());
-    let mut commas: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
+    let (mut commas, mut grouped): (BTreeMap<usize, (usize, u64)>, BTreeMap<usize, (usize, u64)>) = Default::default();
     while let Some(line) = rows.advance()? {
         let places = key.places(&*rows, roles, series).ok_or_else(changed)?;
         if places.iter().all(Option::is_none) {
@@ -263,7 +263,12 @@ fn samples(
         };
         let mut measured = |at: usize| {
             let field = field(at);
-            field.finite_or_missing().ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))
+            let number = field.finite_or_missing().or_else(|| {
+                let number = field.grouped(table.tells_points()?)?;
+                grouped.entry(at).or_insert((0, line)).0 += 1;
+                Some(number)
+            });
+            number.ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))
         };
         for (own, place) in series.targets(roles).zip(places) {
             let Some(place) = *place else { continue };
@@ -311,8 +316,8 @@ fn samples(
     if let Some((count, line)) = rows.blank() {
         ledger.add(FindingKind::Blank, None, count, line);
     }
-    for (at, (count, line)) in commas {
-        ledger.add(FindingKind::DecimalComma, Some(&header.names[at]), count, line);
+    for (kind, found) in [(FindingKind::DecimalComma, commas), (FindingKind::Thousands, grouped)] {
+        found.into_iter().for_each(|(at, (count, line))| ledger.add(kind, Some(&header.names[at]), count, line));
     }
     if let Some((count, line)) = rows.foreign() {
         ledger.add(FindingKind::Latin1, None, count, line);

@@ -100,6 +100,12 @@ impl Field<'_> {
         numbers.iter().find(|&&number| number as f32 == value).map_or(self, |&number| Self::Number(number))
     }
 
+    /// A number with signs between its thousands, where decimals have points; of `1,234` it must be told.
+    pub fn grouped(&self, is_told: bool) -> Option<f64> {
+        let Self::Text(text) = self else { return None };
+        dialect::grouped(text).filter(|(_, _, is_sure)| *is_sure || is_told).map(|(number, ..)| number)
+    }
+
     /// A stamp.
     pub fn time(&self) -> Option<Time> {
         match *self {
@@ -192,6 +198,14 @@ impl Table {
         match self {
             Self::Csv(csv) => Ok(Some(csv.decimal()?).filter(|decimal| *decimal == Decimal::Comma)),
             Self::Parquet(_) => Ok(None),
+        }
+    }
+
+    /// Whether the file, or what is told, says that decimals have a point; none where they have commas.
+    pub fn tells_points(&self) -> Option<bool> {
+        match self {
+            Self::Csv(csv) => csv.tells_points(),
+            Self::Parquet(_) => Some(false),
         }
     }
 

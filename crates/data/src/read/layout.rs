@@ -99,6 +99,11 @@ fn has_word(name: &str, words: &[&str]) -> bool {
     own.any(|own| words.iter().any(|word| own.eq_ignore_ascii_case(word)))
 }
 
+/// A number, with signs between its thousands or without.
+fn number_of(field: Field<'_>) -> Option<f64> {
+    field.finite().or_else(|| field.grouped(true))
+}
+
 /// What is in the columns of a file.
 struct Columns {
     rows: usize,
@@ -147,7 +152,7 @@ impl Columns {
                 }
                 present[at] += 1;
                 own.varies[at] |= text != first[at];
-                let number = field.finite();
+                let number = number_of(field);
                 numbers[at] += usize::from(number.is_some());
                 own.integers[at] &= number.is_some_and(|number| number.fract() == 0.0);
                 own.rises[at] &= number.is_some() && last[at].is_none_or(|last| number > Some(last));
@@ -370,7 +375,7 @@ fn values(table: &Table, columns: &Columns, codes: &Codes, time: usize, ids: &[u
     let mut row = 0;
     while row < codes.rows && rows.advance()?.is_some() {
         for (&at, own) in all.iter().zip(&mut lasts) {
-            let Some(value) = rows.field(at).finite() else { continue };
+            let Some(value) = number_of(rows.field(at)) else { continue };
             for ((last, same, varies), places) in own.iter_mut().zip(&places) {
                 let last = &mut last[places[row] as usize];
                 *same += usize::from(*last == value);
@@ -429,11 +434,16 @@ mod tests {
         // Neither changes with the other.
         let value = |at: usize, series: usize| at * 7 % 13 + 20 * series;
         type Row<'a> = &'a dyn Fn(usize, usize) -> String;
-        let cases: [(&str, Row<'_>, &str); 9] = [
+        let cases: [(&str, Row<'_>, &str); 10] = [
             ("unique_id,ds,y", &|at, series| format!("{},{at},{}", name(series), value(at, series)), "unique_id; ds; y; ; "),
             (
                 "time,sensor,value",
                 &|at, series| format!("{},{},{}", hour(at), name(series), value(at, series)),
+                "sensor; time; value; ; ",
+            ),
+            (
+                "time;sensor;value",
+                &|at, series| format!("{};{};1,{:03}.5", hour(at), name(series), value(at, series)),
                 "sensor; time; value; ; ",
             ),
             // Times as numbers, by their name; a missing word is no text.

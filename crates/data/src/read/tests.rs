@@ -1045,6 +1045,31 @@ fn fields_and_decimals_are_told_apart_by_the_file() {
 }
 
 #[test]
+fn thousands_may_be_told_apart() {
+    check(
+        "t;a;b\n1;1,234.5;1'234\n2;-2,345,678;999\n3;12;12 345.25\n",
+        "",
+        "1 1234.5,1234; 2 -2345678,999; 3 12,12345.25",
+        "Thousands a 2 :2; Thousands b 2 :2",
+    );
+    // Other numbers tell that a comma is no decimal one, or an option.
+    check("t,a,b\n1,\"1,234\",0.5\n2,7,1\n", "", "1 1234,0.5; 2 7,1", "Thousands a 1 :2");
+    check("t,a\n1,\"1,234\"\n2,7\n", "decimal = \"point\"", "1 1234; 2 7", "Thousands a 1 :2");
+    for (text, found) in [
+        ("t,a\n1,\"1,234\"\n2,7\n", "1,234"),
+        ("t;a\n1;0.5\n2;1,23.5\n", "1,23.5"),
+        ("t;a\n1;0.5\n2;1,234'567\n", "1,234'567"),
+        ("t;a\n1;0.5\n2;0,234\n", "0,234"),
+        ("t;a\n1;0.5\n2;1'234.\n", "1'234."),
+        ("t;a\n1;0.5\n2;--1'234\n", "--1'234"),
+        ("t;a\n1;0,5\n2;1,234.5\n", "1,234.5"),
+    ] {
+        let error = read_bytes(text.as_bytes(), "").expect_err(text).to_string();
+        assert!(error.ends_with(&format!("found `{found}`")), "{text:?}: {error}");
+    }
+}
+
+#[test]
 fn stamps_may_lie_behind_what_is_none() {
     let rows = "2024-01-01 5; 2024-01-02 4; 2024-01-03 7";
     check("y,when\n5,2024-01-01\n4,2024-01-02\n7,2024-01-03\n", "", rows, "StampsBehind when 3 :2");
