@@ -47,7 +47,7 @@ pub use lines::{LineParser, Parsed};
 pub use long_lines::LongLines;
 pub use memory::Bytes;
 pub use options::{Align, Format, Names, Outliers, ReadOptions};
-pub use read::{Layout, column_names, layout, numeric_columns, read};
+pub use read::{Layout, layout, numeric_columns, read};
 pub use scale::{Standardiser, mean_and_deviation, recurring_highest, recurring_lowest};
 pub use signal::{Covariate, Signal, Static};
 pub use split::{Ranges, Split};

@@ -134,16 +134,6 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     Ok((signal, audit))
 }
 
-/// The names of a file's columns.
-///
-/// # Errors
-/// An unreadable file or a bad header.
-pub fn column_names(path: &Path) -> Result<Vec<String>, DataError> {
-    let table = Table::open(path, None)?;
-    table.header().check_values(path)?;
-    Ok(table.header().names.clone())
-}
-
 /// What the columns of a file are.
 struct Roles {
     /// Of a long file.

@@ -1,6 +1,6 @@
 //! Parquet files as pandas and pyarrow write them (`reference/parquet.py`) read to the signal that their CSV reads to.
 
-use foretoken_data::{Audit, Bytes, ReadOptions, Signal, column_names, numeric_columns, read, read_known, read_wide};
+use foretoken_data::{Audit, Bytes, ReadOptions, Signal, numeric_columns, read, read_known, read_wide};
 use std::path::{Path, PathBuf};
 
 fn golden(name: &str) -> PathBuf {
@@ -58,7 +58,6 @@ fn wide_files_are_their_csv() {
 fn an_index_of_stamps_is_the_stamp_column() {
     let signal = check("index.parquet", "index.csv", "");
     assert_eq!((&signal.names[..], signal.stamps.at(0)), (&["a".to_string(), "b".into()][..], "2024-01-01".to_string()));
-    assert_eq!(column_names(&golden("index.parquet")).expect("a header"), ["__index_level_0__", "a", "b"]);
 }
 
 #[test]
@@ -93,9 +92,14 @@ fn columns_that_hold_no_numbers_are_told_apart() {
         let (numbers, others) = numeric_columns(&golden(name), &ReadOptions::default()).expect(name);
         (numbers.join(" "), others.join(" "))
     };
-    let columns = |name: &str| column_names(&golden(name)).expect(name)[1..].join(" ");
-    for name in ["wide.parquet", "wide.csv", "index.parquet", "decimals.parquet", "infinite.parquet"] {
-        assert_eq!(of(name), (columns(name), String::new()), "{name}");
+    for (name, columns) in [
+        ("wide.parquet", "double single count unsigned"),
+        ("wide.csv", "double single count unsigned"),
+        ("index.parquet", "a b"),
+        ("decimals.parquet", "a d"),
+        ("infinite.parquet", "a"),
+    ] {
+        assert_eq!(of(name), (columns.into(), String::new()), "{name}");
     }
     for name in ["nested.parquet", "binary.parquet"] {
         assert_eq!(of(name).1, "a", "{name}");
