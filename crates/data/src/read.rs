@@ -197,7 +197,8 @@ fn samples(
     let (mut style, mut resolution): (Option<Style>, u8) = (None, 0);
     let (mut at_midnight, mut direction) = (true, None);
     let (mut key, mut count, mut covariates) = (Key::default(), 0, Vec::new());
-    let (mut commas, mut grouped): (BTreeMap<usize, (usize, u64)>, BTreeMap<usize, (usize, u64)>) = Default::default();
+    // How numbers are written, by column: how often, and the first line.
+    let mut signs: BTreeMap<(FindingKind, usize), (usize, u64)> = BTreeMap::new();
     while let Some(line) = rows.advance()? {
         let places = key.places(&*rows, roles, series).ok_or_else(changed)?;
         if places.iter().all(Option::is_none) {
@@ -244,37 +245,34 @@ fn samples(
                 return Err(header.field(line, roles.time, if way.is_lt() { NOT_BEFORE } else { NOT_AFTER }, stamp));
             }
         }
-        let mut field = |at: usize| {
+        let mut number = |at: usize, is_known: bool| {
             let field = rows.field(at).meaning(&options.missing);
+            let mut note = |kind| signs.entry((kind, at)).or_insert((0, line)).0 += 1;
             if let Field::Comma(_) = field {
-                commas.entry(at).or_insert((0, line)).0 += 1;
+                note(FindingKind::DecimalComma);
             }
-            field
-        };
-        let mut measured = |at: usize| {
-            let field = field(at);
-            let number = field.finite_or_missing().or_else(|| {
-                let number = field.grouped(table.tells_points()?)?;
-                grouped.entry(at).or_insert((0, line)).0 += 1;
-                Some(number)
-            });
-            number.ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))
+            if is_known {
+                let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
+                return value.ok_or_else(|| header.field(line, at, KNOWN, field));
+            }
+            if let Some(value) = field.finite_or_missing() {
+                return Ok(value);
+            }
+            let grouped = table.tells_points().and_then(|is_told| field.grouped(is_told));
+            grouped.inspect(|_| note(FindingKind::Thousands)).ok_or_else(|| header.field(line, at, NUMBER_OR_MISSING, field))
         };
         for (own, place) in series.targets(roles).zip(places) {
             let Some(place) = *place else { continue };
             let track = &mut tracks[place];
             for (&at, column) in own.iter().zip(&mut track.measured) {
-                column[track.rows] = measured(at)?;
+                column[track.rows] = number(at, false)?;
             }
         }
         covariates.clear();
-        for &at in &roles.past {
-            covariates.push(measured(at)?);
-        }
-        for &at in &roles.known {
-            let field = field(at);
-            let value = field.finite_or_truth().filter(|value| !options.missing.contains(value));
-            covariates.push(value.ok_or_else(|| header.field(line, at, KNOWN, field))?);
+        for (columns, is_known) in [(&roles.past, false), (&roles.known, true)] {
+            for &at in columns {
+                covariates.push(number(at, is_known)?);
+            }
         }
         at_midnight &= matches!(stamp, Field::Time(_)) && time.ticks % DAY == 0 && time.nanoseconds == 0;
         for &place in places.iter().flatten() {
@@ -306,8 +304,8 @@ fn samples(
     if let Some((count, line)) = rows.blank() {
         ledger.add(FindingKind::Blank, None, count, line);
     }
-    for (kind, found) in [(FindingKind::DecimalComma, commas), (FindingKind::Thousands, grouped)] {
-        found.into_iter().for_each(|(at, (count, line))| ledger.add(kind, Some(&header.names[at]), count, line));
+    for ((kind, at), (count, line)) in signs {
+        ledger.add(kind, Some(&header.names[at]), count, line);
     }
     if let Some((count, line)) = rows.foreign() {
         ledger.add(FindingKind::Latin1, None, count, line);
