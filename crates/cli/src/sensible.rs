@@ -9,7 +9,7 @@ use crate::{
     say::remark,
 };
 use foretoken_data::{
-    Audit, DataError, Format, Layout, Names, Outliers, ReadOptions, Signal, Standardiser, Values, layout, numeric_columns,
+    Audit, DataError, Every, Format, Layout, Names, Outliers, ReadOptions, Signal, Standardiser, Values, layout, numeric_columns,
 };
 use foretoken_eval::{Inputs, ONE_MISSING_OF, Ridge, seasons, shows_longer, shows_season, whole_windows};
 use foretoken_model::file::write_atomically;
@@ -38,6 +38,8 @@ const FEWEST_FOR_CUTS: usize = 96;
 /// Validation rows for a longer look-back, and how much less a ridge with it errs on them (LOG.md).
 const FEWEST_FOR_LONGER: usize = 60;
 const LONGER_PAYS: f64 = 0.1;
+/// So many times the steps of all rows a row of each of their series may take, where these are told apart by a text alone: sensors take turns, what a text says of values lasts.
+const EVENLY: f64 = 3.0;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
 const LONGEST_MAP: usize = 720;
@@ -123,18 +125,25 @@ type Read = (ReadOptions, (Signal, Audit));
 
 /// What a file holds, as a long one where its rows are of more than one series, or where it is refused as a wide one and can be read so. Rows on no grid are averaged.
 fn laid_out(data: &Path, options: &ReadOptions) -> Result<Read, CliError> {
-    let long = |layout: &Layout| {
+    // Series of a file that is one on no grid with the step `whole` come as often as all of that, each in its turn.
+    let long = |layout: &Layout, whole: Option<Every>| {
         let Layout { id, time, target, .. } = layout.clone();
-        let (own, signal) = averaged(data, &ReadOptions { format: Format::Long, id, time, target, ..options.clone() }, None)?;
+        let (own, read) = averaged(data, &ReadOptions { format: Format::Long, id, time, target, ..options.clone() }, None)?;
+        let series = read.0.names.len() / layout.target.0.len();
+        if own.every.zip(whole).is_some_and(|(own, whole)| own.over(whole) > EVENLY * series as f64) {
+            return Err(CliError::file(data, "expected series that come evenly, found others"));
+        }
         tell(layout, &own);
-        Ok((own, signal))
+        Ok((own, read))
     };
     if let Some(layout) = layout(data, options, false)?.first() {
-        return long(layout);
+        return long(layout, None);
     }
     let (numeric, others) = match numeric(data, options) {
         Ok(columns) => columns,
-        Err(error) => return layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok()).ok_or(error),
+        Err(error) => {
+            return layout(data, options, true).iter().flatten().find_map(|layout| long(layout, None).ok()).ok_or(error);
+        }
     };
     let refused = match read_series(data, options, numeric.as_deref()) {
         Ok(signal) => {
@@ -143,11 +152,13 @@ fn laid_out(data: &Path, options: &ReadOptions) -> Result<Read, CliError> {
         }
         Err(error) => error,
     };
-    if let Some(read) = layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok()) {
+    let whole = if let CliError::Data(DataError::Irregular { every, .. }) = refused { every } else { None };
+    if let Some(read) = layout(data, options, true).iter().flatten().find_map(|layout| long(layout, whole).ok()) {
         return Ok(read);
     }
-    if let CliError::Data(DataError::Irregular { every: Some(_), .. }) = refused {
+    if whole.is_some() {
         let read = averaged(data, options, numeric.as_deref())?;
+        tell_every(&read.0);
         tell_left_out("they hold no numbers", &others);
         return Ok(read);
     }
@@ -160,15 +171,21 @@ fn averaged(data: &Path, options: &ReadOptions, columns: Option<&[String]>) -> R
         Err(CliError::Data(DataError::Irregular { every: Some(every), .. })) => {
             let options = ReadOptions { every: Some(every), ..options.clone() };
             let signal = read_series(data, &options, columns)?;
-            remark!("stamps are on no grid: rows are means of what comes within every {every}");
             Ok((options, signal))
         }
         read => Ok((options.clone(), read?)),
     }
 }
 
+fn tell_every(options: &ReadOptions) {
+    if let Some(every) = options.every {
+        remark!("stamps are on no grid: rows are means of what comes within every {every}");
+    }
+}
+
 /// Tells which columns are what, unless their names do.
 fn tell(layout: &Layout, options: &ReadOptions) {
+    tell_every(options);
     if is_named(options) {
         return;
     }

@@ -93,9 +93,9 @@ impl Every {
         Time { offset: time.offset, ..Time::of_nanoseconds(begin, time.form)? }.text()
     }
 
-    /// Seconds, of steps of time.
-    pub fn seconds(self) -> Option<f64> {
-        self.is_time.then_some(self.nanoseconds as f64 / SECOND as f64)
+    /// How many of another step make this one.
+    pub fn over(self, other: Self) -> f64 {
+        self.nanoseconds as f64 / other.nanoseconds as f64
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
         ] {
             let every: Every = text.parse().expect(text);
             assert_eq!((every.to_string().as_str(), every.ticks(0)), (shown, ticks));
-            assert_eq!(shown.parse(), Ok(every));
+            assert_eq!((shown.parse(), every.over(every)), (Ok(every), 1.0));
         }
         #[derive(Deserialize)]
         struct Run {

@@ -125,9 +125,9 @@ fn without_a_model_one_is_trained_told_of_and_kept() {
     stdout(&changed);
     let told = String::from_utf8_lossy(&changed.stderr).into_owned();
     assert!(told.contains("the file no longer begins with the rows that runs/data-5 was trained on"), "{told}");
-    let shop: String = (0..200).map(|day| format!("{day},\"1,0{}.50\",{}\n", 10 + day % 80, day % 9)).collect();
+    let shop: String = (0..200).map(|day| format!("{day},\"€1,0{}.50\",{}\n", 10 + day % 80, day % 9)).collect();
     std::fs::write(folder.join("shop.csv"), "t,sales,units\n".to_string() + &shop).unwrap();
-    let words = ["shop.csv:2: column `sales`: expected a finite number, or nothing, NA, NaN, null or None, found `1,010.50`"];
+    let words = ["shop.csv:2: column `sales`: expected a finite number, or nothing, NA, NaN, null or None, found `€1,010.50`"];
     refused(&["forecast", "shop.csv", "--horizon", "5", "--minutes", "0"], folder, &words);
     std::fs::write(folder.join("data.csv"), csv(900)).unwrap();
     // A model of another file is not used, nor trained over.

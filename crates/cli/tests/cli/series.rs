@@ -710,6 +710,14 @@ fn samples_on_no_grid_are_averaged_in_files_and_streams() {
     assert!(std::fs::read_to_string(folder.join("runs/events-6/run.toml")).unwrap().contains("every = \"10 min\""));
     let (again, told) = forecast("events.csv");
     assert!(again == expected && told.contains("trained before, used again"), "{told}");
+    // What lasts tells no series apart.
+    let weathers = samples.iter().map(|(at, value)| {
+        let weather = ["sun", "rain"][usize::from(at / 50_000 % 3 == 1)];
+        format!("{},{weather},{value}\n", stamp(*at))
+    });
+    std::fs::write(folder.join("weather.csv"), format!("time,weather,level\n{}", weathers.collect::<String>())).unwrap();
+    let (said, told) = forecast("weather.csv");
+    assert!(told.contains("left out, since they hold no numbers: weather") && said == expected, "{told}");
     // A step is over where the next begins, and the last with the lines.
     let live = |run: &str, lines: &str| with_input(&["stream", run, "--missing"], folder, lines.as_bytes());
     let expected = stdout(&live("runs/means-6", &lines(&means)));
