@@ -9,7 +9,7 @@ use crate::{
     say::remark,
 };
 use foretoken_data::{
-    Audit, DataError, Every, Format, Layout, Names, Outliers, ReadOptions, Signal, Standardiser, Values, layout, numeric_columns,
+    Audit, DataError, Format, Layout, Names, Outliers, ReadOptions, Signal, Standardiser, Values, layout, numeric_columns,
 };
 use foretoken_eval::{Inputs, ONE_MISSING_OF, Ridge, seasons, shows_longer, shows_season, whole_windows};
 use foretoken_model::file::write_atomically;
@@ -38,8 +38,6 @@ const FEWEST_FOR_CUTS: usize = 96;
 /// Validation rows for a longer look-back, and how much less a ridge with it errs on them (LOG.md).
 const FEWEST_FOR_LONGER: usize = 60;
 const LONGER_PAYS: f64 = 0.1;
-/// So many times the steps of all rows a row of each of their series may take, where these are told apart by a text alone: sensors take turns, what a text says of values lasts.
-const EVENLY: f64 = 3.0;
 const DAY: i64 = 86_400;
 /// Most samples that structural maps look back: their time grows with the third power.
 const LONGEST_MAP: usize = 720;
@@ -125,24 +123,19 @@ type Read = (ReadOptions, (Signal, Audit));
 
 /// What a file holds, as a long one where its rows are of more than one series, or where it is refused as a wide one and can be read so. Rows on no grid are averaged.
 fn laid_out(data: &Path, options: &ReadOptions) -> Result<Read, CliError> {
-    // Series of a file that is one on no grid with the step `whole` come as often as all of that, each in its turn.
-    let long = |layout: &Layout, whole: Option<Every>| {
+    let long = |layout: &Layout| {
         let Layout { id, time, target, .. } = layout.clone();
-        let (own, read) = averaged(data, &ReadOptions { format: Format::Long, id, time, target, ..options.clone() }, None)?;
-        let series = read.0.names.len() / layout.target.0.len();
-        if own.every.zip(whole).is_some_and(|(own, whole)| own.over(whole) > EVENLY * series as f64) {
-            return Err(CliError::file(data, "expected series that come evenly, found others"));
-        }
+        let (own, signal) = averaged(data, &ReadOptions { format: Format::Long, id, time, target, ..options.clone() }, None)?;
         tell(layout, &own);
-        Ok((own, read))
+        Ok((own, signal))
     };
     if let Some(layout) = layout(data, options, false)?.first() {
-        return long(layout, None);
+        return long(layout);
     }
     let (numeric, others) = match numeric(data, options) {
         Ok(columns) => columns,
         Err(error) => {
-            return layout(data, options, true).iter().flatten().find_map(|layout| long(layout, None).ok()).ok_or(error);
+            return layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok()).ok_or(error);
         }
     };
     let refused = match read_series(data, options, numeric.as_deref()) {
@@ -152,11 +145,10 @@ fn laid_out(data: &Path, options: &ReadOptions) -> Result<Read, CliError> {
         }
         Err(error) => error,
     };
-    let whole = if let CliError::Data(DataError::Irregular { every, .. }) = refused { every } else { None };
-    if let Some(read) = layout(data, options, true).iter().flatten().find_map(|layout| long(layout, whole).ok()) {
+    if let Some(read) = layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok()) {
         return Ok(read);
     }
-    if whole.is_some() {
+    if let CliError::Data(DataError::Irregular { every: Some(_), .. }) = refused {
         let read = averaged(data, options, numeric.as_deref())?;
         tell_every(&read.0);
         tell_left_out("they hold no numbers", &others);

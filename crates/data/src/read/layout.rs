@@ -33,6 +33,8 @@ const ONE_DOUBLED_OF: usize = 100;
 /// Columns of integers that are looked at for ids, and those that tell series apart together, at most.
 const MOST_INTEGERS: usize = 8;
 const MOST_TOGETHER: usize = 3;
+/// Rows in a row, in the mean, of what lasts.
+const LONG_RUN: usize = 3;
 /// Share of all stamps of all series that have a row, where numbers tell series apart, or the time.
 const LEAST_FULL: f64 = 0.2;
 /// Words of names of columns with times as numbers, and what is one where there is no other.
@@ -50,7 +52,7 @@ const STATES: [&str; 10] = ["status", "quality", "flag", "qc", "unit", "units", 
 /// that says so; those that tell series apart are the fewest columns of text, or where these do not do, of integers, with which stamps are rows' own; and values are all
 /// other columns of numbers that are neither the same in all rows of a series, or of a stamp, nor rise by every row.
 ///
-/// None is found where most rows have a stamp of their own and stamps go one way, unless the file `is_refused` as a wide one; then any columns of text may tell series apart.
+/// None is found where most rows have a stamp of their own and stamps go one way, unless the file `is_refused` as a wide one; then columns of text may tell series apart that do not stay the same for several rows.
 /// The file is read three times.
 ///
 /// # Errors
@@ -65,15 +67,19 @@ pub fn layout(path: &Path, options: &ReadOptions, is_refused: bool) -> Result<Ve
     }
     let columns = Columns::of(&table)?;
     let Some(time) = columns.time(names) else { return Ok(Vec::new()) };
-    let (is_shared, goes_back) = if is_refused { (true, true) } else { columns.stamps(&table, time)? };
-    if !is_shared && !goes_back {
+    let (is_shared, goes_back) = columns.stamps(&table, time)?;
+    if !is_refused && !is_shared && !goes_back {
         return Ok(Vec::new());
     }
     let codes = Codes::of(&table, &columns, time)?;
     let mut layouts = Vec::new();
     for ids in codes.ids(&columns, names, is_refused) {
-        // One series whose rows are in no order is none.
-        if !is_shared && codes.go_back(&table, &ids)? {
+        // One series whose rows are in no order is none, nor are those of what lasts while time goes on.
+        let is_none = match is_refused {
+            true => !goes_back && codes.last(&ids),
+            false => !is_shared && codes.go_back(&table, &ids)?,
+        };
+        if is_none {
             continue;
         }
         let [targets, fixed] = values(&table, &columns, &codes, time, &ids)?;
@@ -284,6 +290,17 @@ impl Codes {
             count = known.len();
         }
         (groups, count)
+    }
+
+    /// Whether every one of several series has several rows in a row, as a state has that lasts, and sensors have not that take turns.
+    fn last(&self, ids: &[usize]) -> bool {
+        let (groups, count) = self.groups(ids);
+        let (mut rows, mut runs) = (vec![0; count], vec![0; count]);
+        for run in groups.chunk_by(|one, next| one == next) {
+            rows[run[0] as usize] += run.len();
+            runs[run[0] as usize] += 1;
+        }
+        count > 1 && rows.iter().zip(&runs).all(|(rows, runs)| *rows >= LONG_RUN * runs)
     }
 
     /// Whether stamps go both ways in a series.
@@ -533,6 +550,9 @@ mod tests {
         // All of one, whose stamps stand behind others that stand still.
         let one = file("result,start,time,y", false, |at, series| format!("r,{},{},{at}.5", hour(0), hour(2 * at + series)));
         assert_eq!(found(&one, true), ["result; time; y; ; start"]);
+        // What lasts says something of a value.
+        let state = |at: usize, series: usize| format!("{},{},{at}", hour(2 * at + series), ["ok", "late"][at / 5 % 2]);
+        assert!(found(&file("time,state,y", false, state), true).is_empty());
         let wide = file("time,y", false, |at, series| format!("{},{at}.5", hour(2 * at + series)));
         assert!(found(&wide, true).is_empty());
     }
