@@ -8,6 +8,7 @@ mod fit;
 mod forecast_file;
 mod interrupt;
 mod journal;
+mod layout;
 mod refit;
 mod respond;
 mod routing;

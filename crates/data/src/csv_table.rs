@@ -226,11 +226,7 @@ impl Rows for CsvRows<'_> {
             return Err(DataError::Ragged { source_name, line, expected, found: self.record.len() });
         }
         if let Some((at, _)) = times {
-            let time = self.record[at + 1].trim();
-            self.stamp.clear();
-            self.stamp.push_str(self.record[*at].trim());
-            self.stamp.push(' ');
-            self.stamp.push_str(&dates::time_of_day(time).unwrap_or(time.into()));
+            dates::join(self.record[*at].trim(), self.record[at + 1].trim(), &mut self.stamp);
         }
         Ok(Some(line))
     }
@@ -244,9 +240,10 @@ impl Rows for CsvRows<'_> {
         // Digits without such signs are the same either way.
         let may_differ = self.decimal == Decimal::Comma && text.contains(|sign| dialect::SIGNS.contains(&sign));
         if may_differ && (dialect::comma(text).is_some() || number::finite(text).is_some()) {
-            return Field::Comma(text);
+            Field::Comma(text)
+        } else {
+            Field::Text(text)
         }
-        Field::Text(text)
     }
 
     fn blank(&self) -> Option<(usize, u64)> {

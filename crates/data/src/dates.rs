@@ -178,6 +178,14 @@ pub(crate) fn time_of_day(text: &str) -> Option<Cow<'_, str>> {
     is_time.then_some(time)
 }
 
+/// Makes `stamp` that of a date and a time of day, or of what stands in its place.
+pub(crate) fn join(date: &str, time: &str, stamp: &mut String) {
+    stamp.clear();
+    stamp.push_str(date);
+    stamp.push(' ');
+    stamp.push_str(&time_of_day(time).unwrap_or(time.into()));
+}
+
 /// Whether a text is a date without a time of day, and no number.
 pub(crate) fn is_date_alone(text: &str) -> bool {
     !text.contains(':') && text.parse::<f64>().is_err() && is_stamp(text)

@@ -107,7 +107,7 @@ impl LineParser {
         };
         let mut stamp = if stamped { fields.iter().next() } else { None };
         if let Some((date, time)) = stamp.zip(fields.iter().nth(1)).filter(|_| is_timed) {
-            self.stamp = format!("{date} {}", dates::time_of_day(time).unwrap_or(time.into()));
+            dates::join(date, time, &mut self.stamp);
             stamp = Some(&self.stamp);
         }
         let values = || fields.iter().skip(usize::from(stamped) + usize::from(is_timed));

@@ -3,7 +3,7 @@
 use crate::{
     DataError, Gather, ReadOptions, dates, dialect,
     lines::{Fields, Reading, meaning},
-    statics::joined,
+    statics::{joined, series_name},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -26,6 +26,8 @@ pub struct LongLines {
     rows: Gather,
     quoted: csv::StringRecord,
     field: String,
+    /// Room for a date and its time of day.
+    stamp: String,
 }
 
 /// Where stamps stand.
@@ -61,6 +63,7 @@ impl LongLines {
             rows: Gather::of(options, names, step, missing),
             quoted,
             field,
+            stamp: String::new(),
         })
     }
 
@@ -79,8 +82,7 @@ impl LongLines {
         let id = joined(self.ids.iter().map(|&at| all[at]));
         let (names, targets) = (&self.names, &self.targets);
         let places = self.known.entry(id.clone()).or_insert_with(|| {
-            let several = targets.len() > 1;
-            let name = |target: &str| if several { joined([id.as_str(), target].into_iter()) } else { id.clone() };
+            let name = |target: &str| series_name(&id, target, targets.len());
             targets.iter().map(|(_, target)| names.iter().position(|own| *own == name(target))).collect()
         });
         if places.iter().all(Option::is_none) {
@@ -89,9 +91,10 @@ impl LongLines {
             return Ok(is_new.then_some(id));
         }
         let stamp = match self.time {
-            Stamp::At(at) => all[at].to_string(),
+            Stamp::At(at) => all[at],
             Stamp::WithTimes(at) => {
-                format!("{} {}", all[at], dates::time_of_day(all[at + 1]).unwrap_or_else(|| all[at + 1].into()))
+                dates::join(all[at], all[at + 1], &mut self.stamp);
+                &self.stamp
             }
         };
         let mut told: Vec<(usize, f64)> = Vec::with_capacity(self.targets.len());
@@ -100,7 +103,7 @@ impl LongLines {
                 told.push((*place, self.reading.value(all[*at], name, number)?));
             }
         }
-        self.rows.add(number, &stamp, &told, &id)?;
+        self.rows.add(number, stamp, &told, &id)?;
         Ok(None)
     }
 

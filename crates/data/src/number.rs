@@ -6,8 +6,7 @@ pub(crate) const NUMBER: &str = "a finite number";
 pub(crate) const NUMBER_OR_MISSING: &str = "a finite number, or nothing, NA, NaN, null or None";
 
 /// Words for a value that is missing, in any case; Home Assistant has the last two.
-pub(crate) const MISSING: [&str; 13] =
-    ["", "na", "nan", "null", "none", "n/a", "#n/a", "<na>", "\\n", "?", "-", "unavailable", "unknown"];
+const MISSING: [&str; 13] = ["", "na", "nan", "null", "none", "n/a", "#n/a", "<na>", "\\n", "?", "-", "unavailable", "unknown"];
 
 /// A finite number.
 pub(crate) fn finite(text: &str) -> Option<f64> {

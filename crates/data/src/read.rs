@@ -44,8 +44,8 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// values, where covariates known for the future repeat their last. Rows at the end that have no target but known covariates are
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
 ///
-/// In a wide file the stamps are the first column, or, where that numbers the rows or has no stamps, the one of dates behind it. Times of day in the second column of a CSV
-/// file are joined with dates in the first.
+/// In a wide file the stamps are the first column, or, where that numbers the rows or has no stamps, the one of dates behind it. Times of day in a column of a CSV
+/// file are joined with the dates in the one before it. Where `options.every` is told, the rows of each of these steps are one first, with the means of their values.
 ///
 /// A wide file whose stamps never go forward, the newest first, is turned round; the rows of a long one may have any order.
 ///

@@ -14,6 +14,11 @@ pub(crate) fn joined<'a>(fields: impl Iterator<Item = &'a str>) -> String {
     fields.filter(|field| !field.is_empty()).collect::<Vec<_>>().join(BETWEEN)
 }
 
+/// The name of a series, by its id and the column of its values; that alone where there is one such column.
+pub(crate) fn series_name(id: &str, column: &str, columns: usize) -> String {
+    if columns > 1 { joined([id, column].into_iter()) } else { id.into() }
+}
+
 /// Reads the statics of the ids that series have, in their order. Lines of other ids are passed over.
 ///
 /// # Errors

@@ -528,17 +528,14 @@ fn follow(
         match parser.parse(line, number) {
             Ok(Parsed::Header) => {}
             Ok(Parsed::Row { stamp, values }) => {
-                // A blank line is a missing sample, and says nothing of stamps.
-                if !line.trim().is_empty() {
-                    lock().place.stamped = Some(stamp.is_some());
-                }
-                let Some(steps) = &mut averaged else {
+                if let Some(rows) = &mut averaged {
+                    let told: Vec<(usize, f64)> = values.iter().copied().enumerate().collect();
+                    rows.add(number, stamp.unwrap_or_default(), &told, "").unwrap_or_else(|error| remark!("{error}"));
+                    written(rows, &mut forecast)?;
+                } else {
                     forecast(number, stamp, values)?;
-                    continue;
-                };
-                let told: Vec<(usize, f64)> = values.iter().copied().enumerate().collect();
-                steps.add(number, stamp.unwrap_or_default(), &told, "").unwrap_or_else(|error| remark!("{error}"));
-                written(steps, &mut forecast)?;
+                }
+                lock().place.stamped = parser.stamped();
             }
             // All lines after it would be of other columns.
             Err(error @ DataError::Header { .. }) => return Err(error.into()),

@@ -1,9 +1,7 @@
 //! Which columns of a long file are what, where nothing tells.
 
 use crate::{
-    DataError, Names, ReadOptions, dates,
-    number::MISSING,
-    stamps,
+    DataError, Names, ReadOptions, dates, stamps,
     table::{Field, Table},
 };
 use std::{
@@ -53,7 +51,7 @@ const STATES: [&str; 10] = ["status", "quality", "flag", "qc", "unit", "units", 
 /// other columns of numbers that are neither the same in all rows of a series, or of a stamp, nor rise by every row.
 ///
 /// None is found where most rows have a stamp of their own and stamps go one way, unless the file `is_refused` as a wide one; then columns of text may tell series apart that do not stay the same for several rows.
-/// The file is read three times.
+/// The file is read several times, once more for each candidate.
 ///
 /// # Errors
 /// An unreadable file, a bad header, ragged rows.
@@ -149,7 +147,7 @@ impl Columns {
             for &at in &all {
                 let field = rows.field(at);
                 let text = field.text();
-                if text.is_empty() || MISSING.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+                if field.finite_or_missing().is_some_and(f64::is_nan) {
                     own.rises[at] = false;
                     continue;
                 }
@@ -327,14 +325,12 @@ impl Codes {
     /// Columns that may tell series apart together, the best first.
     fn ids(&self, columns: &Columns, names: &[String], is_refused: bool) -> Vec<Vec<usize>> {
         let of = |numbers: bool| self.columns.iter().map(|(at, _)| *at).filter(move |&at| columns.numbers[at] == numbers);
-        let texts: Vec<usize> = of(false).collect();
-        let varying: Vec<usize> = texts.iter().copied().filter(|&at| columns.varies[at]).collect();
+        let texts = of(false).filter(|&at| !is_refused || !has_word(&names[at], &STATES));
+        let (varying, constant): (Vec<usize>, Vec<usize>) = texts.partition(|&at| columns.varies[at]);
         if is_refused {
-            let says = |at: &usize| !has_word(&names[*at], &STATES);
-            let (texts, varying) = (texts.into_iter().filter(says), varying.into_iter().filter(says).collect::<Vec<_>>());
             let alone = varying.iter().map(|&at| vec![at]);
             let all = std::iter::once(self.fewest(&varying));
-            let constant = texts.filter(|at| !columns.varies[*at]).map(|at| vec![at]);
+            let constant = constant.into_iter().map(|at| vec![at]);
             return alone.chain(all).chain(constant).filter(|ids| !ids.is_empty()).collect();
         }
         let full = |groups: usize| self.rows as f64 / (groups * self.stamps) as f64;
@@ -347,7 +343,7 @@ impl Codes {
                 return Vec::from_iter(is_told.then_some(ids));
             }
         }
-        let mut integers: Vec<usize> = of(true).filter(|&at| columns.varies[at] && !has_word(&names[at], &PARTS)).collect();
+        let mut integers: Vec<usize> = of(true).filter(|&at| columns.varies[at]).collect();
         integers.truncate(MOST_INTEGERS);
         let mut best: Option<(f64, Vec<usize>)> = None;
         for chosen in (1u32..1 << integers.len()).filter(|chosen| chosen.count_ones() as usize <= MOST_TOGETHER) {
@@ -380,8 +376,7 @@ impl Codes {
 
 /// The columns of numbers that change with series and time, and those that do not.
 fn values(table: &Table, columns: &Columns, codes: &Codes, time: usize, ids: &[usize]) -> Result<[Vec<usize>; 2], DataError> {
-    let is_value =
-        |at: &usize| columns.numbers[*at] && *at != time && !ids.contains(at) && !columns.dates[*at] && table.has_fields(*at);
+    let is_value = |at: &usize| columns.numbers[*at] && *at != time && !ids.contains(at);
     let all: Vec<usize> = (0..table.header().names.len()).filter(is_value).collect();
     let (groups, count) = codes.groups(ids);
     let places = [groups, codes.time.clone()];

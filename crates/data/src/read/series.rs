@@ -3,7 +3,7 @@
 use super::Roles;
 use crate::{
     DataError, ReadOptions,
-    statics::joined,
+    statics::{joined, series_name},
     table::{self, Rows, Table},
     track::Track,
 };
@@ -82,9 +82,7 @@ impl Series {
                 }
                 let mut places = Vec::with_capacity(roles.targets.len());
                 for &target in &roles.targets {
-                    let column = table.header().names[target].as_str();
-                    let several = roles.targets.len() > 1;
-                    let name = if several { joined([id.as_str(), column].into_iter()) } else { id.clone() };
+                    let name = series_name(&id, &table.header().names[target], roles.targets.len());
                     let place = match known.get_mut(&name) {
                         Some((_, true)) => {
                             let expected = format!("ids that tell series apart, one alone `{name}`");
