@@ -1,7 +1,7 @@
 //! How the file of `forecast DATA` is laid out, which nobody says.
 
 use crate::{error::CliError, run::read_series, say::remark};
-use foretoken_data::{Audit, DataError, Format, Layout, Names, ReadOptions, Signal, layout, numeric_columns};
+use foretoken_data::{Audit, DataError, Format, Layout, Names, ReadOptions, Signal, Steps, layout, numeric_columns};
 use std::path::Path;
 
 /// How a file is read, and what it holds.
@@ -11,7 +11,8 @@ pub type Read = (ReadOptions, (Signal, Audit));
 pub fn laid_out(data: &Path, options: &ReadOptions) -> Result<Read, CliError> {
     let long = |layout: &Layout| {
         let Layout { id, time, target, .. } = layout.clone();
-        let (own, signal) = averaged(data, &ReadOptions { format: Format::Long, id, time, target, ..options.clone() }, None)?;
+        let own = ReadOptions { format: Format::Long, id, time, target, ..options.clone() };
+        let (own, signal) = averaged(data, &own, None, read_series(data, &own, None))?;
         tell(layout, &own);
         Ok((own, signal))
     };
@@ -24,40 +25,49 @@ pub fn laid_out(data: &Path, options: &ReadOptions) -> Result<Read, CliError> {
             return layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok()).ok_or(error);
         }
     };
-    let refused = match read_series(data, options, numeric.as_deref()) {
-        Ok(signal) => {
-            tell_left_out("they hold no numbers", &others);
-            return Ok((options.clone(), signal));
-        }
-        Err(error) => error,
-    };
-    if let Some(read) = layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok()) {
+    let read = read_series(data, options, numeric.as_deref());
+    if read.is_err()
+        && let Some(read) = layout(data, options, true).iter().flatten().find_map(|layout| long(layout).ok())
+    {
         return Ok(read);
     }
-    if let CliError::Data(DataError::Irregular { every: Some(_), .. }) = refused {
-        let read = averaged(data, options, numeric.as_deref())?;
-        tell_every(&read.0);
-        tell_left_out("they hold no numbers", &others);
-        return Ok(read);
-    }
-    Err(refused)
+    let read = averaged(data, options, numeric.as_deref(), read)?;
+    tell_every(&read.0);
+    tell_left_out("they hold no numbers", &others);
+    Ok(read)
 }
 
-/// What a file holds, rows averaged over a step that most of have rows where they are on no grid.
-fn averaged(data: &Path, options: &ReadOptions, columns: Option<&[String]>) -> Result<Read, CliError> {
-    match read_series(data, options, columns) {
-        Err(CliError::Data(DataError::Irregular { every: Some(every), .. })) => {
-            let options = ReadOptions { every: Some(every), ..options.clone() };
-            let signal = read_series(data, &options, columns)?;
-            Ok((options, signal))
-        }
-        read => Ok((options.clone(), read?)),
+/// What a file holds that was read so, rows averaged over a step where they are on no grid, and of what lasts where values are told when they change.
+fn averaged(
+    data: &Path,
+    options: &ReadOptions,
+    columns: Option<&[String]>,
+    read: Result<(Signal, Audit), CliError>,
+) -> Result<Read, CliError> {
+    let by = |Steps { every, hold }: Steps| {
+        let options = ReadOptions { every: Some(every), hold, ..options.clone() };
+        let signal = read_series(data, &options, columns)?;
+        Ok((options, signal))
+    };
+    match read {
+        Err(CliError::Data(DataError::Irregular { steps: Some(steps), .. })) => by(steps),
+        Ok(read) => match read.1.changes {
+            Some(steps) => by(steps).or(Ok((options.clone(), read))),
+            None => Ok((options.clone(), read)),
+        },
+        Err(error) => Err(error),
     }
 }
 
 fn tell_every(options: &ReadOptions) {
-    if let Some(every) = options.every {
-        remark!("stamps are on no grid: rows are means of what comes within every {every}");
+    match (options.every, options.hold) {
+        (Some(every), Some(hold)) => {
+            remark!(
+                "values are told when they change: each lasts until the next, at most for {hold}, and rows are means over every {every}"
+            );
+        }
+        (Some(every), None) => remark!("stamps are on no grid: rows are means of what comes within every {every}"),
+        (None, _) => {}
     }
 }
 

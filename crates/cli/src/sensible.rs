@@ -130,8 +130,8 @@ fn check_kept(folder: &Path, data: &Path, options: &ReadOptions) -> Result<(), C
         );
         return Err(CliError::file(&path, problem));
     }
-    let ReadOptions { format, id, time, target, hours, every, dates, decimal, .. } = run.data.read;
-    let options = &ReadOptions { format, id, time, target, hours, every, dates, decimal, ..options.clone() };
+    let ReadOptions { format, id, time, target, hours, every, hold, dates, decimal, .. } = run.data.read;
+    let options = &ReadOptions { format, id, time, target, hours, every, hold, dates, decimal, ..options.clone() };
     let (signal, audit) = read_series(data, options, numeric(data, options)?.0.as_deref())?;
     let made = std::fs::read_to_string(folder.join(RUN)).unwrap_or_default();
     if let Some(step) = made.lines().next().and_then(|line| line.split_once(EVERY)).map(|(_, step)| step)
@@ -347,8 +347,10 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
         let (id, time, target) = (names(&options.id), names(&options.time.as_str().into()), names(&options.target));
         format.push_str(&format!("id = {id}, time = {time}, target = {target}, "));
     }
-    if let Some(every) = options.every {
-        format.push_str(&format!("every = \"{every}\", "));
+    for (key, step) in [("every", options.every), ("hold", options.hold)] {
+        if let Some(step) = step {
+            format.push_str(&format!("{key} = \"{step}\", "));
+        }
     }
     let jumps = !linear.is_empty();
     let columns = toml::Value::Array(signal.names.iter().cloned().map(toml::Value::String).collect());

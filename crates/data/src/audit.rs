@@ -1,6 +1,6 @@
 //! What was found in a file and what was done about it.
 
-use crate::{DateOrder, Decimal, Hours};
+use crate::{DateOrder, Decimal, Hours, Steps};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -25,6 +25,9 @@ pub struct Audit {
     pub dates: Option<DateOrder>,
     /// What stands before decimals, where that is a comma.
     pub decimal: Option<Decimal>,
+    /// By what values may last, where they are told when they change.
+    #[serde(skip)]
+    pub changes: Option<Steps>,
     /// What was found, by kind, then by column.
     pub findings: Vec<Finding>,
 }
@@ -72,6 +75,8 @@ pub enum FindingKind {
     Reordered,
     /// Rows that are one with others of their step.
     Averaged,
+    /// Steps without a row, into which values of rows before last.
+    Held,
     /// Rows that are not within the hours that rows are of.
     Outside,
     /// Stamps off the regular grid.
@@ -113,6 +118,7 @@ impl FindingKind {
             Self::Thousands => ["numbers with signs between thousands", "read without"],
             Self::Reordered => ["rows out of order", "sorted"],
             Self::Averaged => ["rows beside others of their step", "averaged"],
+            Self::Held => ["steps without a row", "the value before lasts"],
             Self::Outside => ["rows outside of the hours", "left out"],
             Self::Snapped => ["stamps off the grid", "moved to a regular step"],
             Self::Duplicate => ["repeated rows", "merged"],
@@ -199,6 +205,7 @@ mod tests {
             hours: Hours::ALWAYS,
             dates: None,
             decimal: None,
+            changes: None,
             findings: ledger.close(),
         };
         assert!(!audit.is_clean());

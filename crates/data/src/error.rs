@@ -4,10 +4,27 @@ use crate::Every;
 use std::{borrow::Cow, path::PathBuf};
 
 /// How to read such a file.
-fn told(every: Option<Every>) -> String {
-    every.map_or_else(String::new, |every| {
-        format!("; with `every = \"{every}\"` in `data.read` rows are means of what each of these steps has")
-    })
+fn told(steps: Option<Steps>) -> String {
+    match steps {
+        Some(Steps { every, hold: Some(hold) }) => {
+            format!(
+                "; with `every = \"{every}\"` and `hold = \"{hold}\"` in `data.read` rows are means of what lasts in each of these steps"
+            )
+        }
+        Some(Steps { every, hold: None }) => {
+            format!("; with `every = \"{every}\"` in `data.read` rows are means of what each of these steps has")
+        }
+        None => String::new(),
+    }
+}
+
+/// By what samples on no grid may be averaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// A step that most of have rows, or values that last.
+    pub every: Every,
+    /// How long values last, where series tell of their changes alone.
+    pub hold: Option<Every>,
 }
 
 /// An error of this crate: one line that names file, line and column, what was expected and what was found.
@@ -32,7 +49,7 @@ pub enum DataError {
         found: String,
     },
     /// Stamps that are on no grid.
-    #[error("{}: expected {expected}, found {found}{}", path.display(), told(*every))]
+    #[error("{}: expected {expected}, found {found}{}", path.display(), told(*steps))]
     Irregular {
         /// The file.
         path: PathBuf,
@@ -40,8 +57,8 @@ pub enum DataError {
         expected: String,
         /// What they are.
         found: String,
-        /// A step that most of have rows, by which they may be averaged.
-        every: Option<Every>,
+        /// By what they may be averaged.
+        steps: Option<Steps>,
     },
     /// A line with the wrong number of fields.
     #[error("{source_name}:{line}: expected {expected} fields, found {found}")]

@@ -8,7 +8,7 @@ const UNITS: [(&str, i64); 5] =
     [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("min", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000)];
 
 /// A step of time, `10 min`, `1 h`, `250 ms`, or of stamps that are numbers, `60`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "NumberOrText", into = "String")]
 pub struct Every {
     /// Above 0; of numbers the billionths.
@@ -80,6 +80,15 @@ impl Every {
         (nanoseconds > 0).then_some(Self { nanoseconds, is_time })
     }
 
+    pub(crate) fn nanoseconds(self) -> i64 {
+        self.nanoseconds
+    }
+
+    /// Whether both are of time, or of numbers.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        self.is_time == other.is_time
+    }
+
     /// Whether stamps that count so have such steps.
     pub(crate) fn is_of(self, clock: Clock) -> bool {
         self.is_time == (clock != Clock::Integer)
@@ -91,6 +100,18 @@ impl Every {
         let step = i128::from(self.nanoseconds);
         let begin = stamps::nanoseconds(time).div_euclid(step) * step;
         Time { offset: time.offset, ..Time::of_nanoseconds(begin, time.form)? }.text()
+    }
+
+    /// Where the step that begins with this stamp ends, in nanoseconds.
+    pub(crate) fn end(self, begin: &str) -> Option<i128> {
+        Some(stamps::nanoseconds(stamps::parse(begin)?) + i128::from(self.nanoseconds))
+    }
+
+    /// The stamp of the step after the one that begins with this stamp.
+    pub(crate) fn next(self, begin: &str) -> Option<String> {
+        let time = stamps::parse(begin)?;
+        let next = stamps::nanoseconds(time) + i128::from(self.nanoseconds);
+        Time { offset: time.offset, ..Time::of_nanoseconds(next, time.form)? }.text()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Samples that belong to one row, put together as they come.
 
-use crate::{DataError, DateOrder, Every, ReadOptions, stamps};
+use crate::{DataError, DateOrder, Every, LONGEST_GAP, Lasting, ReadOptions, hold::Held, stamps};
 use std::collections::VecDeque;
 
 /// Nanoseconds of a second.
@@ -10,7 +10,7 @@ const SECOND: f64 = 1e9;
 ///
 /// Samples belong to one row whose stamps are the same, or less than half a step apart, as those of sensors that are asked in turn; the row is whole with the last series,
 /// or when a sample of the next comes, or no more. With [`ReadOptions::every`] they do that lie in one of its steps; the row has their means, and is whole when
-/// the next begins.
+/// the next begins. With [`ReadOptions::hold`] it has the means of what lasts, and steps without a sample, into which values last, are rows as well.
 #[derive(Debug)]
 pub struct Gather {
     names: Vec<String>,
@@ -18,6 +18,8 @@ pub struct Gather {
     missing: bool,
     dates: Option<DateOrder>,
     every: Option<Every>,
+    /// Nanoseconds that a value lasts, and what lasts of each series.
+    hold: Option<(i64, Vec<Held>)>,
     /// Nanoseconds between rows, 0 where that is not known.
     step: i128,
     row: Option<Row>,
@@ -32,6 +34,8 @@ struct Row {
     stamp: String,
     /// Sum and count of what is present, where there was a sample.
     values: Vec<Option<(f64, u32)>>,
+    /// Of what lasts times, in nanoseconds, and places.
+    samples: Vec<(i128, usize, f64)>,
 }
 
 /// A row of all series.
@@ -43,6 +47,8 @@ pub struct Gathered {
     pub stamp: String,
     /// One a series, NaN where it is missing.
     pub values: Vec<f64>,
+    /// What lasts of each series after it.
+    pub lasting: Vec<Option<Lasting>>,
 }
 
 impl Gather {
@@ -54,11 +60,19 @@ impl Gather {
             missing,
             dates: options.dates,
             every: options.every,
+            hold: options.hold.map(|hold| (hold.nanoseconds(), vec![Held::default(); names.len()])),
             step: (step.unwrap_or(0.0) * SECOND) as i128,
             row: None,
             last: None,
             ready: VecDeque::new(),
         }
+    }
+
+    /// Goes on behind a row of this stamp, after which so much lasted.
+    pub fn resume(&mut self, stamp: &str, lasting: &[Option<Lasting>]) {
+        let Some(((_, held), end)) = self.hold.as_mut().zip(self.every.and_then(|every| every.end(stamp))) else { return };
+        held.iter_mut().zip(lasting).for_each(|(held, last)| *held = Held::resume(*last, end));
+        self.last = Some(stamp.into());
     }
 
     /// Takes samples of a line, by the place of their series; NaN is missing. `name` is what an error says of them.
@@ -76,7 +90,7 @@ impl Gather {
         let turned = self.dates.map_or(stamp.into(), |dates| dates.year_first(stamp));
         let own = match self.every {
             Some(every) => every.begin(&turned).ok_or_else(|| fault(format!("a stamp that has a step of {every}")))?,
-            None => turned.into_owned(),
+            None => turned.clone().into_owned(),
         };
         // Nanoseconds after a row; those of its own are 0.
         let after = |row: &str| {
@@ -97,10 +111,16 @@ impl Gather {
             }
         } else {
             self.end();
+            self.hold_until(line, &own);
         }
         let count = self.names.len();
-        let row = self.row.get_or_insert_with(|| Row { line, stamp: own, values: vec![None; count] });
+        let row = self.row.get_or_insert_with(|| Row { line, stamp: own, values: vec![None; count], samples: Vec::new() });
         row.line = line;
+        if self.hold.is_some()
+            && let Some(time) = stamps::parse(&turned).map(stamps::nanoseconds)
+        {
+            row.samples.extend(told.iter().map(|&(place, value)| (time, place, value)));
+        }
         for &(place, value) in told {
             let (sum, count) = row.values[place].get_or_insert((0.0, 0));
             if !value.is_nan() {
@@ -115,9 +135,42 @@ impl Gather {
 
     /// Ends the row that has begun: no more samples come, or those of the next.
     pub fn end(&mut self) {
-        let Some(Row { line, stamp, values }) = self.row.take() else { return };
+        let Some(Row { line, stamp, values, mut samples }) = self.row.take() else { return };
         self.last = Some(stamp.clone());
         let mean = |(sum, count): (f64, u32)| if count == 0 { f64::NAN } else { sum / f64::from(count) };
+        let Some((hold, held)) = &mut self.hold else {
+            let values = values.into_iter().map(|value| value.map(mean)).collect();
+            return self.give(line, stamp, values);
+        };
+        samples.sort_by_key(|(time, ..)| *time);
+        for (time, place, value) in samples {
+            held[place].tell(time, value, *hold);
+        }
+        self.end_step(line, stamp);
+    }
+
+    /// Gives the row of a step with the means of what lasts.
+    fn end_step(&mut self, line: u64, stamp: String) {
+        let Some(((_, held), end)) = self.hold.as_mut().zip(self.every.and_then(|every| every.end(&stamp))) else { return };
+        let means = held.iter_mut().map(|held| Some(held.end(end)).filter(|mean| !mean.is_nan())).collect();
+        self.give(line, stamp, means);
+    }
+
+    /// Gives the rows of the steps without a sample before this one, as far as values last.
+    fn hold_until(&mut self, line: u64, begin: &str) {
+        for _ in 0..LONGEST_GAP {
+            let lasts = self.hold.as_ref().is_some_and(|(_, held)| held.iter().any(|held| held.last().is_some()));
+            let next = self.every.zip(self.last.as_deref()).and_then(|(every, last)| every.next(last));
+            let Some(next) = next.filter(|next| lasts && stamps::difference(begin, next).is_some_and(|since| since > 0)) else {
+                return;
+            };
+            self.last = Some(next.clone());
+            self.end_step(line, next);
+        }
+    }
+
+    fn give(&mut self, line: u64, stamp: String, values: Vec<Option<f64>>) {
+        let lasting = self.hold.iter().flat_map(|(_, held)| held.iter().map(Held::last)).collect();
         self.ready.push_back(match values.iter().position(Option::is_none).filter(|_| !self.missing) {
             Some(at) => Err(DataError::Field {
                 source_name: "line".into(),
@@ -126,7 +179,10 @@ impl Gather {
                 expected: format!("a line of it for the row of {stamp}, as of others").into(),
                 found: "none".into(),
             }),
-            None => Ok(Gathered { line, stamp, values: values.into_iter().map(|value| value.map_or(f64::NAN, mean)).collect() }),
+            None => {
+                let values = values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+                Ok(Gathered { line, stamp, values, lasting })
+            }
         });
     }
 }
@@ -158,7 +214,7 @@ mod tests {
             rows.add(line, stamp, &told, "a").expect(stamp);
         }
         let row = rows.next().expect("a row").expect("whole");
-        assert_eq!(row, Gathered { line: 4, stamp: "2024-01-01 00:00:00".into(), values: vec![3.0, 5.0] });
+        assert_eq!(row, Gathered { line: 4, stamp: "2024-01-01 00:00:00".into(), values: vec![3.0, 5.0], lasting: Vec::new() });
         assert!(rows.next().is_none());
         for (stamp, expected) in [
             (

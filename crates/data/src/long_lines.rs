@@ -125,7 +125,7 @@ mod tests {
         let mut rows = LongLines::under(header, &options, &names, step, missing).expect("a header");
         let mut all = Vec::new();
         let shown = |row: Result<Gathered, DataError>| match row {
-            Ok(Gathered { line, stamp, values }) => format!("{line}: {stamp} {values:?}"),
+            Ok(Gathered { line, stamp, values, .. }) => format!("{line}: {stamp} {values:?}"),
             Err(error) => error.to_string(),
         };
         for (line, number) in lines.iter().zip(2..) {

@@ -30,6 +30,8 @@ pub struct ReadOptions {
     pub hours: Option<Hours>,
     /// Step that rows are averaged over, those of a series alone, where stamps are on no grid: each row is the means of what its step has.
     pub every: Option<Every>,
+    /// How long a value lasts at most, until the next of its series, where sensors tell of changes alone: then rows are means over time of what lasts in their step.
+    pub hold: Option<Every>,
     /// The order of dates with the year last; found in the file if absent.
     pub dates: Option<DateOrder>,
     /// What stands before the decimals of numbers in CSV. The file's numbers tell, unless `point` is told; `comma` is for numbers that do not, such as `1.234`. Parquet has none.
@@ -133,6 +135,7 @@ impl Default for ReadOptions {
             align: Align::default(),
             hours: None,
             every: None,
+            hold: None,
             dates: None,
             decimal: None,
             past: Vec::new(),
@@ -189,6 +192,10 @@ impl ReadOptions {
         }
         if (self.format, self.align) == (Format::Wide, Align::End) {
             return Err(DataError::Option { key: "align", expected: "`stamp` with a wide file", found: "`end`".into() });
+        }
+        if let Some(hold) = self.hold.filter(|hold| self.every.is_none_or(|every| !every.is_like(*hold))) {
+            let expected = "none without `every`, or a time as that is, or a number as that is";
+            return Err(DataError::Option { key: "hold", expected, found: format!("`{hold}`") });
         }
         if self.outlier_factor.is_nan() || self.outlier_factor <= 0.0 {
             let found = self.outlier_factor.to_string();

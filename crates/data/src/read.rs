@@ -15,6 +15,7 @@ use crate::{
     audit::Ledger,
     compact, dates,
     grid::{self, Grid},
+    hold::Holding,
     hours::{self, Hours, Open},
     local,
     number::NUMBER_OR_MISSING,
@@ -24,7 +25,7 @@ use crate::{
     statics,
     table::{self, Field, Header, Table},
     top::Top,
-    track::{Track, bounded, check_stamps, groups, regularise},
+    track::{Track, bounded, changing, check_stamps, groups, regularise},
     values,
 };
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
@@ -82,6 +83,8 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         }
         error => error,
     })?;
+    let mut held = if bytes > budget / 2 { 0 } else { bytes };
+    let mut room_of_steps;
     let mut tracks = series.tracks(&mut room, &roles);
     let order = dates::order(path, &table, roles.time, options.dates)?;
     let (style, resolution) = samples(path, &table, &roles, &series, &mut tracks, options, order, &mut ledger)?;
@@ -94,12 +97,26 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
     }
     let style = settle(&mut tracks, style, resolution, options);
     let (style, resolution) = match options.every {
-        Some(every) => average(path, &mut tracks, every, (style, resolution), options, &mut ledger)?,
+        Some(every) => {
+            let size = ticks(path, every, (style, resolution))?;
+            match options.hold {
+                Some(hold) => {
+                    let holding = Holding::of(size, hold, resolution, &tracks, options);
+                    room_of_steps = holding.room(path, &tracks, budget / 2 - held)?;
+                    held += if room_of_steps.is_mapped() { 0 } else { 8 * room_of_steps.len() as u64 };
+                    tracks = holding.fill(&tracks, &mut room_of_steps, &mut ledger);
+                }
+                None => tracks.iter_mut().for_each(|track| track.average(size, &options.missing, &mut ledger)),
+            }
+            coarsen(&mut tracks, size, (style, resolution))
+        }
         None => (style, resolution),
     };
     let civil = style.form != Form::Integer;
     let open = open(path, table.header(), &roles, &mut tracks, (style, resolution), options, &mut ledger)?;
     let grids = regularise(path, &mut tracks, options, civil, resolution, open, &mut ledger)?;
+    let changes = grids.first().filter(|_| options.every.is_none());
+    let changes = changes.and_then(|grid| changing(&tracks, grid.step, resolution));
     let wide: Vec<String> = match roles.ids.is_empty() {
         true => roles.targets.iter().map(|&at| table.header().names[at].clone()).collect(),
         false => Vec::new(),
@@ -108,7 +125,6 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         let names: Vec<String> = track.name.iter().chain(&wide).chain(&options.past).cloned().collect();
         track.clean(&names, options, &mut ledger);
     }
-    let held = if bytes > budget / 2 { 0 } else { bytes };
     let (names, ids) = if roles.ids.is_empty() { (wide.clone(), wide) } else { (series.names, series.ids) };
     let mut signal = assemble(path, &tracks, &grids, names, (style, resolution), options, budget - held, &mut ledger)?;
     if let Some(path) = &options.statics {
@@ -128,6 +144,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Signal, Audit), DataE
         hours,
         dates: order,
         decimal: table.decimal()?,
+        changes,
         findings: ledger.close(),
     };
     tracing::info!(path = %path.display(), rows = audit.rows, series = audit.series, step = audit.step, "signal read");
@@ -339,31 +356,26 @@ fn settle(tracks: &mut [Track<'_>], style: Style, resolution: u8, options: &Read
     Style { form, ..style }
 }
 
-/// One row a step and series, and how stamps are written then. Tracks are sorted.
+/// Ticks of a step.
 ///
 /// # Errors
 /// A step of time where stamps are numbers, one of numbers where they are times, or one that is no whole number of ticks.
-fn average(
-    path: &Path,
-    tracks: &mut [Track<'_>],
-    every: Every,
-    (style, resolution): (Style, u8),
-    options: &ReadOptions,
-    ledger: &mut Ledger,
-) -> Result<(Style, u8), DataError> {
-    let size = every.ticks(resolution).filter(|_| every.is_of(style.form.clock())).ok_or_else(|| {
+fn ticks(path: &Path, every: Every, (style, resolution): (Style, u8)) -> Result<i64, DataError> {
+    every.ticks(resolution).filter(|_| every.is_of(style.form.clock())).ok_or_else(|| {
         let kind = if style.form == Form::Integer { "numbers" } else { "times" };
         let expected = format!("`every` as a step of stamps that are {kind}, no finer than they are written");
         table::fault(path, expected, format!("`{every}`"))
-    })?;
-    tracks.iter_mut().for_each(|track| track.average(size, &options.missing, ledger));
-    // Whole steps have no fractions.
+    })
+}
+
+/// How the stamps of steps of so many ticks are written: whole ones have no fractions.
+fn coarsen(tracks: &mut [Track<'_>], size: i64, (style, resolution): (Style, u8)) -> (Style, u8) {
     let parts = 10i64.pow(resolution.into());
     if resolution == 0 || size % parts != 0 {
-        return Ok((style, resolution));
+        return (style, resolution);
     }
     tracks.iter_mut().for_each(|track| track.coarsen(parts));
-    Ok((Style { digits: 0, trimmed: false, ..style }, 0))
+    (Style { digits: 0, trimmed: false, ..style }, 0)
 }
 
 /// Whether the dates of each series go one way. With the year last those that do not may have day and month exchanged.

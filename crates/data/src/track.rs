@@ -1,12 +1,13 @@
 //! The rows of one clock: all of a wide file, or one series of a long one.
 
 use crate::{
-    Align, DataError, Every, FindingKind, Outliers, ReadOptions,
+    Align, DataError, Every, FindingKind, Outliers, ReadOptions, Steps,
     audit::Ledger,
-    grid::{self, Fit, Grid},
+    grid::{self, Fit, Grid, Step, Unit},
+    hold,
     hours::Open,
     outliers,
-    stamps::{LARGEST, Style},
+    stamps::{DAY, LARGEST, Style},
     table,
 };
 use std::{collections::BTreeMap, path::Path};
@@ -346,8 +347,8 @@ pub(crate) fn regularise(
         };
         let line = tracks.iter().zip(grids).filter_map(off).min().unwrap_or(0);
         let found = format!("{count} of {all} off the grid of {words}, the first on line {line}");
-        let every = options.every.map_or_else(|| fitting(tracks, civil, resolution), |_| None);
-        return Err(DataError::Irregular { path: path.into(), expected: "stamps with a regular step".into(), found, every });
+        let steps = options.every.map_or_else(|| fitting(tracks, civil, resolution), |_| None);
+        return Err(DataError::Irregular { path: path.into(), expected: "stamps with a regular step".into(), found, steps });
     }
     for (sequence, track) in tracks.iter_mut().enumerate() {
         track.place(&fit, sequence, ledger);
@@ -364,7 +365,7 @@ pub(crate) fn regularise(
                 let rows = track.rows;
                 track.ticks[..rows].iter_mut().for_each(|ticks| *ticks = grid.ticks(*ticks).unwrap_or(*ticks));
             }
-            Err(DataError::Irregular { path, expected, found, every: fitting(tracks, civil, resolution) })
+            Err(DataError::Irregular { path, expected, found, steps: fitting(tracks, civil, resolution) })
         }
         bounded => bounded,
     }?;
@@ -374,11 +375,14 @@ pub(crate) fn regularise(
 /// Share of the steps of all series that have rows, where rows may be averaged over them, and steps that there are then.
 const FULL: f64 = 0.75;
 const FEWEST_STEPS: i64 = 100;
+/// Steps that a value lasts.
+const LASTING: i64 = 100;
 /// Seconds since 1970 are more, from 1973 on.
 const SINCE_1970: u64 = 100_000_000;
 
-/// The shortest round step that most of have rows, of twice what lies between rows and more.
-fn fitting(tracks: &[Track<'_>], civil: bool, resolution: u8) -> Option<Every> {
+/// The shortest round step that most of have rows, of twice what lies between rows and more; where series tell of their changes alone, of what lies between rows in the
+/// mean, and values last.
+fn fitting(tracks: &[Track<'_>], civil: bool, resolution: u8) -> Option<Steps> {
     let ticks = || tracks.iter().map(|track| &track.ticks[..track.rows]);
     let mut apart: Vec<i64> =
         ticks().flat_map(|ticks| ticks.windows(2)).map(|pair| pair[1] - pair[0]).filter(|apart| *apart > 0).collect();
@@ -399,8 +403,34 @@ fn fitting(tracks: &[Track<'_>], civil: bool, resolution: u8) -> Option<Every> {
     let parts = [9, 6, 3, 0].into_iter().filter_map(|digits| second.checked_mul(10i64.pow(digits)));
     let since_1970 = |parts: &i64| u128::from(SINCE_1970) * u128::from(parts.unsigned_abs()) <= u128::from(largest);
     let second = if civil { Some(second) } else { parts.clone().find(since_1970) };
-    let size = grid::round_sizes(second).filter(|size| *size >= 2 * median).find(is_full)?;
-    Every::of_ticks(size, resolution, civil)
+    let every = |size| Every::of_ticks(size, resolution, civil);
+    if !hold::tell_changes(tracks, false) {
+        let size = grid::round_sizes(second).filter(|size| *size >= 2 * median).find(is_full)?;
+        return Some(Steps { every: every(size)?, hold: None });
+    }
+    let spans = ticks().filter_map(|ticks| Some(i128::from(*ticks.last()?) - i128::from(*ticks.first()?)));
+    let (span, rows) = (spans.sum::<i128>(), apart.len() as i128);
+    let size = grid::round_sizes(second).find(|size| i128::from(*size) * rows >= span)?;
+    let hold = lasting(size, second, &every);
+    (span >= i128::from(FEWEST_STEPS) * i128::from(size)).then_some(Steps { every: every(size)?, hold })
+}
+
+/// How long values last: a day, or a hundred steps if that is longer or nobody knows what a day is.
+fn lasting(size: i64, second: Option<i64>, every: &impl Fn(i64) -> Option<Every>) -> Option<Every> {
+    second.and_then(|second| every(second.checked_mul(DAY)?)).max(every(size.checked_mul(LASTING)?))
+}
+
+/// By what values on a grid may last, where they are told when they change.
+pub(crate) fn changing(tracks: &[Track<'_>], step: Step, resolution: u8) -> Option<Steps> {
+    let civil = match step.unit {
+        Unit::Second => true,
+        Unit::Count => false,
+        Unit::Month | Unit::Open(_) => return None,
+    };
+    let every = |size| Every::of_ticks(size, resolution, civil);
+    let second = civil.then(|| 10i64.pow(resolution.into()));
+    let hold = lasting(step.size, second, &every);
+    (step.parts == 1 && hold::tell_changes(tracks, true)).then_some(Steps { every: every(step.size)?, hold })
 }
 
 /// Whether so few rows may be so many with the gaps filled.
@@ -410,5 +440,5 @@ pub(crate) fn bounded(path: &Path, step: &str, rows: i64, inserted: i64) -> Resu
     }
     let found = format!("{rows} rows and {inserted} missing between them");
     let expected = format!("rows on at least a third of the grid of {step}");
-    Err(DataError::Irregular { path: path.into(), expected, found, every: None })
+    Err(DataError::Irregular { path: path.into(), expected, found, steps: None })
 }

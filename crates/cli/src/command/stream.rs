@@ -9,8 +9,8 @@ use crate::{
     table::{count, limits},
 };
 use foretoken_data::{
-    Align, CalendarFeature, Clock, DataError, DateOrder, Format, Gather, Gathered, LONGEST_GAP, LineParser, LongLines, Outliers,
-    PARQUET, Parsed, ReadOptions, difference, is_stamp, known_columns, read_known,
+    Align, CalendarFeature, Clock, DataError, DateOrder, Format, Gather, Gathered, LONGEST_GAP, Lasting, LineParser, LongLines,
+    Outliers, PARQUET, Parsed, ReadOptions, difference, is_stamp, known_columns, read_known,
 };
 use foretoken_model::{
     Beside, Bounds, Forecast, Forecaster, Glitches, ModelError, Predictor, Snapshot, file::write_atomically, glitches::Beyond,
@@ -97,6 +97,9 @@ struct Place {
     /// What lay beyond limits until now; none where a snapshot does not say, or glitches are kept.
     #[serde(default)]
     beyond: Vec<Beyond>,
+    /// The last row's stamp and what lasts after it, where values last.
+    #[serde(default)]
+    lasting: Option<(String, Vec<Option<Lasting>>)>,
 }
 
 /// Steps between known rows of which the shortest is one.
@@ -469,21 +472,28 @@ fn follow(
     options: &ReadOptions,
 ) -> Result<(), CliError> {
     let lock = || live.lock().unwrap_or_else(PoisonError::into_inner);
-    let (forecaster, forecast, stamped) = {
+    let (forecaster, forecast, stamped, lasting) = {
         let Live { predictor, place, .. } = &*lock();
-        (predictor.forecaster().clone(), predictor.forecast_buffer(), place.stamped)
+        (predictor.forecaster().clone(), predictor.forecast_buffer(), place.stamped, place.lasting.clone())
     };
+    let resume = |rows: &mut Gather| lasting.iter().for_each(|(stamp, lasting)| rows.resume(stamp, lasting));
     let mut names = super::forecast::names(&forecaster);
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let mut parser = parser.settled(stamped).meaning(&options.missing).decimals(options.decimal);
     let mut rows: Option<LongLines> = None;
     let mut averaged = options.every.map(|_| Gather::of(options, &names, step, arguments.missing));
+    averaged.iter_mut().for_each(resume);
     let (dates, most) = (options.dates, LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1));
     let mut forecasts = Forecasts { arguments, names, dates, forecast, steps, step, text: String::new(), gaps: 0, glitches: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
-    let mut forecast = |number: u64, stamp: Option<&str>, values: &[f64]| {
-        let taken = forecasts.take(&mut lock(), number, stamp, values);
+    let mut forecast = |number: u64, stamp: Option<&str>, values: &[f64], lasting: Vec<Option<Lasting>>| {
+        let mut live = lock();
+        let taken = forecasts.take(&mut live, number, stamp, values);
+        if let Some(stamp) = stamp.filter(|_| options.hold.is_some()) {
+            live.place.lasting = Some((stamp.into(), lasting));
+        }
+        drop(live);
         // Nobody waits for a slow reader but the next line.
         match taken {
             Ok(()) => {
@@ -512,6 +522,7 @@ fn follow(
         };
         if number == 1 {
             rows = long_lines(line, arguments, options, &forecaster, step)?;
+            rows.iter_mut().map(LongLines::rows).for_each(resume);
         } else if let Some(rows) = &mut rows {
             match rows.push(line, number) {
                 Ok(None) => {}
@@ -533,7 +544,7 @@ fn follow(
                     rows.add(number, stamp.unwrap_or_default(), &told, "").unwrap_or_else(|error| remark!("{error}"));
                     written(rows, &mut forecast)?;
                 } else {
-                    forecast(number, stamp, values)?;
+                    forecast(number, stamp, values, Vec::new())?;
                 }
                 lock().place.stamped = parser.stamped();
             }
@@ -582,11 +593,11 @@ fn long_lines(
 /// Forecasts after every row that is whole; of others it is told what they lack.
 fn written(
     rows: &mut Gather,
-    forecast: &mut impl FnMut(u64, Option<&str>, &[f64]) -> Result<(), CliError>,
+    forecast: &mut impl FnMut(u64, Option<&str>, &[f64], Vec<Option<Lasting>>) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     for row in rows {
         match row {
-            Ok(Gathered { line, stamp, values }) => forecast(line, Some(&stamp), &values)?,
+            Ok(Gathered { line, stamp, values, lasting }) => forecast(line, Some(&stamp), &values, lasting)?,
             Err(error) => remark!("{error}"),
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     ui::About,
 };
 use cpu_time::ProcessTime;
-use foretoken_data::{Audit, DataError, Numbers};
+use foretoken_data::{Audit, DataError, Numbers, Steps};
 use foretoken_eval::{Baseline, Scores, SeasonalNaive};
 use foretoken_model::{
     Blueprint, Forecaster, Registry,
@@ -160,6 +160,11 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     (read.dates, read.decimal) = (read.dates.or(data.audit.dates), read.decimal.or(data.audit.decimal));
     if data.audit.hours.closes() {
         _ = say!("rows are of {} alone: all other time is passed over", data.audit.hours);
+    }
+    if let Some(Steps { every, hold: Some(hold) }) = data.audit.changes {
+        remark!(
+            "values are told when they change: with every = \"{every}\" and hold = \"{hold}\" in data.read each lasts until the next"
+        );
     }
     _ = table::show_bounds(&data.columns);
     let ridges = judge.ridges(run.model.linear.as_ref())?;

@@ -4,6 +4,7 @@
 mod common;
 
 mod backtest;
+mod changes;
 mod forecast;
 mod inspect;
 mod instructions;

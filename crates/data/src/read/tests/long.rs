@@ -1,6 +1,7 @@
 //! Series of a long file, and samples on no grid.
 
 use super::*;
+use crate::{Gather, Gathered, Steps};
 
 #[test]
 fn long_series_share_their_stamps() {
@@ -125,7 +126,7 @@ fn what_is_on_no_grid_is_told_with_a_step_that_has_most_rows() {
         let mut at = 0;
         let row = |row: u64| {
             at += 60 + row * 7919 % 361;
-            format!("{},{}\n", stamp(at), row % 13)
+            format!("{},{}\n", stamp(at), row * row % 13)
         };
         format!("t,a\n{}", (0..600).map(row).collect::<String>())
     };
@@ -140,12 +141,140 @@ fn what_is_on_no_grid_is_told_with_a_step_that_has_most_rows() {
         let error = read_bytes(text.as_bytes(), "").expect_err("no grid");
         let told = format!("; with `every = \"{every}\"` in `data.read` rows are means of what each of these steps has");
         assert!(error.to_string().ends_with(&told), "{error}");
-        assert!(matches!(error, DataError::Irregular { every: Some(found), .. } if found.to_string() == every));
+        assert!(
+            matches!(error, DataError::Irregular { steps: Some(Steps { every: found, hold: None }), .. } if found.to_string() == every)
+        );
         let (_, audit) = read_bytes(text.as_bytes(), &format!("every = \"{every}\"")).expect("reads");
         assert!(audit.step == step && audit.total(FindingKind::Averaged) > 200, "{audit:?}");
     }
     // Most steps of a few far from one another have none.
     let few = (0..40u64).map(|row| format!("{},1\n", row * row * row)).collect::<String>();
     let error = read_bytes(format!("t,a\n{few}").as_bytes(), "").expect_err("no grid");
-    assert!(matches!(error, DataError::Irregular { every: None, .. }), "{error}");
+    assert!(matches!(error, DataError::Irregular { steps: None, .. }), "{error}");
+}
+
+#[test]
+fn values_last_until_the_next() {
+    let text = "time,a\n2024-01-01 00:01,1\n2024-01-01 00:04,3\n2024-01-01 00:31,4\n2024-01-01 02:00,5\n";
+    // A minute and a half of four, of one and of three; then three lasts for half an hour.
+    check(
+        text,
+        "every = \"10 min\"\nhold = \"30 min\"",
+        "2024-01-01 00:00 2.333333333333333; 2024-01-01 00:10 3; 2024-01-01 00:20 3; 2024-01-01 00:30 3.9; \
+         2024-01-01 00:40 4; 2024-01-01 00:50 4; 2024-01-01 01:00 4; 2024-01-01 01:10 -; 2024-01-01 01:20 -; 2024-01-01 01:30 -; \
+         2024-01-01 01:40 -; 2024-01-01 01:50 -; 2024-01-01 02:00 5",
+        "Averaged 1 :3; Held 5 :3; Gap 1 :5; Inserted 5 :5",
+    );
+    // A missing value tells nothing, of several in a row either; series of a long file last to the end of all.
+    let text = "t,a,b\n0,1,5\n1,,6\n2,2,-9\n5,,\n7,3,\n";
+    check(text, "every = 2\nhold = 100\nmissing = [-9]", "0 1,5.5; 2 2,6; 4 2,6; 6 2.5,6", "Averaged 1 :3");
+    let text = "unique_id,ds,y\na,0,1\nb,1,6\na,2,2\na,7,3\n";
+    check(text, "format = \"long\"\nevery = 2\nhold = 4", "0 1,6; 2 2,6; 4 2,6; 6 3,-", "Held a 1 :4; Held b 2 :3");
+    check(text, "format = \"long\"\nalign = \"end\"\nevery = 2\nhold = 4", "0 1,-; 1 2,-; 2 2,-; 3 3,6", "Held a 1 :4");
+    // What is known ahead lasts, too, and the last sample not beside it.
+    let text = "t,a,k\n0,1,5\n3,2,6\n7,,8\n8,,9\n";
+    check(text, "every = 2\nhold = 100\nfuture = [\"k\"]", "0 1,5; 2 1.5,5.5; 4 -,6; 6 -,7; 8 -,9", "Held 1 :3");
+    for (text, options, expected) in [
+        (
+            "t,a\n0,1\n9,2\n",
+            "hold = 5",
+            "hold: expected none without `every`, or a time as that is, or a number as that is, found `5`",
+        ),
+        ("t,a\n0,1\n9,2\n", "every = 1\nhold = \"1 d\"", "hold: expected none without `every`, or a time as that is"),
+        (
+            "t,a\n0,1\n9000,2\n",
+            "every = 1\nhold = 1e6",
+            "expected at most 1000 steps (`every`) a row in the mean, into which its values last (`hold`), found 9001 steps of 2 rows",
+        ),
+    ] {
+        let error = read_bytes(text.as_bytes(), options).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn values_that_are_told_when_they_change_are_found() {
+    let random = |row: u64| (row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / (1u64 << 24) as f64;
+    // A walk by the minute, rounded, and its changes alone, at their minute or some seconds later.
+    let rows = |is_late: bool, all: bool| {
+        let (mut value, mut last, mut rows) = (0.0, f64::NAN, String::from("time,a\n"));
+        for minute in 0..3000u64 {
+            value += random(minute) - 0.5;
+            let shown = f64::round(1.5 * value) / 10.0;
+            if all || shown != last {
+                let seconds = if is_late { (59.0 * random(minute + 7777)) as u64 } else { 0 };
+                rows +=
+                    &format!("2024-01-0{} {:02}:{:02}:{seconds:02},{shown}\n", 1 + minute / 1440, minute / 60 % 24, minute % 60);
+            }
+            last = shown;
+        }
+        rows
+    };
+    let (_, audit) = read_bytes(rows(false, true).as_bytes(), "").expect("reads");
+    assert_eq!(audit.changes, None);
+    let (_, audit) = read_bytes(rows(false, false).as_bytes(), "").expect("reads");
+    let steps = audit.changes.expect("changes");
+    assert_eq!((steps.every.to_string().as_str(), steps.hold.map(|hold| hold.to_string())), ("1 min", Some("1 d".into())));
+    let (signal, audit) = read_bytes(rows(false, false).as_bytes(), "every = \"1 min\"\nhold = \"1 d\"").expect("reads");
+    let (all, _) = read_bytes(rows(false, true).as_bytes(), "").expect("reads");
+    assert!(audit.changes.is_none() && audit.total(FindingKind::Held) > 500, "{audit:?}");
+    assert_eq!(signal.columns[0][..], all.columns[0][..signal.len()]);
+    let error = read_bytes(rows(true, false).as_bytes(), "").expect_err("no grid");
+    assert!(
+        error.to_string().ends_with(
+            "; with `every = \"5 min\"` and `hold = \"1 d\"` in `data.read` rows are means of what lasts in each of these steps"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_stream_has_the_rows_of_its_file_where_values_last() {
+    let options = "every = \"1 min\"\nhold = \"5 min\"\nmissing = [-9]";
+    let (mut at, mut lines) = (0u64, Vec::new());
+    for row in 0..400u64 {
+        at += 1 + row * row % 97 + if row % 50 == 0 { 900 } else { 0 };
+        let stamp = format!("2024-01-01 {:02}:{:02}:{:02}", at / 3600, at / 60 % 60, at % 60);
+        let value = |row: u64| match row % 7 {
+            3 => f64::NAN,
+            4 => -9.0,
+            _ => (row * 37 % 11) as f64 / 3.0,
+        };
+        lines.push((stamp, value(row), value(row * 13 + 1)));
+    }
+    let field = |value: f64| if value.is_nan() { String::new() } else { value.to_string() };
+    let text: String = lines.iter().map(|(stamp, a, b)| format!("{stamp},{},{}\n", field(*a), field(*b))).collect();
+    let (signal, audit) = read_bytes(format!("time,a,b\n{text}").as_bytes(), options).expect("reads");
+    assert!(audit.total(FindingKind::Held) > 50 && audit.total(FindingKind::Inserted) > 20, "{audit:?}");
+    let options: ReadOptions = toml::from_str(options).expect("options");
+    let names = ["a".to_string(), "b".into()];
+    let told = |value: f64| if value == -9.0 { f64::NAN } else { value };
+    let stream = |rows: &mut Gather, lines: &[(String, f64, f64)]| {
+        let (mut streamed, mut ends): (Vec<Gathered>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
+        for (at, (stamp, a, b)) in lines.iter().enumerate() {
+            rows.add(at as u64, stamp, &[(0, told(*a)), (1, told(*b))], "").expect(stamp);
+            let before = streamed.len();
+            streamed.extend(rows.by_ref().map(|row| row.expect("whole")));
+            ends.extend((streamed.len() > before).then_some((at, streamed.len())));
+        }
+        rows.end();
+        streamed.extend(rows.by_ref().map(|row| row.expect("whole")));
+        (streamed, ends)
+    };
+    let (streamed, ends) = stream(&mut Gather::of(&options, &names, None, true), &lines);
+    // It may end behind any row, and go on with the line that has ended it.
+    for &(at, count) in ends.iter().step_by(9) {
+        let mut resumed = Gather::of(&options, &names, None, true);
+        resumed.resume(&streamed[count - 1].stamp, &streamed[count - 1].lasting);
+        let (rest, _) = stream(&mut resumed, &lines[at..]);
+        let shown = |rows: &[Gathered]| {
+            format!("{:?}", rows.iter().map(|row| (&row.stamp, &row.values, &row.lasting)).collect::<Vec<_>>())
+        };
+        assert_eq!(shown(&rest), shown(&streamed[count..]));
+    }
+    let rows = (0..signal.len()).map(|row| (signal.stamps.at(row).to_string(), signal.columns[0][row], signal.columns[1][row]));
+    let all: Vec<(String, u64, u64)> =
+        rows.filter(|(_, a, b)| !a.is_nan() || !b.is_nan()).map(|(stamp, a, b)| (stamp, a.to_bits(), b.to_bits())).collect();
+    let found = streamed.iter().map(|row| (row.stamp.clone(), row.values[0].to_bits(), row.values[1].to_bits()));
+    assert_eq!(found.collect::<Vec<_>>(), all);
 }
