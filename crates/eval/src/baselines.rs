@@ -1,6 +1,7 @@
 //! The seasonal naive forecast: the same as one season ago.
 
-use crate::{backtest::Baseline, missing::SEASONS};
+use crate::backtest::Baseline;
+use foretoken_kernels::missing::SEASONS;
 use std::ops::Range;
 
 /// Repeats the last season. A missing value is the newest present one at its place in the eight last seasons, else the newest of them all,

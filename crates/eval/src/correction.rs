@@ -200,8 +200,8 @@ impl Samples {
     }
 
     /// A column as maps of its own samples see it, from the first of the rows on.
-    fn own(&self, column: &[f64], end: usize) -> Vec<f64> {
-        Filled::of(column, self.start..end, self.season).into_values()
+    fn own(&self, column: &[f64], end: usize) -> Filled {
+        Filled::of(column, self.start..end, self.season)
     }
 
     /// A column as those of all columns see it, but for what is cut.
@@ -220,11 +220,14 @@ impl Samples {
     }
 
     /// Inputs of some windows, so many each, `[window][input]`; `own` is the column for maps of its own samples.
-    fn look(&self, seen: Seen, own: &[f64], origins: &[usize], inputs: usize) -> Vec<f64> {
+    fn look(&self, seen: Seen, own: Option<&Filled>, origins: &[usize], inputs: usize) -> Vec<f64> {
         let mut x = vec![0.0; origins.len() * inputs];
         for (x, &origin) in x.chunks_exact_mut(inputs.max(1)).zip(origins) {
             match seen {
-                Seen::Own => _ = look(&own[..origin - self.start], x),
+                Seen::Own => {
+                    let rows = origin.saturating_sub(inputs).max(self.start)..origin;
+                    _ = look(&own.map(|own| own.seen(rows)).unwrap_or_default(), x);
+                }
                 Seen::All => self.across(origin, x),
             }
         }
@@ -276,15 +279,14 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
             return all;
         }
         let end = self.stretches.iter().flat_map(|stretch| stretch.last()).max().copied().unwrap_or(0);
-        let own =
-            if all[Seen::Own as usize].is_some() { self.samples.own(self.columns[column].as_ref(), end) } else { Vec::new() };
+        let own = all[Seen::Own as usize].is_some().then(|| self.samples.own(self.columns[column].as_ref(), end));
         for (place, stretch) in self.stretches.iter().enumerate() {
             for origins in stretch.chunks(BLOCK) {
                 let (left, complete) = self.left(column, origins);
                 for (seen, sums) in BOTH.into_iter().zip(&mut all) {
                     let Some(sums) = sums.as_mut().map(|sums| &mut sums[place]) else { continue };
                     let inputs = self.samples.inputs(seen);
-                    let mut x = self.samples.look(seen, &own, origins, inputs);
+                    let mut x = self.samples.look(seen, own.as_ref(), origins, inputs);
                     if seen == Seen::Own {
                         let windows = x.chunks_exact_mut(self.samples.looks.own).zip(&complete);
                         windows.filter(|(_, complete)| !**complete).for_each(|(x, _)| x.fill(0.0));
@@ -334,7 +336,7 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
         let of = |stretch: &Stretch| {
             let mut gram = Mat::zeros(inputs, inputs);
             for origins in stretch.chunks(BLOCK) {
-                let x = self.samples.look(Seen::All, &[], origins, inputs);
+                let x = self.samples.look(Seen::All, None, origins, inputs);
                 add_product(&mut gram, rows_of(&x, inputs), rows_of(&x, inputs));
             }
             gram
@@ -608,14 +610,14 @@ impl<C: AsRef<[f64]> + Sync> Baseline for Corrected<'_, C> {
         );
         let end = rows.end;
         let samples = Samples::of(self.columns, rows, self.expert.inputs.season, *looks, maps[Seen::All as usize].is_some());
-        let own = if maps[Seen::Own as usize].is_some() { samples.own(of_own, end) } else { Vec::new() };
+        let own = maps[Seen::Own as usize].is_some().then(|| samples.own(of_own, end));
         let keep_h = keep_ch.get(index * horizon..(index + 1) * horizon).filter(|keep_h| keep_h.iter().any(|keep| *keep < 1.0));
         let level = if keep_h.is_some() { samples.uncut(of_own, end) } else { Vec::new() };
         let origins: Vec<usize> = origins.collect();
         for (seen, map) in BOTH.into_iter().zip(maps) {
             let Some(map) = map else { continue };
             said.par_chunks_mut(BLOCK * horizon).zip(origins.par_chunks(BLOCK)).for_each(|(said, origins)| {
-                let more = said_by(map, &samples.look(seen, &own, origins, map.nrows()));
+                let more = said_by(map, &samples.look(seen, own.as_ref(), origins, map.nrows()));
                 for (row, (said, &origin)) in said.chunks_exact_mut(horizon).zip(origins).enumerate() {
                     if let Some(keep_h) = keep_h.filter(|_| seen == Seen::All) {
                         if is_far(&level[..origin - samples.start], looks.across) {

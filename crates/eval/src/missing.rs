@@ -1,18 +1,18 @@
 //! Missing values (NaN) of a window, filled from what came before them.
 
-use std::ops::Range;
+use foretoken_kernels::missing::{Gap, SEASONS};
+use std::{borrow::Cow, ops::Range};
 
 /// Of so many values one may be missing: a window with fewer present is of no use.
 pub const ONE_MISSING_OF: usize = 3;
 
-/// Seasons back to look for a present value.
-pub(crate) const SEASONS: usize = 8;
-
-/// Rows of a column without gaps: a missing value is the newest present one at its place in the last seasons, else the last present one, even one from
-/// before these rows. NaN before the column's first value.
+/// Rows of a column without gaps: as [`Gap::stand_in`] has it, or, without a season and where the sample before is too long ago, a missing value is the last present one, even
+/// one from before these rows. NaN before the column's first value.
 pub(crate) struct Filled {
     start: usize,
     values: Vec<f64>,
+    /// What stands for a missing value while none has come after it; empty where that is the same.
+    open: Vec<f64>,
     /// Values missing before each row, from the first of these rows on.
     missing: Vec<u32>,
 }
@@ -20,28 +20,51 @@ pub(crate) struct Filled {
 impl Filled {
     /// Fills `rows` of `column`; without a `season`, from the last present value only. Reads nothing after them.
     pub(crate) fn of(column: &[f64], rows: Range<usize>, season: Option<usize>) -> Self {
-        let mut last = column[..rows.start].iter().rev().copied().find(|value| !value.is_nan()).unwrap_or(f64::NAN);
+        let mut before = column[..rows.start].iter().rposition(|value| !value.is_nan());
         let (mut values, mut missing) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len() + 1));
-        let mut count = 0;
+        let (mut open, mut count, mut after) = (Vec::new(), 0, None);
         missing.push(count);
         for row in rows.clone() {
-            let gap = column[row].is_nan();
-            if !gap {
-                last = column[row];
+            if column[row].is_nan() {
+                if after.is_none_or(|after| after < row) {
+                    after = (row + 1..rows.end).find(|&row| !column[row].is_nan());
+                }
+                let last = before.map_or(f64::NAN, |before| column[before]);
+                let near = before.zip(season).filter(|(before, season)| row - before <= SEASONS * season);
+                let fill =
+                    |after| near.map_or(last, |(before, season)| Gap { before, after }.stand_in(row, season, |row| column[row]));
+                values.push(fill(after));
+                if after.is_some() && near.is_some() {
+                    open.resize(values.len() - 1, f64::NAN);
+                    open.push(fill(None));
+                }
+                count += 1;
+            } else {
+                before = Some(row);
+                values.push(column[row]);
             }
-            let back =
-                |season: usize| (1..=SEASONS).map_while(move |count| row.checked_sub(count * season)).map(|row| column[row]);
-            let before = season.filter(|_| gap).and_then(|season| back(season).find(|value| !value.is_nan()));
-            values.push(before.unwrap_or(if gap { last } else { column[row] }));
-            count += u32::from(gap);
             missing.push(count);
         }
-        Self { start: rows.start, values, missing }
+        Self { start: rows.start, values, open, missing }
     }
 
     /// All of the rows.
     pub(crate) fn into_values(self) -> Vec<f64> {
         self.values
+    }
+
+    /// These rows as they are seen from their end, after which nothing has come.
+    pub(crate) fn seen(&self, rows: Range<usize>) -> Cow<'_, [f64]> {
+        let (from, to) = (rows.start - self.start, rows.end - self.start);
+        let values = &self.values[from..to];
+        let gap = (from..to).rev().take_while(|&row| self.missing[row] < self.missing[row + 1]).last().unwrap_or(to);
+        let open = self.open.get(gap..to.min(self.open.len())).filter(|open| !open.is_empty());
+        open.map_or(Cow::Borrowed(values), |open| {
+            let mut values = values.to_vec();
+            let known = open.iter().zip(&mut values[gap - from..]);
+            known.filter(|(open, _)| !open.is_nan()).for_each(|(open, value)| *value = *open);
+            Cow::Owned(values)
+        })
     }
 
     /// These rows, unless more than a third of them was missing or the column begins after the first of them.
@@ -78,13 +101,28 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_takes_the_season_before_else_the_last_value() {
+    fn without_a_season_a_gap_takes_the_last_value() {
         let column = [NAN, 1.0, 2.0, NAN, NAN, NAN, 7.0];
         same(&Filled::of(&column, 0..7, None).values, &[NAN, 1.0, 2.0, 2.0, 2.0, 2.0, 7.0]);
-        same(&Filled::of(&column, 0..7, Some(2)).values, &[NAN, 1.0, 2.0, 1.0, 2.0, 1.0, 7.0]);
-        // The last value may lie before the rows; none lies before the first.
+        // It may lie before the rows; none lies before the first.
         same(&Filled::of(&column, 4..6, None).values, &[2.0, 2.0]);
         same(&Filled::of(&column, 0..1, None).values, &[NAN]);
+        same(&Filled::of(&column, 0..7, None).seen(3..5), &[2.0, 2.0]);
+    }
+
+    #[test]
+    fn rows_are_seen_as_if_nothing_came_after_them() {
+        let there = |row: usize| row > 2 && row % 4 != 1 && !(50..58).contains(&row) && !(90..140).contains(&row);
+        let column: Vec<f64> = (0..200).map(|row| if there(row) { ((row * row) % 17) as f64 } else { NAN }).collect();
+        let all = Filled::of(&column, 10..200, Some(5));
+        for end in 20..200 {
+            let until = Filled::of(&column[..end], 10..end, Some(5));
+            same(&all.seen(14..end), &until.values[4..]);
+            same(&until.seen(14..end), &until.values[4..]);
+        }
+        // A gap that has closed is no longer what it was; one of more than eight seasons is the last value.
+        assert_ne!(all.values[43], all.seen(10..54)[43]);
+        same(&all.values[121..129], &[column[88]; 8]);
     }
 
     #[test]

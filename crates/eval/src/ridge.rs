@@ -202,11 +202,13 @@ impl Windows {
             ..Self::default()
         };
         for &origin in origins {
-            let (past, future) = (filled.window(origin - span..origin), filled.window(origin..origin + horizon));
+            let rows = origin - span..origin;
+            let past = filled.window(rows.clone()).map(|_| filled.seen(rows));
+            let future = filled.window(origin..origin + horizon);
             windows.complete.push(past.is_some() && future.is_some());
             if let (Some(past), Some(future)) = (past, future) {
                 let level = levels.as_mut().map_or(0.0, |levels| levels.before(origin));
-                let mean = inputs.push(past, level, scale, &mut windows.x);
+                let mean = inputs.push(&past, level, scale, &mut windows.x);
                 windows.y.extend(future.iter().map(|value| value - mean));
                 windows.means.push(mean);
             }

@@ -34,6 +34,7 @@ pub mod experts;
 mod hold;
 pub mod linear;
 pub mod math;
+pub mod missing;
 pub mod norm;
 pub mod numbers;
 pub mod plain;

@@ -8,15 +8,18 @@
 //! With maps of the columns' own, fitted or structural, each adds `[z' − mean(z')]·D`, z' the last samples that they look back. With corrections some columns
 //! have a map more, `x·D`: of their own last samples, or of those of all columns, `x = [z_1 − mean(z_1), …, z_C − mean(z_C)]`. With an autoregression these are followed by
 //! the means and a 1, and of all else a part is kept, `keep·ŷ`.
-//! A missing sample is the newest that is there at its place in the last seasons, where maps or profile have one, else the sample before it.
+//! What stands for a missing sample is what the seasons and the samples around it tell ([`Gap`](foretoken_kernels::missing::Gap)), where maps or profile have a season, else the sample before it.
 //! In units of the columns' training deviation. Its weights are fitted elsewhere, in closed form; before `lookback` samples it has no say.
 
 use crate::{
     ModelError,
-    scaler::{ColumnHistory, LARGEST_SHOWN, SEASONS},
+    scaler::{ColumnHistory, LARGEST_SHOWN},
     weights::positive,
 };
-use foretoken_kernels::linear::{Panels, linear};
+use foretoken_kernels::{
+    linear::{Panels, linear},
+    missing::SEASONS,
+};
 use serde::{Deserialize, Serialize};
 
 /// Options of the linear expert.

@@ -8,10 +8,11 @@
 //! Everything is `f64` and updated by differences, never as a mean of squares less a squared mean. The window form is summed afresh from its ring every
 //! `window` samples, so rounding does not gather over years. A forecast is de-normalised with the statistics at its origin.
 //!
-//! A missing sample counts as time, not as a value: it is in no statistic, and whoever looks back sees the sample before it in its place, or asks for one
-//! of the seasons before.
+//! A missing sample counts as time, not as a value: it is in no statistic, and whoever looks back sees the sample before it in its place, or asks for what
+//! seasons and the samples around it tell.
 
 use crate::{ModelError, jumps::Lift, weights::positive};
+use foretoken_kernels::missing::{Gap, SEASONS};
 use serde::{Deserialize, Serialize};
 
 /// Which samples the statistics are of.
@@ -52,8 +53,6 @@ const SMALLEST_FLOOR: f64 = 1e-6;
 
 /// How far one column's outlier may reach into the others, in deviations.
 pub const LARGEST_SHOWN: f32 = 8.0;
-/// Seasons back that a sample is looked for in the place of a missing one.
-pub const SEASONS: usize = 8;
 
 impl ScalerConfig {
     /// Checks the options.
@@ -189,17 +188,25 @@ impl ColumnHistory {
         }
     }
 
-    /// The same as [`newest`](Self::newest), but a missing sample is the newest that is there at its place in the last [`SEASONS`], as far as the ring
-    /// goes, else the sample before it.
+    /// The same as [`newest`](Self::newest), but something stands for the missing samples ([`Gap::stand_in`]); where the one before is more than [`SEASONS`] ago it is that.
     pub fn filled(&self, len: usize, season: usize) -> impl Iterator<Item = f64> {
         assert!(len <= self.ring.len() && len as u64 <= self.seen, "a history of {} cannot give {len}", self.ring.len());
         let oldest = self.seen - (self.ring.len() as u64).min(self.seen);
-        let at = move |time: u64| {
-            let seasons = (0..=SEASONS as u64).map_while(move |count| time.checked_sub(count * season as u64));
-            let there = seasons.take_while(|&time| time >= oldest).find(|&time| !self.missing[self.place(time)]);
-            self.at(there.unwrap_or(time))
-        };
-        (self.seen - len as u64..self.seen).map(at)
+        let is_there = |time: u64| !self.missing[self.place(time)];
+        let sample = move |time: usize| if is_there(time as u64) { self.at(time as u64) } else { f64::NAN };
+        let mut gap: Option<Option<Gap>> = None;
+        (self.seen - len as u64..self.seen).map(move |time| {
+            if is_there(time) {
+                gap = None;
+                return self.at(time);
+            }
+            let gap = *gap.get_or_insert_with(|| {
+                let before = (oldest..time).rev().find(|&time| is_there(time))? as usize;
+                Some(Gap { before, after: (time + 1..self.seen).find(|&time| is_there(time)).map(|after| after as usize) })
+            });
+            let near = gap.filter(|gap| time as usize - gap.before <= SEASONS * season);
+            near.map_or_else(|| self.at(time), |gap| gap.stand_in(time as usize, season, sample))
+        })
     }
 
     fn place(&self, time: u64) -> usize {
@@ -416,20 +423,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_looked_for_in_the_seasons_before() {
+    fn what_stands_for_missing_samples_is_what_all_samples_so_far_tell() {
         let scaler = ScalerConfig { window: 8, ..ScalerConfig::default() };
-        let there = |t: usize| !(t % 5 == 3 || (60..75).contains(&t) || t == 2);
-        let mut history = ColumnHistory::new(40, &scaler);
-        for t in 0..200 {
-            history.push(if there(t) { signal(t) } else { f64::NAN }, &scaler);
-            let (len, oldest) = (24.min(t + 1), (t + 1).saturating_sub(40));
-            assert_eq!(history.misses(len), (t + 1 - len..=t).any(|t| !there(t)), "{t}");
-            let before = |t: usize| (0..=t).rev().find(|&t| there(t)).map_or(f64::NAN, signal);
-            let expected = (t + 1 - len..=t).map(|t| {
-                let seasons = (0..=SEASONS).map_while(|count| t.checked_sub(7 * count)).take_while(|&t| t >= oldest);
-                seasons.into_iter().find(|&t| there(t)).map_or_else(|| before(t), signal)
+        let there = |t: usize| !(t % 5 == 3 || (60..75).contains(&t) || (120..180).contains(&t) || t == 2);
+        let mut history = ColumnHistory::new(24 + 7 * SEASONS, &scaler);
+        for now in 1..260 {
+            history.push(if there(now - 1) { signal(now - 1) } else { f64::NAN }, &scaler);
+            let len = 24.min(now);
+            assert_eq!(history.misses(len), (now - len..now).any(|t| !there(t)), "{now}");
+            let at = |t: usize| if there(t) { signal(t) } else { f64::NAN };
+            let expected = (now - len..now).map(|t| {
+                let before = (0..=t).rev().find(|&t| there(t)).expect("the first is there");
+                match t - before {
+                    0 => signal(t),
+                    since if since > 7 * SEASONS => signal(before),
+                    _ => Gap { before, after: (t..now).find(|&t| there(t)) }.stand_in(t, 7, at),
+                }
             });
-            assert!(history.filled(len, 7).eq(expected), "{t}");
+            assert!(history.filled(len, 7).eq(expected), "{now}");
         }
     }
 

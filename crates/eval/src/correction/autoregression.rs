@@ -266,7 +266,7 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
             {
                 let inputs = samples.inputs(seen);
                 let Some(map) = maps.of(column, inputs, horizon) else { continue };
-                let more = said_by(map, &samples.look(seen, &rows, &origins, inputs));
+                let more = said_by(map, &samples.look(seen, Some(&rows), &origins, inputs));
                 for (row, left) in left.chunks_exact_mut(horizon).enumerate() {
                     left.iter_mut().enumerate().for_each(|(step, left)| *left -= f64::from(more[(row, step)]));
                 }
@@ -276,7 +276,7 @@ impl<C: AsRef<[f64]> + Sync> Fitting<'_, C> {
                     left.fill(f64::NAN);
                 }
             }
-            (rows, left)
+            (rows.into_values(), left)
         };
         let columns = (0..self.columns.len()).into_par_iter().map(of_column).collect();
         Held {

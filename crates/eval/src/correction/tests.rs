@@ -140,8 +140,9 @@ fn errors_from_sums_are_those_of_the_windows() {
             let mut cross = Mat::zeros(sums[0].cross.nrows(), 4);
             fitted_on(held_out).for_each(|stretch| cross += &sums[stretch].cross);
             let origins = &stretches[held_out];
-            let (x, left) =
-                (fitting.samples.look(seen, &columns[2], origins, fitting.samples.inputs(seen)), fitting.left(2, origins).0);
+            let own = fitting.samples.own(&columns[2], 1000);
+            let x = fitting.samples.look(seen, Some(&own), origins, fitting.samples.inputs(seen));
+            let left = fitting.left(2, origins).0;
             for (place, errors) in inputs.errors(sums, held_out).iter().enumerate() {
                 let map = &axes.vectors * axes.map(&axes.along(&cross), STRENGTHS[place]);
                 let said = rows_of(&x, map.nrows()) * &map;
