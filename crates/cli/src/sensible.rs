@@ -10,7 +10,7 @@ use crate::{
     say::remark,
 };
 use foretoken_data::{Format, Names, Outliers, ReadOptions, Signal, Standardiser, Values};
-use foretoken_eval::{Inputs, ONE_MISSING_OF, Ridge, seasons, shows_longer, shows_season, whole_windows};
+use foretoken_eval::{Inputs, ONE_THERE_OF, Ridge, seasons, shows_longer, shows_season, whole_windows};
 use foretoken_model::file::write_atomically;
 use std::{
     ops::Range,
@@ -313,7 +313,7 @@ fn run(data: &Path, options: &ReadOptions, signal: &Signal, step: &str, horizon:
     let path = std::path::absolute(data).map_err(CliError::io(data))?;
     let path = toml::Value::String(path.display().to_string());
     let missing = missing(signal, train);
-    let most = 1.0 / ONE_MISSING_OF as f64;
+    let most = 1.0 - 1.0 / ONE_THERE_OF as f64;
     let whole = |part: Range<usize>| whole_windows(&signal.columns, &part, lookback, horizon);
     let (learned, validated) = (whole(0..train), whole(train..train + held_back));
     // What one outage takes leaves the other windows whole.

@@ -14,7 +14,7 @@ pub enum EvalError {
         found: usize,
     },
     /// Too many missing values.
-    #[error("{what}: expected one that lacks at most a third of its values, found none")]
+    #[error("{what}: expected one with a tenth of its values at least, found none")]
     Missing {
         /// What lacks them.
         what: &'static str,

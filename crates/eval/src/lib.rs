@@ -22,7 +22,7 @@ pub use correction::{Blend, Corrected, Correction, Looks, Maps, Pick, Recursion,
 pub use error::EvalError;
 pub use horizons::HorizonBoards;
 pub use metrics::{ColumnScores, Scores, adjusted_rand_index, naive_scales};
-pub use missing::{ONE_MISSING_OF, whole_windows};
+pub use missing::{ONE_THERE_OF, whole_windows};
 pub use mstl_ets::MstlEts;
 pub use own::Own;
 pub use response::{Responses, response};

@@ -3,8 +3,8 @@
 use foretoken_kernels::missing::{Gap, SEASONS};
 use std::{borrow::Cow, ops::Range};
 
-/// Of so many values one may be missing: a window with fewer present is of no use.
-pub const ONE_MISSING_OF: usize = 3;
+/// Of so many values at least one is there: a window with fewer is of no use.
+pub const ONE_THERE_OF: usize = 10;
 
 /// Rows of a column without gaps: as [`Gap::stand_in`] has it, or, without a season and where the sample before is too long ago, a missing value is the last present one, even
 /// one from before these rows. NaN before the column's first value.
@@ -67,12 +67,12 @@ impl Filled {
         })
     }
 
-    /// These rows, unless more than a third of them was missing or the column begins after the first of them.
+    /// These rows, unless fewer than one in ten of them is there or the column begins after the first of them.
     pub(crate) fn window(&self, rows: Range<usize>) -> Option<&[f64]> {
         let (from, to) = (rows.start - self.start, rows.end - self.start);
         let missing = (self.missing[to] - self.missing[from]) as usize;
         let begun = self.values.get(from).is_none_or(|value| !value.is_nan());
-        (begun && missing * ONE_MISSING_OF <= rows.len()).then(|| &self.values[from..to])
+        (begun && (rows.len() - missing) * ONE_THERE_OF >= rows.len()).then(|| &self.values[from..to])
     }
 }
 
@@ -126,27 +126,26 @@ mod tests {
     }
 
     #[test]
-    fn a_window_may_lack_a_third_and_not_its_beginning() {
-        let mut column = [1.0; 40];
+    fn a_window_has_one_value_in_ten_and_its_beginning() {
+        let mut column = [1.0; 60];
         column[..10].fill(NAN);
-        column[20] = NAN;
-        column[25] = NAN;
-        let filled = Filled::of(&column, 2..40, None);
+        column[20..45].fill(NAN);
+        let filled = Filled::of(&column, 2..60, None);
         assert!(filled.window(9..29).is_none(), "begins before the column");
         assert_eq!(filled.window(10..20), Some(&[1.0; 10][..]));
-        assert_eq!(filled.window(18..21).map(<[f64]>::len), Some(3), "one of three");
-        assert!(filled.window(19..21).is_none() && filled.window(20..26).is_some() && filled.window(20..22).is_none());
-        assert!(filled.window(21..26).is_some() && filled.window(24..26).is_none(), "one of five, one of two");
+        assert_eq!(filled.window(19..29).map(<[f64]>::len), Some(10), "one of ten");
+        assert!(filled.window(19..30).is_none() && filled.window(20..21).is_none() && filled.window(36..46).is_some());
+        assert!(filled.window(18..38).is_some() && filled.window(18..39).is_none(), "two of twenty, two of 21");
     }
 
     #[test]
-    fn windows_are_whole_that_lack_a_third_at_most() {
+    fn windows_are_whole_that_have_one_value_in_ten() {
         let whole = vec![1.0; 40];
-        let every_other = (0..40).map(|row| if row % 2 == 0 && row >= 20 { NAN } else { 1.0 }).collect::<Vec<f64>>();
+        let few = (0..40).map(|row| if row % 11 != 0 && row >= 20 { NAN } else { 1.0 }).collect::<Vec<f64>>();
         let holds = |columns: &[&Vec<f64>], rows: Range<usize>| whole_windows(columns, &rows, 10, 5) > 0.0;
-        assert!(holds(&[&whole], 20..25) && holds(&[&whole], 0..15) && holds(&[&every_other, &whole], 30..40));
-        assert!(!holds(&[&whole], 20..24) && !holds(&[&whole], 0..14) && !holds(&[&every_other], 30..40) && !holds(&[], 0..40));
-        assert!(holds(&[&every_other], 15..40), "the windows of rows 15 to 19");
-        assert_eq!(whole_windows(&[&whole, &every_other], &(24..40), 10, 5), 0.5);
+        assert!(holds(&[&whole], 20..25) && holds(&[&whole], 0..15) && holds(&[&few, &whole], 34..40));
+        assert!(!holds(&[&whole], 20..24) && !holds(&[&whole], 0..14) && !holds(&[&few], 34..40) && !holds(&[], 0..40));
+        assert!(holds(&[&few], 15..20), "the windows of rows 15 to 19");
+        assert_eq!(whole_windows(&[&whole, &few], &(34..40), 10, 5), 0.5);
     }
 }

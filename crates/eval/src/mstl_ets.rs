@@ -14,7 +14,7 @@ use augurs_mstl::MSTLModel;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// MSTL with one season, and AutoETS for the rest. A window that lacks more than a third of its values or begins before its column, and one
+/// MSTL with one season, and AutoETS for the rest. A window with less than a tenth of its values or one that begins before its column, and one
 /// that nothing fits, is not forecast.
 #[derive(Clone, Copy, Debug)]
 pub struct MstlEts {

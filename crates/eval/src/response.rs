@@ -307,7 +307,7 @@ mod tests {
         (0..3_000).step_by(30).for_each(|row| column[row] = f64::NAN);
         let alone: Vec<f64> = noise(9).scan(0.0, |at, noise| (*at = 0.97 * *at + noise, Some(*at)).1).take(3_000).collect();
         let mostly_missing: Vec<f64> =
-            column.iter().enumerate().map(|(row, value)| if row % 7 < 5 { f64::NAN } else { *value }).collect();
+            column.iter().enumerate().map(|(row, value)| if row % 13 < 12 { f64::NAN } else { *value }).collect();
         let columns = [column.clone(), column, alone, mostly_missing];
         let found =
             response(&columns, &[known], 2, &(0..2_000), &(2_000..2_500), 64, (64, 20)).expect("fits").expect("a response");

@@ -4,8 +4,8 @@
 //! ŷ = x·W + b + mean(z)       x = [z − mean(z), p − mean(z)]       W = (G + λI)⁻¹B, G and B the centred Gram matrices of all training windows
 //! ```
 //! `z` are the last `lookback` samples; `p`, if there is a profile, the means of the last cycles at each phase of the season, the next sample's first:
-//! what a longer look-back knows, without its noise. One map for all columns. A missing value is the newest present one at its place in the last
-//! seasons if the inputs have a season, else the last present one before it; windows that lack more than a third of their look-back or of their horizon, or that begin before their column does, are left out, and are not forecast.
+//! what a longer look-back knows, without its noise. One map for all columns. For a missing value stands what
+//! seasons and the values around it tell if the inputs have a season, else the last present one before it; windows with less than a tenth of their look-back or of their horizon, or that begin before their column does, are left out, and are not forecast.
 //!
 //! The horizon is cut into blocks, each with a λ of its own, picked on the validation rows (and on held-out parts of the training rows), and with all the training windows that it fits. G = UΛUᵀ is
 //! decomposed once a block, so every λ costs a product.
