@@ -67,6 +67,8 @@ pub enum FindingKind {
     DayFirst,
     /// Dates with the year last, read with the month first.
     MonthFirst,
+    /// Dates with two digits of the year, and these first.
+    YearFirst,
     /// Numbers with a decimal comma, or points between thousands.
     DecimalComma,
     /// Numbers with signs between their thousands.
@@ -114,6 +116,7 @@ impl FindingKind {
             Self::Blank => ["rows without anything", "left out"],
             Self::DayFirst => ["dates with the year last", "read with the day first"],
             Self::MonthFirst => ["dates with the year last", "read with the month first"],
+            Self::YearFirst => ["dates with two digits of the year", "read with these first"],
             Self::DecimalComma => ["numbers with a decimal comma", "read with a point"],
             Self::Thousands => ["numbers with signs between thousands", "read without"],
             Self::Reordered => ["rows out of order", "sorted"],

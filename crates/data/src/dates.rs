@@ -1,5 +1,5 @@
-//! Dates with the year last, as `10/3/2016 0:00` or `03.10.2016`: which number is the day the other dates of a file tell, or it is told. With points it is the
-//! first.
+//! Dates with the year last, as `10/3/2016 0:00` or `03.10.2016`, or of two digits, as `10/3/16` or `16/03/10`: which number is the day the other dates of a file tell, or it is
+//! told. With points it is the first, but where that is the year.
 
 use crate::{
     DataError, grid, stamps,
@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, path::Path};
 
 /// A number above it is no month.
-const MONTHS: i8 = 12;
+const MONTHS: i16 = 12;
 
-/// Which number of dates with the year last is the first.
+/// Two digits from here on are of a year of the last century.
+const LAST_CENTURY: i16 = 69;
+
+/// Which number of dates is the first that have the year last, or of two digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DateOrder {
@@ -20,33 +23,44 @@ pub enum DateOrder {
     DayFirst,
     /// `12/31/2016`.
     MonthFirst,
+    /// `16/12/31`.
+    YearFirst,
 }
 
+/// All of them.
+const ORDERS: [DateOrder; 3] = [DateOrder::DayFirst, DateOrder::MonthFirst, DateOrder::YearFirst];
+
 impl DateOrder {
-    /// A stamp with the year last as one with the year first, `2016-12-31 13:05:00`; any other text as it is.
+    /// A stamp with the year last, or of two digits, as one with the year first, `2016-12-31 13:05:00`; any other text as it is.
     ///
     /// ```
-    /// use foretoken_data::DateOrder::{DayFirst, MonthFirst};
+    /// use foretoken_data::DateOrder::{DayFirst, MonthFirst, YearFirst};
     /// assert_eq!(MonthFirst.year_first("3/10/2016 1:05 PM"), "2016-03-10 13:05");
-    /// assert_eq!(DayFirst.year_first("3.10.2016"), "2016-10-03");
+    /// assert_eq!(DayFirst.year_first("3.10.16"), "2016-10-03");
+    /// assert_eq!(YearFirst.year_first("16/3/10"), "2016-03-10");
     /// assert_eq!(DayFirst.year_first("2016-03-10"), "2016-03-10");
     /// ```
     pub fn year_first(self, stamp: &str) -> Cow<'_, str> {
         let turned = Parts::of(stamp).and_then(|parts| {
-            let (year, [month, day]) = (parts.year, parts.month_and_day(self));
-            Date::new(year.parse().ok()?, month, day).ok()?;
-            Some(format!("{year}-{month:02}-{day:02}{}", clock(parts.time)?))
+            let date = parts.date(self)?;
+            Some(format!("{:04}-{:02}-{:02}{}", date.year(), date.month(), date.day(), clock(parts.time)?))
         });
         turned.map_or(stamp.into(), Cow::Owned)
     }
 }
 
-/// A stamp with the year last.
+/// The year that two digits are of.
+fn of_century(year: i16) -> i16 {
+    if year < LAST_CENTURY { 2000 + year } else { 1900 + year }
+}
+
+/// A stamp with the year last, or of two digits.
 struct Parts<'a> {
-    numbers: [i8; 2],
+    numbers: [i16; 3],
+    /// Whether the year has two digits.
+    is_short: bool,
     /// What stands between them.
     sign: &'a str,
-    year: &'a str,
     /// What stands behind the date.
     time: &'a str,
 }
@@ -58,26 +72,35 @@ impl<'a> Parts<'a> {
         let date = date.strip_suffix(',').filter(|_| !time.is_empty()).unwrap_or(date);
         let sign = date.find(['/', '.', '-']).map(|at| &date[at..=at])?;
         let mut numbers = date.split(sign);
-        let (first, second, year) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let (first, second, last) = (numbers.next()?, numbers.next()?, numbers.next()?);
         let digits = |text: &str, most: usize| (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_date = digits(first, 2) && digits(second, 2) && year.len() == 4 && digits(year, 4) && numbers.next().is_none();
-        let numbers = [first.parse().ok()?, second.parse().ok()?];
-        is_date.then_some(Self { numbers, sign, year, time })
+        let is_date = digits(first, 2) && digits(second, 2) && digits(last, 4) && numbers.next().is_none();
+        let numbers = [first.parse().ok()?, second.parse().ok()?, last.parse().ok()?];
+        let is_short = last.len() == 2;
+        (is_date && (is_short || last.len() == 4)).then_some(Self { numbers, is_short, sign, time })
     }
 
-    /// With points the day is first.
-    fn month_and_day(&self, order: DateOrder) -> [i8; 2] {
-        let [first, second] = self.numbers;
-        if order == DateOrder::DayFirst || self.has_points() { [second, first] } else { [first, second] }
+    /// The date, where it is one; with points the month is the second.
+    fn date(&self, order: DateOrder) -> Option<Date> {
+        let [first, second, last] = self.numbers;
+        let (year, month, day) = match order {
+            DateOrder::YearFirst if self.is_short => (first, second, last),
+            DateOrder::YearFirst => return None,
+            DateOrder::MonthFirst if !self.has_points() => (last, first, second),
+            DateOrder::DayFirst | DateOrder::MonthFirst => (last, second, first),
+        };
+        let year = if self.is_short { of_century(year) } else { year };
+        Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()
     }
 
     fn has_points(&self) -> bool {
         self.sign == "."
     }
 
-    /// The order, where one of the numbers is no month; none where both may be one.
+    /// The order with the year last, where one of the numbers is no month; none where both may be one.
     fn order(&self) -> Option<DateOrder> {
-        match self.numbers.map(|number| number > MONTHS) {
+        let [first, second, _] = self.numbers.map(|number| number > MONTHS);
+        match [first, second] {
             _ if self.has_points() => None,
             [true, false] => Some(DateOrder::DayFirst),
             [false, true] => Some(DateOrder::MonthFirst),
@@ -104,7 +127,7 @@ fn clock(text: &str) -> Option<String> {
     Some(format!("{sign}{number:02}{}", if behind.is_empty() { ":00" } else { behind }))
 }
 
-/// A stamp with a day of a month by its name, `2 Jan 2024`, `Tue, 02-Jan-2024 13:05` or `January 2, 2024`, with half a day, `2024-01-02 1:05 PM`, or with a zone
+/// A stamp with a day of a month by its name, `2 Jan 2024`, `02-Jan-24`, `Tue, 02-Jan-2024 13:05` or `January 2, 2024`, with half a day, `2024-01-02 1:05 PM`, or with a zone
 /// behind a space, `2024-01-02 13:05:00 UTC`, as those are that say the same in numbers; none where it is neither.
 pub(crate) fn respelled(stamp: &str) -> Option<String> {
     let stamp = stamp.trim();
@@ -160,6 +183,7 @@ fn named_date(stamp: &str) -> Option<(String, &str)> {
         [one, two, three] => match (month(one), month(two)) {
             (Some(month), _) => (digits(three, 4, 4)?, month, digits(two, 1, 2)?),
             (_, Some(month)) if one.len() == 4 => (digits(one, 4, 4)?, month, digits(three, 1, 2)?),
+            (_, Some(month)) if three.len() == 2 => (of_century(digits(three, 2, 2)?), month, digits(one, 1, 2)?),
             (_, Some(month)) => (digits(three, 4, 4)?, month, digits(one, 1, 2)?),
             _ => return None,
         },
@@ -193,17 +217,18 @@ pub(crate) fn is_date_alone(text: &str) -> bool {
 
 /// Whether a text is a stamp, the year first or last.
 pub(crate) fn is_stamp(text: &str) -> bool {
-    let orders = [DateOrder::DayFirst, DateOrder::MonthFirst];
-    orders.iter().any(|order| stamps::parse(&order.year_first(text)).is_some())
+    ORDERS.iter().any(|order| stamps::parse(&order.year_first(text)).is_some())
 }
 
-/// The order of dates in a file's column of stamps, if its first has the year last: as it is told, as one of them tells, or as alone makes them regular.
+/// The order of dates in a file's column of stamps, if its first has the year last, or of two digits: as it is told, as one of them tells, or as alone makes them regular. The year
+/// is first where only so they are regular dates.
 ///
 /// # Errors
 /// Dates of which none tells, or of both orders.
 pub(crate) fn order(path: &Path, table: &Table, column: usize, told: Option<DateOrder>) -> Result<Option<DateOrder>, DataError> {
     let mut rows = table.rows(&[column])?;
     let (mut found, mut first, mut has_slashes): (Option<DateOrder>, Option<u64>, bool) = (told, None, false);
+    let (mut differs, mut may_be_first) = (None, told.is_none());
     while let Some(line) = rows.advance()? {
         let field = rows.field(column);
         let parts = if let Field::Text(text) = field { Parts::of(text) } else { None };
@@ -216,27 +241,48 @@ pub(crate) fn order(path: &Path, table: &Table, column: usize, told: Option<Date
         };
         first = first.or(Some(line));
         has_slashes |= !parts.has_points();
+        may_be_first &= parts.date(DateOrder::YearFirst).is_some();
         match (found, parts.order()) {
             (None, order) => found = order,
-            (Some(found), Some(order)) if found != order => {
+            (Some(found), Some(order)) if found != order && found != DateOrder::YearFirst && differs.is_none() => {
                 let expected = match found {
                     DateOrder::DayFirst => "a date with the day first, as others or `dates` have it",
-                    DateOrder::MonthFirst => "a date with the month first, as others or `dates` have it",
+                    _ => "a date with the month first, as others or `dates` have it",
                 };
-                return Err(table.header().field(line, column, expected, field));
+                differs = Some(table.header().field(line, column, expected, field));
             }
             _ => {}
         }
+        if differs.is_some() && !may_be_first {
+            break;
+        }
     }
     let Some(line) = first else { return Ok(None) };
-    if found.is_some() || !has_slashes {
-        return Ok(found.or(Some(DateOrder::DayFirst)));
-    }
     let misfits = |order| regular(table, column, order);
-    match (misfits(DateOrder::DayFirst)?, misfits(DateOrder::MonthFirst)?) {
-        (Some(0), Some(1..) | None) => Ok(Some(DateOrder::DayFirst)),
-        (Some(1..) | None, Some(0)) => Ok(Some(DateOrder::MonthFirst)),
-        _ => {
+    if !has_slashes {
+        found = found.or(Some(DateOrder::DayFirst));
+    }
+    let is_last = differs.is_none();
+    if let (true, Some(found)) = (is_last, found)
+        && (!may_be_first || misfits(found)? == Some(0))
+    {
+        return Ok(Some(found));
+    }
+    if is_last && found.is_none() {
+        match (misfits(DateOrder::DayFirst)?, misfits(DateOrder::MonthFirst)?) {
+            (Some(0), Some(1..) | None) => return Ok(Some(DateOrder::DayFirst)),
+            (Some(1..) | None, Some(0)) => return Ok(Some(DateOrder::MonthFirst)),
+            (Some(0), Some(0)) => may_be_first = false,
+            _ => {}
+        }
+    }
+    if may_be_first && misfits(DateOrder::YearFirst)? == Some(0) {
+        return Ok(Some(DateOrder::YearFirst));
+    }
+    match (differs, found) {
+        (Some(differs), _) => Err(differs),
+        (None, Some(found)) => Ok(Some(found)),
+        (None, None) => {
             let expected = "dates with the year first, or a day above 12 that tells which number is the month, or `data.read.dates` in a run";
             let found = format!("none in column `{}`, from line {line} on", table.header().names[column]);
             Err(table::fault(path, expected, found))
@@ -266,6 +312,8 @@ mod tests {
         for (stamp, same) in [
             ("2 Jan 2024", "2024-01-02"),
             ("02-Jan-2024", "2024-01-02"),
+            ("2-Jan-24 13:05", "2024-01-02 13:05"),
+            ("02 Jan 69", "1969-01-02"),
             ("02/jan/2024:13:05:09", "2024-01-02 13:05:09"),
             ("Jan 2, 2024", "2024-01-02"),
             ("January 2 2024, 1:05 PM", "2024-01-02 13:05"),
@@ -285,9 +333,9 @@ mod tests {
             );
             assert!(stamps::parse(stamp).is_some_and(|time| !time.plain), "{stamp}");
         }
-        // Of two digits nobody knows which is the year; names of zones and other words are none of this.
+        // Names of zones and other words are none of this.
         for stamp in [
-            "02-Jan-24",
+            "Jan 2, 24",
             "31 Feb 2024",
             "2 Foo 2024",
             "2024-01-02 13:05:00 CET",
@@ -318,16 +366,27 @@ mod tests {
             ("3/10/2016 11PM", "2016-10-03 23:00", "2016-03-10 23:00"),
             ("3/10/2016, 3:00:00 PM", "2016-10-03 15:00:00", "2016-03-10 15:00:00"),
             (" 3/10/2016 ", "2016-10-03", "2016-03-10"),
+            ("3/10/16 1:05 PM", "2016-10-03 13:05", "2016-03-10 13:05"),
+            ("03.10.68", "2068-10-03", "2068-10-03"),
+            ("03-10-69", "1969-10-03", "1969-03-10"),
         ] {
             assert_eq!(DateOrder::DayFirst.year_first(stamp), day_first, "{stamp}");
             assert_eq!(DateOrder::MonthFirst.year_first(stamp), month_first, "{stamp}");
             assert!(crate::is_stamp(day_first), "{day_first}");
         }
+        for (stamp, year_first) in [("16/3/10", "2016-03-10"), ("99.12.31 7:05", "1999-12-31 07:05")] {
+            assert_eq!(DateOrder::YearFirst.year_first(stamp), year_first);
+            assert!(is_stamp(stamp));
+        }
+        for stamp in ["3/10/2016", "3/13/10", "16/02/30"] {
+            assert_eq!(DateOrder::YearFirst.year_first(stamp), stamp);
+        }
         // Neither are these, nor is an hour that no half of a day has.
         for stamp in [
             "2016-03-10",
             "2016/3/10 0:00",
-            "3/10/16",
+            "3/10/016",
+            "3/10/6",
             "3/10",
             "3/10-2016",
             "3/10/2016/1",

@@ -68,11 +68,16 @@ impl Gather {
         }
     }
 
-    /// Goes on behind a row of this stamp, after which so much lasted.
-    pub fn resume(&mut self, stamp: &str, lasting: &[Option<Lasting>]) {
-        let Some(((_, held), end)) = self.hold.as_mut().zip(self.every.and_then(|every| every.end(stamp))) else { return };
+    /// Goes on behind a row of this stamp, after which so much lasted; whether there can be such a row.
+    #[must_use]
+    pub fn resume(&mut self, stamp: &str, lasting: &[Option<Lasting>]) -> bool {
+        let end = self.every.and_then(|every| every.end(stamp));
+        let Some(((_, held), end)) = self.hold.as_mut().zip(end).filter(|((_, held), _)| held.len() == lasting.len()) else {
+            return false;
+        };
         held.iter_mut().zip(lasting).for_each(|(held, last)| *held = Held::resume(*last, end));
         self.last = Some(stamp.into());
+        true
     }
 
     /// Takes samples of a line, by the place of their series; NaN is missing. `name` is what an error says of them.

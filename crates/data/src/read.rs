@@ -234,6 +234,7 @@ fn samples(
         match order.filter(|_| matches!(turned, Some(Cow::Owned(_)))) {
             Some(DateOrder::DayFirst) => ledger.add(FindingKind::DayFirst, None, 1, line),
             Some(DateOrder::MonthFirst) => ledger.add(FindingKind::MonthFirst, None, 1, line),
+            Some(DateOrder::YearFirst) => ledger.add(FindingKind::YearFirst, None, 1, line),
             None => {}
         }
         let time = stamp

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_signal_is_filled_as_it_goes() {
-        let missing = |time: usize| time > 40 && (time % 3 == 0 || (46..52).contains(&time) || time > 56);
+        let missing = |time: usize| time > 40 && (time.is_multiple_of(3) || (46..52).contains(&time) || time > 56);
         let with = |signal: &dyn Fn(usize) -> f64| -> Vec<f64> {
             (0..60).map(|time| if missing(time) { NAN } else { signal(time) }).collect()
         };

@@ -476,14 +476,20 @@ fn follow(
         let Live { predictor, place, .. } = &*lock();
         (predictor.forecaster().clone(), predictor.forecast_buffer(), place.stamped, place.lasting.clone())
     };
-    let resume = |rows: &mut Gather| lasting.iter().for_each(|(stamp, lasting)| rows.resume(stamp, lasting));
+    let resume = |rows: &mut Gather| match &lasting {
+        Some((stamp, lasting)) if !rows.resume(stamp, lasting) => {
+            let path = arguments.snapshot.as_deref().unwrap_or(Path::new(""));
+            Err(CliError::file(path, format!("expected what lasts of every series after a row that `hold` has, found `{stamp}`")))
+        }
+        _ => Ok(()),
+    };
     let mut names = super::forecast::names(&forecaster);
     names.extend(forecaster.covariates().past.iter().map(|covariate| covariate.name.clone()));
     let parser = if arguments.missing { LineParser::with_missing(&names) } else { LineParser::new(&names) };
     let mut parser = parser.settled(stamped).meaning(&options.missing).decimals(options.decimal);
     let mut rows: Option<LongLines> = None;
     let mut averaged = options.every.map(|_| Gather::of(options, &names, step, arguments.missing));
-    averaged.iter_mut().for_each(resume);
+    averaged.iter_mut().try_for_each(resume)?;
     let (dates, most) = (options.dates, LONGEST_LINE.0.max(names.len() * LONGEST_LINE.1));
     let mut forecasts = Forecasts { arguments, names, dates, forecast, steps, step, text: String::new(), gaps: 0, glitches: 0 };
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
@@ -522,7 +528,7 @@ fn follow(
         };
         if number == 1 {
             rows = long_lines(line, arguments, options, &forecaster, step)?;
-            rows.iter_mut().map(LongLines::rows).for_each(resume);
+            rows.iter_mut().map(LongLines::rows).try_for_each(resume)?;
         } else if let Some(rows) = &mut rows {
             match rows.push(line, number) {
                 Ok(None) => {}

@@ -228,6 +228,21 @@ fn dates_with_the_year_last_are_read_as_one_of_them_tells() {
         let error = read_bytes(format!("t,a\n{rows}").as_bytes(), options).expect_err(rows).to_string();
         assert!(error.ends_with(expected), "{error}");
     }
+    // Of a year of two digits, which are the last unless only so dates are regular.
+    for (rows, options, expected) in [
+        ("06/12/23 11:00:00 PM,1\n06/13/23 12:00:00 AM,2\n", "", "2023-06-12 23:00:00 1; 2023-06-13 00:00:00 2"),
+        ("30/01/24,1\n31/01/24,2\n01/02/24,3\n", "", "2024-01-30 1; 2024-01-31 2; 2024-02-01 3"),
+        ("24/01/30,1\n24/01/31,2\n24/02/01,3\n", "", "2024-01-30 1; 2024-01-31 2; 2024-02-01 3"),
+        ("01.02.24,1\n02.02.24,2\n", "", "2024-02-01 1; 2024-02-02 2"),
+        ("24.01.31,1\n24.02.01,2\n24.02.02,3\n", "", "2024-01-31 1; 2024-02-01 2; 2024-02-02 3"),
+        ("31-Jan-24,1\n01-Feb-24,2\n", "", "31-Jan-24 1; 01-Feb-24 2"),
+        ("01/02/03,1\n01/02/04,2\n", "dates = \"year-first\"", "2001-02-03 1; 2001-02-04 2"),
+    ] {
+        assert_eq!(shown(rows, options).0, expected, "{rows}");
+    }
+    let day = "06/12/23 10:00:00 AM,1\n06/12/23 11:00:00 AM,2\n";
+    let error = read_bytes(format!("t,a\n{day}").as_bytes(), "").expect_err("one day").to_string();
+    assert!(error.contains("or `data.read.dates` in a run"), "{error}");
     // Or what alone is regular.
     let months: String = (1..=12).map(|month| format!("{month}/1/2016,1\n")).collect();
     assert!(shown(&(months + "1/1/2017,1\n"), "").0.ends_with("2016-11-01 1; 2016-12-01 1; 2017-01-01 1"));
@@ -794,7 +809,8 @@ fn every_fault_is_named_with_its_place() {
         ),
         ("t,a\n2020-01-01 00:00:00+01:00,1\n2020-01-01 01:00:00,1\n", "", ":3: column `t`: expected a month, a date"),
         ("t,a\n9223372036854775807,1\n", "", ":2: column `t`: expected a month, a date"),
-        ("t,a\n1/7/16 0:00,1\n", "", ":2: column `t`: expected a month, a date"),
+        ("t,a\n1/7/16 0:00,1\n", "", ": expected dates with the year first, or a day above 12"),
+        ("t,a\n1/7/016 0:00,1\n", "", ":2: column `t`: expected a month, a date"),
         (
             "t;a\n1;2,5\n2;1.234\n3;4.5\n",
             "",

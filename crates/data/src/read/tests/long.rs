@@ -265,7 +265,7 @@ fn a_stream_has_the_rows_of_its_file_where_values_last() {
     // It may end behind any row, and go on with the line that has ended it.
     for &(at, count) in ends.iter().step_by(9) {
         let mut resumed = Gather::of(&options, &names, None, true);
-        resumed.resume(&streamed[count - 1].stamp, &streamed[count - 1].lasting);
+        assert!(resumed.resume(&streamed[count - 1].stamp, &streamed[count - 1].lasting));
         let (rest, _) = stream(&mut resumed, &lines[at..]);
         let shown = |rows: &[Gathered]| {
             format!("{:?}", rows.iter().map(|row| (&row.stamp, &row.values, &row.lasting)).collect::<Vec<_>>())
