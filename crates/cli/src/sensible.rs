@@ -374,14 +374,17 @@ mod tests {
     fn a_file_whose_windows_lack_too_much_has_no_linear_expert() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.csv");
-        let lines = |days: i64| {
-            let days = (0..900).filter(|day| day % 7 < days);
-            days.map(|day| format!("{day},{}\n", day % 5)).collect::<String>()
+        let lines = |is_there: &dyn Fn(i64) -> bool| {
+            let value = |day: i64| if is_there(day) { (day % 5).to_string() } else { String::new() };
+            (0..900).map(|day| format!("{day},{}\n", value(day))).collect::<String>()
         };
-        // The last: three of five values of the validation rows, which are 630 to 764, are missing.
-        let patchy = |day: &i64| !(630..765).contains(day) || day % 5 < 2;
-        let patchy = (0..900).filter(patchy).map(|day| format!("{day},{}\n", day % 5)).collect::<String>();
-        for (lines, expected) in [(lines(7), true), (lines(5), true), (lines(4), false), (patchy, false)] {
+        // The last has no validation rows, which are 630 to 764.
+        for (lines, expected) in [
+            (lines(&|_| true), true),
+            (lines(&|day| day % 3 == 0), true),
+            (lines(&|day| day % 25 == 0), false),
+            (lines(&|day| !(630..765).contains(&day)), false),
+        ] {
             std::fs::write(&path, format!("ds,a\n{lines}")).unwrap();
             let options = ReadOptions::default();
             let (signal, _) = read_series(&path, &options, None).unwrap();
