@@ -79,6 +79,8 @@ pub enum FindingKind {
     Averaged,
     /// Steps without a row, into which values of rows before last.
     Held,
+    /// Values that are missing, or mean it, in rows of what lasts.
+    Untold,
     /// Rows that are not within the hours that rows are of.
     Outside,
     /// Stamps off the regular grid.
@@ -122,6 +124,7 @@ impl FindingKind {
             Self::Reordered => ["rows out of order", "sorted"],
             Self::Averaged => ["rows beside others of their step", "averaged"],
             Self::Held => ["steps without a row", "the value before lasts"],
+            Self::Untold => ["missing values where values last", "the value before lasts"],
             Self::Outside => ["rows outside of the hours", "left out"],
             Self::Snapped => ["stamps off the grid", "moved to a regular step"],
             Self::Duplicate => ["repeated rows", "merged"],

@@ -161,8 +161,10 @@ impl<'a> Holding<'a> {
             while row < from.rows && from.ticks[row] < end {
                 let time = i128::from(from.ticks[row]) * i128::from(self.tick);
                 for (held, column) in held.iter_mut().zip(from.measured.iter().chain(&from.known)) {
-                    if !self.missing.contains(&column[row]) {
+                    if !column[row].is_nan() && !self.missing.contains(&column[row]) {
                         held.tell(time, column[row], self.hold);
+                    } else if step <= observed {
+                        ledger.add(FindingKind::Untold, name, 1, from.line(row));
                     }
                 }
                 line = from.line(row);

@@ -485,6 +485,11 @@ impl Forecaster {
         self.linear.as_ref()
     }
 
+    /// By which season something stands for missing samples.
+    pub(crate) fn season(&self) -> Option<usize> {
+        self.linear.as_ref().and_then(|linear| linear.options().season())
+    }
+
     /// The network's part in the point forecast, one number a step of the horizon.
     pub fn network_share(&self) -> &[f32] {
         &self.network_share_h

@@ -267,7 +267,8 @@ impl Jumps {
     }
 
     fn response(&self, column: usize) -> Vec<f64> {
-        let (mut history, mut sight) = (ColumnHistory::new(self.memory, &self.scaler), Sight::new(&self.first));
+        let (mut history, mut sight) =
+            (ColumnHistory::new(self.memory, &self.scaler).standing_in(self.first.options().season()), Sight::new(&self.first));
         let span = self.first.span();
         (0..span).for_each(|_| history.push(0.0, &self.scaler));
         let mut at = |history: &ColumnHistory| sight.next(&self.first, column, history).unwrap_or(0.0);
@@ -291,7 +292,8 @@ fn grown(scale: f64, error: f64) -> f64 {
 pub fn limits(linear: &LinearExpert, scaler: &ScalerConfig, memory: usize, columns: &[&[f64]]) -> Vec<Option<Jump>> {
     let first = linear.at(&[0]);
     let of = |(column, values): (usize, &&[f64])| {
-        let (mut history, mut sight) = (ColumnHistory::new(memory, scaler), Sight::new(&first));
+        let (mut history, mut sight) =
+            (ColumnHistory::new(memory, scaler).standing_in(first.options().season()), Sight::new(&first));
         // With the samples missing before it.
         let mut errors = Vec::new();
         for &value in *values {

@@ -452,15 +452,8 @@ impl LinearExpert {
         if history.seen() < span as u64 {
             return None;
         }
-        match self.options.season().filter(|_| history.misses(span)) {
-            Some(season) => Some(self.look_at(history, |len| history.filled(len, season), x_l)),
-            None => Some(self.look_at(history, |len| history.newest(len).into_iter().flatten().flatten().copied(), x_l)),
-        }
-    }
-
-    /// The same by the newest samples.
-    fn look_at<I: Iterator<Item = f64>>(&self, history: &ColumnHistory, newest: impl Fn(usize) -> I, x_l: &mut [f32]) -> f64 {
         let lookback = self.options.lookback;
+        let newest = |len: usize| history.filled(len).into_iter().flatten().flatten().copied();
         let values = || newest(lookback);
         let mean = values().sum::<f64>() / lookback as f64;
         let (z_l, rest) = x_l.split_at_mut(lookback);
@@ -477,7 +470,7 @@ impl LinearExpert {
             }
             p_l.iter_mut().for_each(|p| *p /= cycles as f32);
         }
-        mean
+        Some(mean)
     }
 
     /// Whether a column's forecast after `history` looks at the samples of all columns: an autoregression in it would draw a column that is beyond where samples are cut

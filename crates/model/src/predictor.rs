@@ -129,7 +129,10 @@ impl Predictor {
         workspace.reserve(network.scratch(count, count));
         let mut predictor = Self {
             samples: 0,
-            columns: vec![ColumnHistory::new(forecaster.blueprint().memory(), &config.scaler); count],
+            columns: vec![
+                ColumnHistory::new(forecaster.blueprint().memory(), &config.scaler).standing_in(forecaster.season());
+                count
+            ],
             along: Along::new(forecaster.covariates(), count),
             state: network.state(count),
             hidden_cd: vec![0.0; count * network.width()],
@@ -577,7 +580,8 @@ impl Predictor {
         self.broken = false;
         self.replay = None;
         self.samples = snapshot.samples;
-        self.columns.clone_from(&snapshot.columns);
+        let season = self.forecaster.season();
+        self.columns = snapshot.columns.iter().map(|column| column.clone().standing_in(season)).collect();
         self.along.clone_from(&snapshot.along);
         self.state.clone_from(&snapshot.network);
         self.hidden_cd.clone_from(&snapshot.hidden);

@@ -88,6 +88,22 @@ pub struct ColumnHistory {
     spread: f64,
     /// Mean of all samples; a missing one is the one before it.
     level: f64,
+    #[serde(skip)]
+    stands: Stands,
+}
+
+/// The ring with what stands for its missing samples; empty where nobody asks for it.
+#[derive(Clone, Debug, Default)]
+struct Stands {
+    season: usize,
+    ring: Vec<f64>,
+}
+
+/// They follow from the rest.
+impl PartialEq for Stands {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl ColumnHistory {
@@ -104,12 +120,22 @@ impl ColumnHistory {
             mean: 0.0,
             spread: 0.0,
             level: 0.0,
+            stands: Stands::default(),
         }
+    }
+
+    /// One that knows what stands for missing samples, by a season.
+    #[must_use]
+    pub fn standing_in(mut self, season: Option<usize>) -> Self {
+        self.stands = season.map_or_else(Stands::default, |season| Stands { season, ring: self.ring.clone() });
+        self.stand_again();
+        self
     }
 
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.ring.fill(0.0);
+        self.stands.ring.fill(0.0);
         self.missing.fill(false);
         (self.late, self.seen, self.counted, self.missed) = (0, 0, 0, 0);
         (self.mean, self.spread, self.level) = (0.0, 0.0, 0.0);
@@ -167,46 +193,56 @@ impl ColumnHistory {
 
     /// The `len` newest samples, oldest first: those up to the ring's end, then those from its beginning on. `None` before there are so many.
     pub fn newest(&self, len: usize) -> Option<[&[f64]; 2]> {
-        assert!(len <= self.ring.len(), "a history of {} cannot give {len}", self.ring.len());
+        self.newest_of(&self.ring, len)
+    }
+
+    /// The same as [`newest`](Self::newest), but where it knows of a season something stands for the missing samples ([`Gap::stand_in`]). Where the one before is more than
+    /// [`SEASONS`] ago, and for those older than the ring less as many, it is that.
+    pub fn filled(&self, len: usize) -> Option<[&[f64]; 2]> {
+        self.newest_of(if self.stands.ring.is_empty() { &self.ring } else { &self.stands.ring }, len)
+    }
+
+    fn newest_of<'a>(&self, ring: &'a [f64], len: usize) -> Option<[&'a [f64]; 2]> {
+        assert!(len <= ring.len(), "a history of {} cannot give {len}", ring.len());
         if self.seen < len as u64 || len == 0 {
             return (len == 0).then_some([&[]; 2]);
         }
         let first = self.place(self.seen - len as u64);
-        let (begun, old) = self.ring.split_at(first);
+        let (begun, old) = ring.split_at(first);
         let old = &old[..len.min(old.len())];
         Some([old, &begun[..len - old.len()]])
     }
 
-    /// Whether one of the `len` newest samples is missing.
-    pub fn misses(&self, len: usize) -> bool {
-        let known = self.seen.min(len as u64);
-        let (first, end) = (self.place(self.seen - known), self.place(self.seen));
-        match known {
-            0 => false,
-            _ if first < end => self.missing[first..end].contains(&true),
-            _ => self.missing[first..].contains(&true) || self.missing[..end].contains(&true),
+    /// The first sample for which all that stands for it is within the ring.
+    fn first_filled(&self) -> u64 {
+        let reach = SEASONS.saturating_mul(self.stands.season);
+        self.seen.saturating_sub(self.ring.len().saturating_sub(reach) as u64)
+    }
+
+    /// What stands for the samples of a gap from one on, as far as it is filled.
+    fn stand(&mut self, from: u64, gap: Gap) {
+        let last = gap.after.map_or(self.seen, |after| after as u64).min((gap.before + SEASONS * self.stands.season) as u64 + 1);
+        for time in from.max(self.first_filled())..last {
+            let there = |time: usize| if self.missing[self.place(time as u64)] { f64::NAN } else { self.at(time as u64) };
+            let value = gap.stand_in(time as usize, self.stands.season, there);
+            let place = self.place(time);
+            self.stands.ring[place] = value;
         }
     }
 
-    /// The same as [`newest`](Self::newest), but something stands for the missing samples ([`Gap::stand_in`]); where the one before is more than [`SEASONS`] ago it is that.
-    pub fn filled(&self, len: usize, season: usize) -> impl Iterator<Item = f64> {
-        assert!(len <= self.ring.len() && len as u64 <= self.seen, "a history of {} cannot give {len}", self.ring.len());
+    /// All that stands for missing samples anew.
+    fn stand_again(&mut self) {
+        if self.stands.ring.is_empty() {
+            return;
+        }
+        self.stands.ring.clone_from(&self.ring);
         let oldest = self.seen - (self.ring.len() as u64).min(self.seen);
-        let is_there = |time: u64| !self.missing[self.place(time)];
-        let sample = move |time: usize| if is_there(time as u64) { self.at(time as u64) } else { f64::NAN };
-        let mut gap: Option<Option<Gap>> = None;
-        (self.seen - len as u64..self.seen).map(move |time| {
-            if is_there(time) {
-                gap = None;
-                return self.at(time);
-            }
-            let gap = *gap.get_or_insert_with(|| {
-                let before = (oldest..time).rev().find(|&time| is_there(time))? as usize;
-                Some(Gap { before, after: (time + 1..self.seen).find(|&time| is_there(time)).map(|after| after as usize) })
-            });
-            let near = gap.filter(|gap| time as usize - gap.before <= SEASONS * season);
-            near.map_or_else(|| self.at(time), |gap| gap.stand_in(time as usize, season, sample))
-        })
+        let is_there = |time: &u64| !self.missing[self.place(*time)];
+        let there: Vec<u64> = (oldest..self.seen).filter(is_there).collect();
+        for (place, before) in there.iter().enumerate() {
+            let (before, after) = (*before as usize, there.get(place + 1).map(|after| *after as usize));
+            self.stand(before as u64 + 1, Gap { before, after });
+        }
     }
 
     fn place(&self, time: u64) -> usize {
@@ -224,7 +260,8 @@ impl ColumnHistory {
             self.late += 1;
             return;
         }
-        self.missed = if there { 0 } else { self.missed + 1 };
+        let before = self.missed;
+        self.missed = if there { 0 } else { before + 1 };
         let stored = if there { value } else { self.at(self.seen - 1) };
         self.level += (stored - self.level) / (self.seen + 1) as f64;
         let (window, place) = (scaler.window as u64, self.place(self.seen));
@@ -232,6 +269,17 @@ impl ColumnHistory {
         let oldest = leaving.map(|oldest| self.at(oldest));
         (self.ring[place], self.missing[place]) = (stored, !there);
         self.seen += 1;
+        if let Some(stands) = self.stands.ring.get_mut(place) {
+            *stands = stored;
+            let time = self.seen as usize - 1;
+            match self.missed {
+                0 if before > 0 => {
+                    self.stand(time as u64 - before, Gap { before: time - 1 - before as usize, after: Some(time) })
+                }
+                0 => {}
+                missed => self.stand(time as u64, Gap { before: time - missed as usize, after: None }),
+            }
+        }
         match scaler.kind {
             ScalerKind::Window if self.seen.is_multiple_of(window) => self.sum_afresh(window),
             ScalerKind::Window => match (oldest, there) {
@@ -268,6 +316,7 @@ impl ColumnHistory {
         }
         self.level += by * before as f64 / self.seen.max(1) as f64;
         self.sum_afresh(scaler.window as u64);
+        self.stand_again();
     }
 
     fn count_in(&mut self, value: f64) {
@@ -426,11 +475,10 @@ mod tests {
     fn what_stands_for_missing_samples_is_what_all_samples_so_far_tell() {
         let scaler = ScalerConfig { window: 8, ..ScalerConfig::default() };
         let there = |t: usize| !(t % 5 == 3 || (60..75).contains(&t) || (120..180).contains(&t) || t == 2);
-        let mut history = ColumnHistory::new(24 + 7 * SEASONS, &scaler);
+        let mut history = ColumnHistory::new(24 + 7 * SEASONS, &scaler).standing_in(Some(7));
         for now in 1..260 {
             history.push(if there(now - 1) { signal(now - 1) } else { f64::NAN }, &scaler);
             let len = 24.min(now);
-            assert_eq!(history.misses(len), (now - len..now).any(|t| !there(t)), "{now}");
             let at = |t: usize| if there(t) { signal(t) } else { f64::NAN };
             let expected = (now - len..now).map(|t| {
                 let before = (0..=t).rev().find(|&t| there(t)).expect("the first is there");
@@ -440,7 +488,12 @@ mod tests {
                     _ => Gap { before, after: (t..now).find(|&t| there(t)) }.stand_in(t, 7, at),
                 }
             });
-            assert!(history.filled(len, 7).eq(expected), "{now}");
+            let expected: Vec<f64> = expected.collect();
+            assert_eq!(history.filled(len).expect("so many").concat(), expected, "{now}");
+            let again = history.clone().standing_in(Some(7));
+            assert_eq!(again.filled(len).expect("so many").concat(), expected, "{now}");
+            let plain = history.clone().standing_in(None);
+            assert_eq!(plain.filled(len), history.newest(len), "{now}");
         }
     }
 

@@ -167,7 +167,7 @@ fn values_last_until_the_next() {
     );
     // A missing value tells nothing, of several in a row either; series of a long file last to the end of all.
     let text = "t,a,b\n0,1,5\n1,,6\n2,2,-9\n5,,\n7,3,\n";
-    check(text, "every = 2\nhold = 100\nmissing = [-9]", "0 1,5.5; 2 2,6; 4 2,6; 6 2.5,6", "Averaged 1 :3");
+    check(text, "every = 2\nhold = 100\nmissing = [-9]", "0 1,5.5; 2 2,6; 4 2,6; 6 2.5,6", "Averaged 1 :3; Untold 5 :3");
     let text = "unique_id,ds,y\na,0,1\nb,1,6\na,2,2\na,7,3\n";
     check(text, "format = \"long\"\nevery = 2\nhold = 4", "0 1,6; 2 2,6; 4 2,6; 6 3,-", "Held a 1 :4; Held b 2 :3");
     check(text, "format = \"long\"\nalign = \"end\"\nevery = 2\nhold = 4", "0 1,-; 1 2,-; 2 2,-; 3 3,6", "Held a 1 :4");
