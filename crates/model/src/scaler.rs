@@ -236,12 +236,16 @@ impl ColumnHistory {
             return;
         }
         self.stands.ring.clone_from(&self.ring);
-        let oldest = self.seen - (self.ring.len() as u64).min(self.seen);
-        let is_there = |time: &u64| !self.missing[self.place(*time)];
-        let there: Vec<u64> = (oldest..self.seen).filter(is_there).collect();
-        for (place, before) in there.iter().enumerate() {
-            let (before, after) = (*before as usize, there.get(place + 1).map(|after| *after as usize));
-            self.stand(before as u64 + 1, Gap { before, after });
+        let mut before: Option<u64> = None;
+        for time in self.seen.saturating_sub(self.ring.len() as u64)..=self.seen {
+            if time < self.seen && self.missing[self.place(time)] {
+                continue;
+            }
+            if let Some(before) = before.filter(|before| time - before > 1) {
+                let after = (time < self.seen).then_some(time as usize);
+                self.stand(before + 1, Gap { before: before as usize, after });
+            }
+            before = Some(time);
         }
     }
 
