@@ -276,12 +276,10 @@ impl ColumnHistory {
         if let Some(stands) = self.stands.ring.get_mut(place) {
             *stands = stored;
             let time = self.seen as usize - 1;
-            match self.missed {
-                0 if before > 0 => {
-                    self.stand(time as u64 - before, Gap { before: time - 1 - before as usize, after: Some(time) })
-                }
-                0 => {}
-                missed => self.stand(time as u64, Gap { before: time - missed as usize, after: None }),
+            let (missed, after) = if there { (before, Some(time)) } else { (self.missed, None) };
+            let before = time.checked_sub(missed as usize + usize::from(there)).filter(|_| missed > 0);
+            if let Some(before) = before {
+                self.stand(if there { before as u64 + 1 } else { time as u64 }, Gap { before, after });
             }
         }
         match scaler.kind {
