@@ -44,19 +44,15 @@ fn averaged(
     columns: Option<&[String]>,
     read: Result<(Signal, Audit), CliError>,
 ) -> Result<Read, CliError> {
-    let by = |Steps { every, hold }: Steps| {
-        let options = ReadOptions { every: Some(every), hold, ..options.clone() };
-        let signal = read_series(data, &options, columns)?;
-        Ok((options, signal))
+    let steps = match &read {
+        Ok((_, audit)) => audit.changes,
+        Err(CliError::Data(DataError::Irregular { steps, .. })) => *steps,
+        Err(_) => None,
     };
-    match read {
-        Err(CliError::Data(DataError::Irregular { steps: Some(steps), .. })) => by(steps),
-        Ok(read) => match read.1.changes {
-            Some(steps) => by(steps).or(Ok((options.clone(), read))),
-            None => Ok((options.clone(), read)),
-        },
-        Err(error) => Err(error),
-    }
+    let Some(Steps { every, hold }) = steps else { return Ok((options.clone(), read?)) };
+    let options = ReadOptions { every: Some(every), hold, ..options.clone() };
+    let read = read_series(data, &options, columns)?;
+    Ok((options, read))
 }
 
 fn tell_every(options: &ReadOptions) {

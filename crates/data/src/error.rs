@@ -5,17 +5,8 @@ use std::{borrow::Cow, path::PathBuf};
 
 /// How to read such a file.
 fn told(steps: Option<Steps>) -> String {
-    match steps {
-        Some(Steps { every, hold: Some(hold) }) => {
-            format!(
-                "; with `every = \"{every}\"` and `hold = \"{hold}\"` in `data.read` rows are means of what lasts in each of these steps"
-            )
-        }
-        Some(Steps { every, hold: None }) => {
-            format!("; with `every = \"{every}\"` in `data.read` rows are means of what each of these steps has")
-        }
-        None => String::new(),
-    }
+    let of = |steps: Steps| if steps.hold.is_some() { "lasts in each of these steps" } else { "each of these steps has" };
+    steps.map_or_else(String::new, |steps| format!("; with {steps} in `data.read` rows are means of what {}", of(steps)))
 }
 
 /// By what samples on no grid may be averaged.
@@ -25,6 +16,14 @@ pub struct Steps {
     pub every: Every,
     /// How long values last, where series tell of their changes alone.
     pub hold: Option<Every>,
+}
+
+/// As a run has them.
+impl std::fmt::Display for Steps {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "`every = \"{}\"`", self.every)?;
+        self.hold.map_or(Ok(()), |hold| write!(formatter, " and `hold = \"{hold}\"`"))
+    }
 }
 
 /// An error of this crate: one line that names file, line and column, what was expected and what was found.

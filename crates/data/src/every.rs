@@ -1,6 +1,6 @@
 //! Steps that rows are averaged over, where stamps are on no grid.
 
-use crate::stamps::{self, Clock, SECOND, Time};
+use crate::stamps::{self, Clock, SECOND};
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds of what steps are written in.
@@ -98,8 +98,7 @@ impl Every {
     pub(crate) fn begin(self, stamp: &str) -> Option<String> {
         let time = stamps::parse(stamp).filter(|time| self.is_of(time.form.clock()))?;
         let step = i128::from(self.nanoseconds);
-        let begin = stamps::nanoseconds(time).div_euclid(step) * step;
-        Time { offset: time.offset, ..Time::of_nanoseconds(begin, time.form)? }.text()
+        time.moved(stamps::nanoseconds(time).div_euclid(step) * step)?.text()
     }
 
     /// Where the step that begins with this stamp ends, in nanoseconds.
@@ -109,9 +108,7 @@ impl Every {
 
     /// The stamp of the step after the one that begins with this stamp.
     pub(crate) fn next(self, begin: &str) -> Option<String> {
-        let time = stamps::parse(begin)?;
-        let next = stamps::nanoseconds(time) + i128::from(self.nanoseconds);
-        Time { offset: time.offset, ..Time::of_nanoseconds(next, time.form)? }.text()
+        stamps::parse(begin)?.moved(self.end(begin)?)?.text()
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Gather {
 struct Row {
     line: u64,
     stamp: String,
-    /// Sum and count of what is present, where there was a sample.
+    /// Sum and count of what is present, where there was a sample; none of what lasts.
     values: Vec<Option<(f64, u32)>>,
     /// Of what lasts times, in nanoseconds, and places.
     samples: Vec<(i128, usize, f64)>,
@@ -93,9 +93,10 @@ impl Gather {
             found: stamp.into(),
         };
         let turned = self.dates.map_or(stamp.into(), |dates| dates.year_first(stamp));
+        let time = self.hold.as_ref().and_then(|_| stamps::parse(&turned)).map(stamps::nanoseconds);
         let own = match self.every {
             Some(every) => every.begin(&turned).ok_or_else(|| fault(format!("a stamp that has a step of {every}")))?,
-            None => turned.clone().into_owned(),
+            None => turned.into_owned(),
         };
         // Nanoseconds after a row; those of its own are 0.
         let after = |row: &str| {
@@ -121,10 +122,9 @@ impl Gather {
         let count = self.names.len();
         let row = self.row.get_or_insert_with(|| Row { line, stamp: own, values: vec![None; count], samples: Vec::new() });
         row.line = line;
-        if self.hold.is_some()
-            && let Some(time) = stamps::parse(&turned).map(stamps::nanoseconds)
-        {
+        if let Some(time) = time {
             row.samples.extend(told.iter().map(|&(place, value)| (time, place, value)));
+            return Ok(());
         }
         for &(place, value) in told {
             let (sum, count) = row.values[place].get_or_insert((0.0, 0));

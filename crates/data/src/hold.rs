@@ -222,23 +222,23 @@ pub(crate) fn tell_changes(tracks: &[Track<'_>], on_grid: bool) -> bool {
 fn tells_changes(ticks: &[i64], values: &[f64], on_grid: bool) -> Option<bool> {
     let present = || ticks.iter().zip(values).filter(|(_, value)| !value.is_nan());
     let pairs = || present().zip(present().skip(1)).map(|((from, one), (to, other))| (to - from > 1, (other - one).abs()));
-    let mut changes: Vec<f64> = pairs().map(|(_, change)| change).collect();
-    if changes.len() < FEWEST {
+    let sums =
+        |over: bool| pairs().filter(|pair| pair.0 == over).fold((0, 0.0), |(count, sum), (_, change)| (count + 1, sum + change));
+    let ((over, larger), (beside, usual)) = (sums(true), sums(false));
+    let count: usize = over + beside;
+    if count < FEWEST {
         return None;
     }
-    let rank = changes.len() / SMALLEST + 1;
+    // What goes on where no row is has changed more after it.
+    let goes_on = beside >= FEWEST && larger * beside as f64 > LARGER * usual * over as f64;
+    if on_grid && (NEAR * over < count || goes_on) {
+        return Some(false);
+    }
+    let mut changes: Vec<f64> = pairs().map(|(_, change)| change).collect();
+    let rank = count / SMALLEST + 1;
     let least = *changes.select_nth_unstable_by(rank, f64::total_cmp).1;
     let near = changes[rank..].iter().filter(|change| **change < 2.0 * least).count();
-    let mean = |over: bool| {
-        let (count, sum) =
-            pairs().filter(|pair| pair.0 == over).fold((0, 0.0), |(count, sum), (_, change)| (count + 1, sum + change));
-        (count, sum / count as f64)
-    };
-    let ((over, larger), (beside, usual)) = (mean(true), mean(false));
-    // What goes on where no row is has changed more after it.
-    let goes_on = beside >= FEWEST && larger > LARGER * usual;
-    let has_gaps = !on_grid || NEAR * over >= changes.len() && !goes_on;
-    Some(least > 0.0 && NEAR * near >= changes.len() && has_gaps)
+    Some(least > 0.0 && NEAR * near >= count)
 }
 
 #[cfg(test)]

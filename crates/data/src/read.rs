@@ -46,7 +46,7 @@ pub(crate) const KNOWN: &str = "a finite number, TRUE or FALSE, as the covariate
 /// the future; they stay, after [`Signal::observed_len`]. Series of a long file are missing where they have no row.
 ///
 /// In a wide file the stamps are the first column, or, where that numbers the rows or has no stamps, the one of dates behind it. Times of day in a column of a CSV
-/// file are joined with the dates in the one before it. Where `options.every` is told, the rows of each of these steps are one first, with the means of their values.
+/// file are joined with the dates in the one before it. Where `options.every` is told, the rows of each of these steps are one first, with the means of their values, or, with `options.hold`, of what lasts.
 ///
 /// A wide file whose stamps never go forward, the newest first, is turned round; the rows of a long one may have any order.
 ///

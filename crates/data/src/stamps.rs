@@ -56,6 +56,11 @@ impl Time {
         Some(Self { nanoseconds: rest, digits: shortest(rest), ..Self::plain(ticks, form) })
     }
 
+    /// The time of so many nanoseconds since 1970, by the same clock; none beyond what ticks count.
+    pub fn moved(self, nanoseconds: i128) -> Option<Self> {
+        Some(Self { offset: self.offset, ..Self::of_nanoseconds(nanoseconds, self.form)? })
+    }
+
     /// In units of which a second, or a count, has 10 to the power of `resolution`, at least that of its own digits; none from 2⁶¹ on.
     pub fn at(&self, resolution: u8) -> Option<i64> {
         let all = nanoseconds(*self) * 10i128.pow(resolution.into()) / SECOND;

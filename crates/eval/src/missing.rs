@@ -67,12 +67,22 @@ impl Filled {
         })
     }
 
-    /// These rows, unless fewer than one in ten of them is there or the column begins after the first of them.
-    pub(crate) fn window(&self, rows: Range<usize>) -> Option<&[f64]> {
+    /// Whether one in ten of these rows is there at least, and the column does not begin after the first of them.
+    fn is_whole(&self, rows: &Range<usize>) -> bool {
         let (from, to) = (rows.start - self.start, rows.end - self.start);
         let missing = (self.missing[to] - self.missing[from]) as usize;
         let begun = self.values.get(from).is_none_or(|value| !value.is_nan());
-        (begun && (rows.len() - missing) * ONE_THERE_OF >= rows.len()).then(|| &self.values[from..to])
+        begun && (rows.len() - missing) * ONE_THERE_OF >= rows.len()
+    }
+
+    /// What a forecast at the end of these rows looks at, if they are whole.
+    pub(crate) fn past(&self, rows: Range<usize>) -> Option<Cow<'_, [f64]>> {
+        self.is_whole(&rows).then(|| self.seen(rows))
+    }
+
+    /// What came in these rows, if they are whole.
+    pub(crate) fn future(&self, rows: Range<usize>) -> Option<&[f64]> {
+        self.is_whole(&rows).then(|| &self.values[rows.start - self.start..rows.end - self.start])
     }
 }
 
@@ -83,8 +93,9 @@ pub fn whole_windows(columns: &[impl AsRef<[f64]>], rows: &Range<usize>, lookbac
     let origins = first..(rows.end + 1).saturating_sub(horizon).max(first);
     let whole = columns.iter().map(|column| {
         let filled = Filled::of(column.as_ref(), first - lookback..rows.end.max(first), None);
-        let is_whole = |rows: Range<usize>| filled.window(rows).is_some();
-        origins.clone().filter(|&origin| is_whole(origin - lookback..origin) && is_whole(origin..origin + horizon)).count()
+        let is_whole =
+            |origin: usize| filled.is_whole(&(origin - lookback..origin)) && filled.is_whole(&(origin..origin + horizon));
+        origins.clone().filter(|&origin| is_whole(origin)).count()
     });
     whole.sum::<usize>() as f64 / (columns.len() * origins.len()).max(1) as f64
 }
@@ -131,11 +142,11 @@ mod tests {
         column[..10].fill(NAN);
         column[20..45].fill(NAN);
         let filled = Filled::of(&column, 2..60, None);
-        assert!(filled.window(9..29).is_none(), "begins before the column");
-        assert_eq!(filled.window(10..20), Some(&[1.0; 10][..]));
-        assert_eq!(filled.window(19..29).map(<[f64]>::len), Some(10), "one of ten");
-        assert!(filled.window(19..30).is_none() && filled.window(20..21).is_none() && filled.window(36..46).is_some());
-        assert!(filled.window(18..38).is_some() && filled.window(18..39).is_none(), "two of twenty, two of 21");
+        assert!(filled.future(9..29).is_none(), "begins before the column");
+        assert_eq!(filled.future(10..20), Some(&[1.0; 10][..]));
+        assert_eq!(filled.future(19..29).map(<[f64]>::len), Some(10), "one of ten");
+        assert!(filled.future(19..30).is_none() && filled.future(20..21).is_none() && filled.future(36..46).is_some());
+        assert!(filled.future(18..38).is_some() && filled.future(18..39).is_none(), "two of twenty, two of 21");
     }
 
     #[test]

@@ -57,8 +57,7 @@ impl Baseline for MstlEts {
     fn forecast(&self, _index: usize, column: &[f64], origins: Range<usize>) -> Vec<f64> {
         let filled = Filled::of(column, origins.start - self.lookback..origins.end.max(origins.start + 1) - 1, Some(self.season));
         let at = |origin: usize| {
-            let rows = origin - self.lookback..origin;
-            let window = filled.window(rows.clone()).map(|_| filled.seen(rows));
+            let window = filled.past(origin - self.lookback..origin);
             window.and_then(|window| self.after(&window)).unwrap_or_else(|| vec![f64::NAN; self.horizon])
         };
         origins.into_par_iter().flat_map_iter(at).collect()

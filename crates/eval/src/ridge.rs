@@ -202,9 +202,7 @@ impl Windows {
             ..Self::default()
         };
         for &origin in origins {
-            let rows = origin - span..origin;
-            let past = filled.window(rows.clone()).map(|_| filled.seen(rows));
-            let future = filled.window(origin..origin + horizon);
+            let (past, future) = (filled.past(origin - span..origin), filled.future(origin..origin + horizon));
             windows.complete.push(past.is_some() && future.is_some());
             if let (Some(past), Some(future)) = (past, future) {
                 let level = levels.as_mut().map_or(0.0, |levels| levels.before(origin));

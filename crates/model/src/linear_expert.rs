@@ -206,13 +206,13 @@ impl LinearConfig {
         Some(self.lookback.max(profile))
     }
 
-    /// Samples in the season that a missing sample is looked for in, if the options have any: else it is the one before it.
+    /// Samples in the season by which something stands for a missing sample, if the options have any: else it is the one before it.
     pub fn season(&self) -> Option<usize> {
         let structural = self.structural.iter().flat_map(|structural| structural.seasons.first().copied()).next();
         structural.or(self.profile.map(|profile| profile.season))
     }
 
-    /// Samples that must be remembered: those that it looks at, and those that stand for what is missing among them.
+    /// Samples that must be remembered: those that it looks at, and those that tell what stands for what is missing among them.
     pub fn memory(&self) -> Option<usize> {
         self.span()?.checked_add(SEASONS.checked_mul(self.season().unwrap_or(0))?)
     }

@@ -13,7 +13,7 @@ use crate::{
     ui::About,
 };
 use cpu_time::ProcessTime;
-use foretoken_data::{Audit, DataError, Numbers, Steps};
+use foretoken_data::{Audit, DataError, Numbers};
 use foretoken_eval::{Baseline, Scores, SeasonalNaive};
 use foretoken_model::{
     Blueprint, Forecaster, Registry,
@@ -161,10 +161,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     if data.audit.hours.closes() {
         _ = say!("rows are of {} alone: all other time is passed over", data.audit.hours);
     }
-    if let Some(Steps { every, hold: Some(hold) }) = data.audit.changes {
-        remark!(
-            "values are told when they change: with every = \"{every}\" and hold = \"{hold}\" in data.read each lasts until the next"
-        );
+    if let Some(steps) = data.audit.changes {
+        remark!("values are told when they change: with {steps} in `data.read` each lasts until the next");
     }
     _ = table::show_bounds(&data.columns);
     let ridges = judge.ridges(run.model.linear.as_ref())?;

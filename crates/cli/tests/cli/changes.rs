@@ -59,5 +59,8 @@ fn values_that_are_told_when_they_change_last() {
     std::fs::write(folder.join("run.toml"), run).unwrap();
     let output = foretoken(&["train", "run.toml", "--out", "out"], folder);
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("with every = \"1 min\" and hold = \"1 d\" in data.read each lasts until the next"), "{errors}");
+    assert!(
+        errors.contains("with `every = \"1 min\"` and `hold = \"1 d\"` in `data.read` each lasts until the next"),
+        "{errors}"
+    );
 }
